@@ -1,0 +1,80 @@
+# mallocgc - the front door. Everything is built by CMake under build/; see `make help`.
+.DEFAULT_GOAL := all
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+SECS ?= 10
+export CMAKE_GENERATOR ?= $(if $(shell command -v ninja),Ninja,Unix Makefiles)
+MAKEFLAGS += --no-print-directory
+
+PRESET ?= release
+.PHONY: help all deps deps-arm64 demo test test-long test-arm64 stress fuzz bench lint format docs \
+        install clean
+
+## help: this list
+help:
+	@sed -n 's/^## \([a-z0-9-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+## all: the libraries and the command, optimised, in build/lib, build/libgc and build/bin
+all:
+	@cmake --preset $(PRESET) --log-level=WARNING
+	@cmake --build --preset $(PRESET) --parallel
+
+## deps: install the Debian packages that building, testing and the demo need (as root)
+deps:
+	@tools/deps.sh build test lint demo
+
+## deps-arm64: install the cross compiler and emulator that test-arm64 needs (as root)
+deps-arm64:
+	@tools/deps.sh build arm64
+
+## demo: real programs on the collector, next to what they use today
+demo:
+	@tools/deps.sh build demo
+	@$(MAKE) all
+	@python3 demo/run.py
+
+## test: all that a commit must pass: release, hostile and sanitizer builds, lint (minutes)
+test:
+	@tools/deps.sh build test lint
+	@python3 tools/test.py
+
+## test-long: every build with every test, longer (up to an hour)
+test-long:
+	@tools/deps.sh build test lint
+	@python3 tools/test.py --long
+
+## test-arm64: the plain tests and the examples, cross-built, under qemu
+test-arm64: deps-arm64
+	@python3 tools/test.py arm64
+
+## stress: the stress tests for SECS seconds each; SAN=asan|ubsan|tsan|hostile picks a build
+stress:
+	@MGC_TEST_SECONDS=$(SECS) python3 tools/test.py --label stress $(or $(SAN),release)
+
+## fuzz: each fuzz target for SECS seconds (clang, libFuzzer)
+fuzz:
+	@tools/fuzz.sh $(SECS)
+
+## bench: measure against Go, libgc and the mallocs at hand; writes bench/results
+bench: all
+	@python3 bench/run.py
+
+## lint: layers, headers, sizes, tags, ABI, generated files, formatting, clang-tidy
+lint: all
+	@cd build && ctest -L lint --output-on-failure --no-tests=error
+
+## format: rewrite the C sources with clang-format
+format:
+	@tools/format.sh
+
+## docs: regenerate docs/gen from the .def files
+docs:
+	@python3 tools/gendocs.py --write
+
+## install: copy libraries, headers, command and man pages below PREFIX (DESTDIR is honoured)
+install: all
+	@cmake --install build --prefix $(PREFIX)
+
+## clean: remove build/
+clean:
+	@rm -rf build

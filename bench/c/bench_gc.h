@@ -1,0 +1,187 @@
+/* bench_gc.h - the little that a benchmark needs of a collector, on either of two.
+ *
+ * WHAT   Each program of bench/c is written once against this header and compiled with
+ *          -DBENCH_MALLOCGC   mallocgc's native API (mallocgc.h, -lmallocgc), or
+ *          -DBENCH_LIBGC      libgc's API (gc/gc.h, -lgc; the same binary also runs on mallocgc's
+ *                             libgc face through LD_LIBRARY_PATH).
+ *        Programs print `key value` lines on stdout; bench/run.py reads them.
+ * RULES  An object's pointers stand in its first words (BENCH_TYPE counts them). A store of a
+ *        pointer into an object or a root that is already reachable goes through bench_write;
+ *        filling in an object that was just made needs no barrier in either library.
+ * UNITS  times in ns unless the name says otherwise. */
+#ifndef BENCH_GC_H
+#define BENCH_GC_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ── clocks, output, random numbers; bench/go/internal/bench has the same ───────────────────── */
+
+static inline double bench_clock_ns(clockid_t clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static inline double bench_wall_ns(void)
+{
+	return bench_clock_ns(CLOCK_MONOTONIC);
+}
+
+/* bench_cpu_ns - CPU time of the whole process: the collector's threads count. */
+static inline double bench_cpu_ns(void)
+{
+	return bench_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static inline void bench_print(const char *key, double value)
+{
+	printf("%s %.3f\n", key, value);
+}
+
+static inline void bench_print_int(const char *key, uint64_t value)
+{
+	printf("%s %llu\n", key, (unsigned long long)value);
+}
+
+static inline uint64_t bench_random(uint64_t *state) /* xorshift64 */
+{
+	uint64_t x = *state;
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return *state = x;
+}
+
+static inline int bench_by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+/* bench_arg - the i-th command line argument as a number, or its default. */
+static inline uint64_t bench_arg(int argc, char **argv, int i, uint64_t otherwise)
+{
+	return i < argc ? strtoull(argv[i], NULL, 10) : otherwise;
+}
+
+/* ── the collector ────────────────────────────────────────────────────────────────────────── */
+
+#if defined BENCH_MALLOCGC
+#include <mallocgc.h>
+
+#define BENCH_NAME "mallocgc"
+/* BENCH_TYPE(var, T, nptrs) - the collector's description of T; its first nptrs words point. */
+#define BENCH_TYPE(var, T, nptrs) \
+	static struct mgc_type var = { .name = #T, \
+				       .size = sizeof(T), \
+				       .ptr_bytes = (nptrs) * sizeof(void *) }
+#define bench_new(type) mgc_new(type)
+#define bench_new_array(type, n) mgc_new_array((type), (n))
+#define bench_new_bytes(nbytes) mgc_alloc((nbytes), NULL, MGC_NOSCAN)
+#define bench_write(slot, ptr) mgc_write((slot), (ptr))
+#define bench_collect() mgc_collect()
+
+static inline void bench_init(void)
+{
+	if (mgc_thread_attach() != 0) {
+		perror("mgc_thread_attach");
+		exit(1);
+	}
+}
+
+/* bench_gc_counts - collections so far, and the longest time that the world was stopped. */
+static inline void bench_gc_counts(uint64_t *cycles, double *pause_max_ns)
+{
+	struct mgc_stats stats = { .struct_size = sizeof stats };
+	mgc_read_stats(&stats);
+	*cycles = stats.cycles;
+	*pause_max_ns = (double)stats.pause_max_ns;
+}
+
+static inline void bench_root(void *start, size_t nbytes)
+{
+	if (mgc_root_add(start, nbytes, 0) != 0) {
+		perror("mgc_root_add");
+		exit(1);
+	}
+}
+
+#elif defined BENCH_LIBGC
+#define GC_THREADS
+#include <gc/gc.h>
+
+#define BENCH_NAME "libgc"
+struct bench_type {
+	size_t size;
+	int noscan;
+};
+#define BENCH_TYPE(var, T, nptrs) \
+	static const struct bench_type var = { .size = sizeof(T), .noscan = (nptrs) == 0 }
+#define bench_write(slot, ptr) ((void)(*(slot) = (ptr)))
+#define bench_collect() GC_gcollect()
+
+static inline void *bench_new(const struct bench_type *t)
+{
+	return t->noscan ? GC_MALLOC_ATOMIC(t->size) : GC_MALLOC(t->size);
+}
+
+static inline void *bench_new_array(const struct bench_type *t, size_t n)
+{
+	return t->noscan ? GC_MALLOC_ATOMIC(t->size * n) : GC_MALLOC(t->size * n);
+}
+
+#define bench_new_bytes(nbytes) GC_MALLOC_ATOMIC(nbytes)
+
+static double bench_stop_ns, bench_pause_max_ns;
+
+static void bench_on_event(GC_EventType event)
+{
+	if (event == GC_EVENT_PRE_STOP_WORLD) {
+		bench_stop_ns = bench_wall_ns();
+	} else if (event == GC_EVENT_POST_START_WORLD) {
+		double pause = bench_wall_ns() - bench_stop_ns;
+		if (pause > bench_pause_max_ns)
+			bench_pause_max_ns = pause;
+	}
+}
+
+static inline void bench_init(void)
+{
+	GC_INIT();
+	GC_set_on_collection_event(bench_on_event);
+}
+
+static inline void bench_gc_counts(uint64_t *cycles, double *pause_max_ns)
+{
+	*cycles = GC_get_gc_no();
+	*pause_max_ns = bench_pause_max_ns;
+}
+
+static inline void bench_root(void *start, size_t nbytes)
+{
+	(void)start; /* libgc scans all static data by itself */
+	(void)nbytes;
+}
+
+#else
+#error "compile with -DBENCH_MALLOCGC or -DBENCH_LIBGC"
+#endif
+
+/* bench_finish - the last lines of every program. */
+static inline void bench_finish(uint64_t checksum)
+{
+	uint64_t cycles;
+	double pause_max_ns;
+	bench_gc_counts(&cycles, &pause_max_ns);
+	bench_print_int("cycles", cycles);
+	bench_print("pause_max_ms", pause_max_ns / 1e6);
+	bench_print_int("checksum", checksum);
+}
+
+#endif

@@ -1,0 +1,3 @@
+module mallocgc.invalid/bench
+
+go 1.19

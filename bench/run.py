@@ -1,0 +1,418 @@
+#!/usr/bin/env python3
+"""Run the benchmarks: mallocgc, the same programs in Go, and on Debian's libgc.
+
+    python3 bench/run.py [--quick] [--only NAME]... [--reps N] [--out FILE.csv]
+
+Builds what it needs under build/bench, runs the variants of each program in turn (one run each per
+repetition, so that a noisy neighbour hits all alike), checks that their checksums agree, and prints
+median and minimum, ratios and the target. Every run becomes one row of the CSV. A variant whose
+compiler or library is missing is skipped with a line that says so. Exit status: 1 if a run failed
+or checksums differ; a missed target alone is not a failure unless --strict.
+"""
+import argparse
+import csv
+import datetime
+import glob
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+C_DIR = os.path.join(ROOT, "bench", "c")
+GO_DIR = os.path.join(ROOT, "bench", "go")
+CFLAGS = ["-O2", "-std=gnu17", "-Wall", "-Wextra"]
+OURS = "mallocgc"
+WARM_AT_START_MIB = 2048
+
+
+# ---- what is measured -----------------------------------------------------------------------------
+
+@dataclass
+class Metric:
+    """One line of the table. limit: {variant: (peer, at most this ratio to it)}; a peer of None
+    makes the figure itself the ratio."""
+    key: str
+    unit: str
+    limit: dict = field(default_factory=dict)
+
+
+@dataclass
+class Bench:
+    name: str
+    source: str        # bench/c/<source>.c and bench/go/<source>/
+    args: list
+    quick_args: list
+    metrics: list
+    warm_mib: int = 0  # memory to touch and free before each run
+    timeout_s: int = 300
+    default: bool = True
+
+
+def against_go(ratio):
+    return {OURS: ("go", ratio)}
+
+
+GC_METRICS = [Metric("cycles", ""), Metric("pause_max_ms", "ms")]
+
+
+def process_metrics(wall=0.4, cpu=0.4, rss=1.0):
+    """Wall and CPU against Go; programs on gc.h also against libgc on its face."""
+    return [Metric("wall_s", "s", {OURS: ("go", wall), "libgc-face": ("libgc", 0.6)}),
+            Metric("cpu_s", "s", against_go(cpu)),
+            Metric("rss_mib", "MiB", against_go(rss)),
+            *GC_METRICS]
+
+
+SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+ALLOC_METRICS = [Metric(f"{kind}_{size}_{clock}", "ns", against_go(0.4))
+                 for clock in ("ns", "cpu_ns") for kind in ("scan", "noscan") for size in SIZES]
+MARK_METRICS = [Metric("cpu_ns_per_object", "ns", against_go(0.15)),
+                Metric("cpu_ns_per_object_min", "ns"),
+                Metric("wall_ns_per_object", "ns"),
+                Metric("rss_mib", "MiB"), GC_METRICS[1]]
+MARK_NO_TARGET = [Metric(m.key, m.unit) for m in MARK_METRICS]
+RSS_METRICS = [Metric("rss_to_limit", "x", {OURS: (None, 1.0)}),
+               Metric("rss_after_mib", "MiB"), Metric("live_mib", "MiB"),
+               Metric("full_rss_mib", "MiB"), Metric("collect_ms", "ms"), Metric("fill_s", "s"), *GC_METRICS]
+
+BENCHES = [
+    Bench("alloc", "alloc", ["1024"], ["128"], ALLOC_METRICS + [Metric("rss_mib", "MiB"), *GC_METRICS]),
+    Bench("binary-trees", "binary_trees", ["18"], ["15"], process_metrics(), 256),
+    Bench("binary-trees-21", "binary_trees", ["21"], ["18"], process_metrics(), 1024,
+          timeout_s=900, default=False),
+    Bench("gcbench", "gcbench", ["0"], ["0"], process_metrics(), 256),
+    Bench("gcbench-4x", "gcbench", ["2"], ["1"], process_metrics(), 512, default=False),
+    Bench("mark-random", "mark", ["random", "3276800", "7"], ["random", "819200", "3"],
+          MARK_METRICS, 1024),
+    Bench("mark-list", "mark", ["list", "3276800", "5"], ["list", "819200", "3"],
+          MARK_NO_TARGET, 1024),
+    Bench("mark-tree", "mark", ["tree", "3276800", "7"], ["tree", "819200", "3"],
+          MARK_NO_TARGET, 1024),
+    Bench("rss", "rss", ["1024", "4"], ["256", "4"], RSS_METRICS, 2048),
+    Bench("rss-empty", "rss", ["1024", "0"], ["256", "0"], RSS_METRICS, 2048, default=False),
+]
+
+
+# ---- building -------------------------------------------------------------------------------------
+
+def skip(variant, why):
+    print(f"skipped {variant}: {why}", flush=True)
+
+
+def find_go():
+    """The newest go among PATH, /usr/local/go and Debian's versioned packages."""
+    def version(path):
+        out = subprocess.run([path, "env", "GOVERSION"], capture_output=True, text=True, cwd=GO_DIR,
+                             env=dict(os.environ, GOTOOLCHAIN="local")).stdout.strip()
+        digits = out.removeprefix("go").split("-")[0].split(".")
+        return tuple(int(d) if d.isdigit() else 0 for d in digits), out
+    paths = [shutil.which("go"), "/usr/local/go/bin/go", *glob.glob("/usr/lib/go-*/bin/go")]
+    found = [(*version(p), p) for p in dict.fromkeys(paths) if p and os.access(p, os.X_OK)]
+    return max(found)[1:] if found else (None, None)
+
+
+class Builder:
+    """Compiles the programs into DIR; programs(variant, bench) is (path, extra environment)."""
+
+    def __init__(self, build, cc):
+        self.build, self.cc, self.dir = build, cc, os.path.join(build, "bench")
+        self.variants = {}  # variant → (file prefix, environment)
+        self.notes = {}     # variant → version
+        os.makedirs(self.dir, exist_ok=True)
+
+    def _cc(self, source, out, *flags):
+        done = subprocess.run([self.cc, *CFLAGS, source, "-o", out, *flags],
+                              capture_output=True, text=True)
+        return done.stderr.strip().splitlines() if done.returncode else []
+
+    def path(self, prefix, source):
+        return os.path.join(self.dir, f"{prefix}_{source}")
+
+    def launcher(self):
+        out = os.path.join(self.dir, "launch")
+        errors = self._cc(os.path.join(C_DIR, "launch.c"), out)
+        if errors:
+            sys.exit("bench: launch.c does not compile:\n" + "\n".join(errors))
+        return out
+
+    def _c_variant(self, variant, sources, flags, env):
+        for source in sources:
+            errors = self._cc(os.path.join(C_DIR, source + ".c"), self.path(variant, source), *flags)
+            if errors:
+                return skip(variant, f"{source}.c does not build: {errors[0]}")
+        self.variants[variant] = (variant, env)
+
+    def build_ours(self, sources):
+        lib = os.path.join(self.build, "lib")
+        if not os.path.exists(os.path.join(ROOT, "include", "mallocgc.h")):
+            return skip(OURS, "include/mallocgc.h is not there yet")
+        if not os.path.exists(os.path.join(lib, "libmallocgc.so")):
+            return skip(OURS, f"no libmallocgc.so in {lib}: build the library first (`make`)")
+        self._c_variant(OURS, sources, ["-DBENCH_MALLOCGC", "-I", os.path.join(ROOT, "include"),
+                                        "-L", lib, "-lmallocgc", f"-Wl,-rpath,{lib}"], {})
+        with open(os.path.join(ROOT, "VERSION"), encoding="utf-8") as f:
+            self.notes[OURS] = f.read().strip()
+
+    def build_go(self, sources):
+        version, go = find_go()
+        if not go:
+            return skip("go", "no go in PATH, /usr/local/go or /usr/lib/go-* "
+                              "(Debian: apt-get install golang-go)")
+        for source in sources:
+            done = subprocess.run([go, "build", "-o", self.path("go", source), "./" + source],
+                                  cwd=GO_DIR, capture_output=True, text=True,
+                                  env=dict(os.environ, GOTOOLCHAIN="local", GOFLAGS="", GOWORK="off"))
+            if done.returncode:
+                return skip("go", f"{source} does not build: {done.stderr.strip()}")
+        self.variants["go"] = ("go", {"GOMAXPROCS": "1"})
+        self.notes["go"] = version
+
+    def build_libgc(self, sources):
+        probe = os.path.join(self.dir, "probe.c")
+        with open(probe, "w", encoding="utf-8") as f:
+            f.write("#include <gc/gc.h>\n#include <stdio.h>\nint main(void) { unsigned v = "
+                    "GC_get_version(); printf(\"%u.%u.%u\\n\", v >> 16, v >> 8 & 255, v & 255); }\n")
+        if self._cc(probe, self.path("libgc", "probe"), "-lgc"):
+            return skip("libgc", "gc/gc.h or -lgc is missing (Debian: apt-get install libgc-dev)")
+        self.notes["libgc"] = subprocess.run([self.path("libgc", "probe")], capture_output=True,
+                                             text=True).stdout.strip()
+        self._c_variant("libgc", sources, ["-DBENCH_LIBGC", "-lgc"], {})
+        face = os.path.join(self.build, "libgc")
+        if "libgc" in self.variants and os.path.exists(os.path.join(face, "libgc.so.1")):
+            self.variants["libgc-face"] = ("libgc", {"LD_LIBRARY_PATH": face})
+
+
+# ---- running --------------------------------------------------------------------------------------
+
+def parse_lines(text):
+    """`key value` lines; anything else a program prints is ignored."""
+    values = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) == 2:
+            try:
+                values[words[0]] = int(words[1]) if words[1].isdigit() else float(words[1])
+            except ValueError:
+                pass
+    return values
+
+
+def idlest_cpu(cpus, seconds=0.2):
+    """The CPU with the most idle time just now."""
+    def idle():
+        rows = {}
+        with open("/proc/stat", encoding="ascii") as f:
+            for line in f:
+                words = line.split()
+                if words[0].startswith("cpu") and words[0][3:].isdigit():
+                    rows[int(words[0][3:])] = int(words[4])
+        return rows
+    before = idle()
+    time.sleep(seconds)
+    after = idle()
+    return max(cpus, key=lambda c: after.get(c, 0) - before.get(c, 0))
+
+
+def commit_id():
+    def git(*args):
+        return subprocess.run(["git", "-C", ROOT, *args], capture_output=True, text=True).stdout.strip()
+    head = git("rev-parse", "--short=12", "HEAD")
+    if not head or head == "HEAD":
+        return "none"
+    return head + ("-dirty" if git("status", "--porcelain", "--", "src", "include", "bench/c",
+                                   "bench/go") else "")
+
+
+def machine_id():
+    model = platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as f:
+            fields = dict(line.split(":", 1) for line in f if line.count(":") == 1)
+        get = {k.strip(): v.strip() for k, v in fields.items()}.get
+        model = f"{get('model name', model)} family {get('cpu family', '?')} model {get('model', '?')}"
+    except (OSError, ValueError):
+        pass
+    return f"{model} x{os.cpu_count()}"
+
+
+class Runner:
+    COLUMNS = ["date", "commit", "machine", "kernel", "load", "program", "variant", "version", "rep",
+               "cpu", "command", "environment", "exit", "wall_s", "user_s", "sys_s", "cpu_s",
+               "rss_mib", "minor_faults", "involuntary_switches", "checksum", "metrics"]
+
+    def __init__(self, options, builder, launcher, out):
+        self.options, self.builder, self.launcher = options, builder, launcher
+        self.constant = {"commit": commit_id(), "machine": machine_id(), "kernel": platform.release()}
+        self.cpus = sorted(os.sched_getaffinity(0))
+        self.results = {}  # (bench, variant) → [values of each run]
+        self.failures = []
+        self.file = open(out, "w", newline="", encoding="utf-8")
+        self.csv = csv.DictWriter(self.file, self.COLUMNS)
+        self.csv.writeheader()
+
+    def warm(self, nmib):
+        report = os.path.join(self.builder.dir, "warm.txt")
+        subprocess.run([self.launcher, "-w", str(nmib), "-o", report, "--", "true"], check=False)
+
+    def one(self, bench, variant, rep):
+        prefix, extra = self.builder.variants[variant]
+        args = bench.quick_args if self.options.quick else bench.args
+        command = [self.builder.path(prefix, bench.source), *args]
+        report = os.path.join(self.builder.dir, f"report.{os.getpid()}.txt")
+        cpu = idlest_cpu(self.cpus) if not self.options.no_pin else None
+        launch = [self.launcher, "-o", report, "-t", str(bench.timeout_s)]
+        launch += ["-w", str(bench.warm_mib)] if bench.warm_mib else []
+        launch += ["-c", str(cpu)] if cpu is not None else []
+        row = dict(self.constant, date=datetime.datetime.now().astimezone().isoformat("T", "seconds"),
+                   load="%.2f" % os.getloadavg()[0], program=bench.name, variant=variant,
+                   version=self.builder.notes.get(variant, ""), rep=rep, cpu=cpu,
+                   command=" ".join([os.path.relpath(command[0], ROOT), *args]),
+                   environment=" ".join(f"{k}={v}" for k, v in extra.items()))
+        done = subprocess.run([*launch, "--", *command], capture_output=True, text=True,
+                              env={**os.environ, **extra})
+        with open(report, encoding="ascii") as f:
+            cost = parse_lines(f.read())
+        os.unlink(report)
+        values = parse_lines(done.stdout)
+        row.update({k: v for k, v in cost.items() if k in self.COLUMNS}, exit=done.returncode,
+                   checksum=values.pop("checksum", ""),
+                   metrics=";".join(f"{k}={v}" for k, v in values.items()))
+        self.csv.writerow(row)
+        self.file.flush()
+        if done.returncode:
+            why = "timed out" if done.returncode == 124 else f"exit status {done.returncode}"
+            last = done.stderr.strip().splitlines()[-1:] or [""]
+            self.failures.append(f"{bench.name} {variant} rep {rep}: {why} {last[0]}")
+            print("FAILED " + self.failures[-1], flush=True)
+        else:
+            entry = {**cost, **values, "checksum": row["checksum"]}
+            self.results.setdefault((bench.name, variant), []).append(entry)
+
+    def bench(self, bench):
+        print(f"\n== {bench.name} {' '.join(bench.quick_args if self.options.quick else bench.args)}",
+              flush=True)
+        variants = list(self.builder.variants)
+        for rep in range(self.options.reps):
+            for i in range(len(variants)):  # another one starts each round
+                self.one(bench, variants[(i + rep) % len(variants)], rep)
+        sums = {}
+        for variant in variants:
+            for run in self.results.get((bench.name, variant), []):
+                sums.setdefault(run["checksum"], set()).add(variant)
+        if len(sums) > 1:
+            text = ", ".join(f"{k}: {' '.join(sorted(v))}" for k, v in sums.items())
+            self.failures.append(f"{bench.name}: checksums differ ({text})")
+            print("FAILED " + self.failures[-1], flush=True)
+
+
+# ---- the table ------------------------------------------------------------------------------------
+
+class Table:
+    def __init__(self, runner):
+        self.runner, self.missed, self.met = runner, [], 0
+        self.variants = list(runner.builder.variants)
+
+    def stat(self, bench, variant, key):
+        values = [r[key] for r in self.runner.results.get((bench.name, variant), []) if key in r]
+        return (statistics.median(values), min(values)) if values else None
+
+    def verdict(self, bench, metric):
+        words = []
+        for variant, (peer, at_most) in metric.limit.items():
+            ours = self.stat(bench, variant, metric.key)
+            base = self.stat(bench, peer, metric.key) if peer else (1.0, 1.0)
+            if not ours or not base or not base[0]:
+                continue
+            ok = ours[0] / base[0] <= at_most
+            self.met += ok
+            name = f"{bench.name} {metric.key} {variant}/{peer or 'limit'}"
+            if not ok:
+                self.missed.append(f"{name}: {ours[0] / base[0]:.2f} > {at_most:g}")
+            face = f"{variant}/{peer} " if variant != OURS else ""
+            words.append(f"{face}<={at_most:g} {'pass' if ok else 'MISS'}")
+        return ", ".join(words)
+
+    def show(self, bench):
+        peers = [v for v in self.variants if v != OURS]
+        ratios = [p for p in peers if OURS in self.variants]
+        print("%-24s" % "median (min)" + "".join("%20s" % v for v in self.variants)
+              + "".join("%12s" % ("ours/" + p) for p in ratios) + "   target")
+        for metric in bench.metrics:
+            stats = {v: self.stat(bench, v, metric.key) for v in self.variants}
+            if not any(stats.values()):
+                continue
+            line = "%-24s" % f"{metric.key.removesuffix('_' + metric.unit.lower())} {metric.unit}"
+            for v in self.variants:
+                line += "%20s" % ("-" if not stats[v] else "%.4g (%.4g)" % stats[v])
+            for p in ratios:
+                both = stats[OURS] and stats[p] and stats[p][0]
+                line += "%12s" % ("%.2f" % (stats[OURS][0] / stats[p][0]) if both else "-")
+            print((line + "   " + self.verdict(bench, metric)).rstrip())
+        sys.stdout.flush()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    names = [b.name for b in BENCHES]
+    parser.add_argument("--quick", action="store_true", help="small sizes: does everything work?")
+    parser.add_argument("--only", action="append", metavar="NAME", help="one of " + ", ".join(names)
+                        + ", or the start of a name; may be repeated")
+    parser.add_argument("--all", action="store_true", help="the long ones as well")
+    parser.add_argument("--variant", action="append", metavar="NAME",
+                        help=f"only {OURS}, go, libgc or libgc-face; may be repeated")
+    parser.add_argument("--reps", type=int, help="runs of each variant (default 5, quick 2)")
+    parser.add_argument("--out", metavar="FILE.csv", help="default bench/results/<time>-<commit>.csv")
+    parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="build tree with lib/")
+    parser.add_argument("--no-pin", action="store_true", help="do not pin each run to one CPU")
+    parser.add_argument("--strict", action="store_true", help="a missed target is a failure")
+    options = parser.parse_args()
+    options.reps = options.reps or (2 if options.quick else 5)
+    options.build = os.path.abspath(options.build)
+
+    chosen = [b for b in BENCHES if b.default or options.all]
+    if options.only:
+        chosen = [b for b in BENCHES if b.name in options.only]
+        for name in set(options.only) - {b.name for b in chosen}:
+            more = [b for b in BENCHES if b.name.startswith(name) and (b.default or options.all)]
+            if not more:
+                parser.error(f"no benchmark named {name}: {', '.join(names)}")
+            chosen += [b for b in more if b not in chosen]
+
+    builder = Builder(options.build, os.environ.get("CC", "cc"))
+    sources = list(dict.fromkeys(b.source for b in chosen))
+    launcher = builder.launcher()
+    builder.build_ours(sources)
+    builder.build_go(sources)
+    builder.build_libgc(sources)
+    if options.variant:
+        builder.variants = {k: v for k, v in builder.variants.items() if k in options.variant}
+    if not builder.variants:
+        sys.exit("bench: nothing to run")
+
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    out = options.out or os.path.join(ROOT, "bench", "results", f"{stamp}-{commit_id()}.csv")
+    os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
+    runner = Runner(options, builder, launcher, out)
+    print(f"machine {runner.constant['machine']}, load {os.getloadavg()[0]:.2f}; " + ", ".join(
+        f"{v} {builder.notes.get(v, '')}".strip() for v in builder.variants)
+        + f"; {options.reps} runs each" + (", pinned" if not options.no_pin else ""), flush=True)
+    runner.warm(WARM_AT_START_MIB)
+    table = Table(runner)
+    for bench in chosen:
+        runner.bench(bench)
+        table.show(bench)
+    print(f"\n{table.met} targets met, {len(table.missed)} missed; all runs are in {out}")
+    for line in table.missed:
+        print("MISS " + line)
+    for line in runner.failures:
+        print("FAILED " + line)
+    sys.exit(1 if runner.failures or (options.strict and table.missed) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+# Compiler flags, as interface targets: mgc_flags (tests, examples), mgc_flags_src (the library).
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_FLAGS_DEBUG "-Og -g")
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+
+set(MGC_WARNINGS -Wall -Wextra -Wundef -Wshadow -Wconversion -Wvla
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes;-Wmissing-prototypes>)
+if(MGC_WERROR)
+  list(APPEND MGC_WARNINGS -Werror)
+endif()
+
+add_library(mgc_flags INTERFACE)
+target_compile_options(mgc_flags INTERFACE ${MGC_WARNINGS})
+target_link_libraries(mgc_flags INTERFACE Threads::Threads)
+target_compile_definitions(mgc_flags INTERFACE _GNU_SOURCE
+  $<$<BOOL:${MGC_ASSERT}>:MGC_ASSERT=1> $<$<BOOL:${MGC_HOSTILE}>:MGC_HOSTILE=1>)
+
+# Sanitizers cover the tests too. The macro tells the sources which one runs.
+set(MGC_NO_UNDEFINED -Wl,--no-undefined)
+if(MGC_SANITIZE)
+  string(TOUPPER ${MGC_SANITIZE} name)
+  target_compile_definitions(mgc_flags INTERFACE MGC_SANITIZE_${name}=1)
+  add_compile_options(-fsanitize=${MGC_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${MGC_SANITIZE})
+  if(MGC_SANITIZE STREQUAL undefined)
+    add_compile_options(-fno-sanitize-recover=all)
+  endif()
+  set(MGC_NO_UNDEFINED "") # clang leaves the sanitizer's symbols to the executable
+endif()
+if(MGC_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
+add_library(mgc_flags_src INTERFACE)
+target_link_libraries(mgc_flags_src INTERFACE mgc_flags)
+target_include_directories(mgc_flags_src INTERFACE
+  ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+target_compile_definitions(mgc_flags_src INTERFACE MGC_IMPL
+  MGC_VERSION_STRING="${PROJECT_VERSION}")
+target_compile_options(mgc_flags_src INTERFACE -fvisibility=hidden -ftls-model=initial-exec
+  -fno-semantic-interposition)

@@ -1,0 +1,135 @@
+# Tests are found by their place: test/KIND/**/NAME_test.c is test KIND/NAME with label KIND.
+# Its first ten lines may say, in a comment:
+#   cmocka          link cmocka instead of Criterion
+#   plain           link no framework: main() returns 0 for passed, 77 for skipped
+#   links: mallocgc | libgc | malloc   link that shared library, not the internal archive
+add_custom_target(tests) # not part of `all`: `make` stays quick
+
+set(MGC_TIMEOUT_unit 60)
+set(MGC_TIMEOUT_model 90)
+set(MGC_TIMEOUT_fault 90)
+set(MGC_TIMEOUT_misuse 60)
+set(MGC_TIMEOUT_stress 120)
+set(MGC_TIMEOUT_conform 120)
+
+set(MGC_TEST_ENV
+  "ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1"
+  "TSAN_OPTIONS=halt_on_error=1:abort_on_error=1"
+  "UBSAN_OPTIONS=print_stacktrace=1")
+
+# The test frameworks are host libraries: a cross build runs the plain tests only.
+foreach(lib criterion cmocka)
+  if(NOT CMAKE_CROSSCOMPILING)
+    find_library(MGC_LIB_${lib} ${lib})
+  endif()
+endforeach()
+
+# mgc_add_test(name label executable timeout args...)
+function(mgc_add_test name label exe timeout)
+  add_test(NAME ${name} COMMAND ${exe} ${ARGN})
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
+    SKIP_RETURN_CODE 77 ENVIRONMENT "${MGC_TEST_ENV}")
+  add_dependencies(tests ${exe})
+endfunction()
+
+# Helpers shared by the tests; an archive before mgc_internal, see there.
+file(GLOB lib_sources CONFIGURE_DEPENDS test/lib/*.c)
+add_library(mgc_testlib STATIC EXCLUDE_FROM_ALL cmake/empty.c ${lib_sources})
+target_link_libraries(mgc_testlib PRIVATE mgc_flags_src)
+
+function(mgc_test_file kind file)
+  get_filename_component(stem ${file} NAME_WE)
+  string(REGEX REPLACE "_test$" "" name ${kind}/${stem})
+  string(REPLACE "/" "-" exe test-${name})
+  file(STRINGS ${file} head LIMIT_COUNT 10)
+  set(face "")
+  if("${head}" MATCHES "links: *(mallocgc|libgc|malloc)")
+    set(face ${CMAKE_MATCH_1})
+  endif()
+  set(framework criterion)
+  if("${head}" MATCHES "(^|[^a-z])(plain|cmocka)([^a-z]|$)")
+    set(framework ${CMAKE_MATCH_2})
+  endif()
+
+  set(libs mgc_flags)
+  if(face STREQUAL "")
+    list(APPEND libs mgc_flags_src mgc_testlib mgc_internal)
+  elseif(face STREQUAL mallocgc)
+    list(APPEND libs mallocgc)
+  else()
+    list(APPEND libs mallocgc_${face})
+  endif()
+  list(GET libs -1 needed)
+  if(NOT TARGET ${needed} OR (MGC_SANITIZE STREQUAL thread AND framework STREQUAL criterion))
+    return() # no such face (yet); or TSan, under which Criterion's worker processes do not start
+  endif()
+  if(NOT framework STREQUAL plain)
+    if(NOT MGC_LIB_${framework})
+      set_property(GLOBAL PROPERTY mgc_missing_${framework} TRUE)
+      return()
+    endif()
+    list(APPEND libs ${MGC_LIB_${framework}})
+  endif()
+
+  add_executable(${exe} EXCLUDE_FROM_ALL ${file})
+  set_target_properties(${exe} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test)
+  target_include_directories(${exe} PRIVATE ${PROJECT_SOURCE_DIR}/test)
+  target_compile_options(${exe} PRIVATE -Wno-missing-prototypes)
+  target_link_libraries(${exe} PRIVATE ${libs})
+  set(args "")
+  if(framework STREQUAL criterion)
+    set(args --jobs 1 --color=never)
+  endif()
+  mgc_add_test(${name} ${kind} ${exe} ${MGC_TIMEOUT_${kind}} ${args})
+  set_tests_properties(${name} PROPERTIES # a program that ran no test has not passed
+    FAIL_REGULAR_EXPRESSION "Tested: 0 ;Running 0 test;PASSED  \\] 0 test")
+endfunction()
+
+foreach(kind unit model fault misuse stress conform)
+  file(GLOB_RECURSE files CONFIGURE_DEPENDS test/${kind}/*_test.c)
+  foreach(file ${files})
+    mgc_test_file(${kind} ${file})
+  endforeach()
+endforeach()
+
+# Never skip in silence: a missing framework is a failing test.
+foreach(lib criterion cmocka)
+  get_property(missing GLOBAL PROPERTY mgc_missing_${lib})
+  if(missing AND NOT CMAKE_CROSSCOMPILING)
+    message(WARNING "lib${lib}-dev is missing: its tests are not built (`make deps`)")
+    add_test(NAME unit/${lib}-is-installed COMMAND ${CMAKE_COMMAND} -E false)
+    set_tests_properties(unit/${lib}-is-installed PROPERTIES LABELS unit)
+  endif()
+endforeach()
+
+# --- examples: small programs on the public library; each runs as a test ----------------------
+file(GLOB files CONFIGURE_DEPENDS examples/*.c)
+foreach(file ${files})
+  get_filename_component(name ${file} NAME_WE)
+  if(TARGET mallocgc)
+    add_executable(example-${name} EXCLUDE_FROM_ALL ${file})
+    set_target_properties(example-${name} PROPERTIES OUTPUT_NAME ${name}
+      RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
+    target_link_libraries(example-${name} PRIVATE mgc_flags mallocgc m)
+    mgc_add_test(examples/${name} examples example-${name} 60)
+  endif()
+endforeach()
+
+# --- fuzz: test/fuzz/NAME.c defines LLVMFuzzerTestOneInput. With MGC_FUZZ it is a libFuzzer
+# program; otherwise a plain test that replays the saved corpus test/fuzz/corpus/NAME/. --------
+file(GLOB files CONFIGURE_DEPENDS test/fuzz/*.c)
+foreach(file ${files})
+  get_filename_component(name ${file} NAME_WE)
+  add_executable(fuzz-${name} EXCLUDE_FROM_ALL ${file})
+  set_target_properties(fuzz-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
+  target_include_directories(fuzz-${name} PRIVATE ${PROJECT_SOURCE_DIR}/test)
+  target_compile_options(fuzz-${name} PRIVATE -Wno-missing-prototypes)
+  target_link_libraries(fuzz-${name} PRIVATE mgc_flags_src mgc_testlib mgc_internal)
+  if(MGC_FUZZ)
+    target_link_options(fuzz-${name} PRIVATE -fsanitize=fuzzer)
+    add_dependencies(tests fuzz-${name})
+  else()
+    target_sources(fuzz-${name} PRIVATE cmake/fuzz_replay.c)
+    mgc_add_test(fuzz/${name} unit fuzz-${name} 60 ${PROJECT_SOURCE_DIR}/test/fuzz/corpus/${name})
+  endif()
+endforeach()

@@ -1,0 +1,236 @@
+/* mallocgc.h - the native API: a garbage-collected heap for people who write languages and virtual
+ * machines in C.
+ *
+ * A runtime hands every allocation to this library: mgc_new(&type). Objects are found dead by a
+ * collector that reads heap objects precisely (by their type) and stacks and registers
+ * conservatively, so C code may hold references in ordinary local variables. Nothing ever moves. A
+ * pointer to any byte of an object keeps the whole object alive; a pointer just behind it does not.
+ *
+ * THREADS  Any thread may allocate; it is attached at its first call and detached when it exits. A
+ *          thread that receives a reference before its first call here must call mgc_thread_attach
+ *          first. Unless a comment says otherwise a function may be called from any thread, and none
+ *          may be called from a signal handler.
+ * STORES   A pointer stored into a reachable object, or into a registered root, goes through
+ *          mgc_write and its relatives. Stores into an object that no other reference leads to yet
+ *          (initialisation) need none.
+ * ERRORS   Functions that return a pointer give NULL, those that return int give -1, and set errno:
+ *          ENOMEM (the limit is reached or the system refuses), EINVAL (an argument), EOVERFLOW (a
+ *          product of sizes). A mistake that would corrupt memory (a double free, a foreign pointer)
+ *          ends the process with a message that names it.
+ * UNITS    Sizes are bytes, times nanoseconds, unless a name says otherwise.
+ * ABI      Before 1.0 the soname changes with every incompatible change; structs that start with
+ *          struct_size grow at their end. */
+#ifndef MALLOCGC_H
+#define MALLOCGC_H
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MGC_VERSION_MAJOR 0
+#define MGC_VERSION_MINOR 1
+#define MGC_VERSION_PATCH 0
+#define MGC_API __attribute__((visibility("default")))
+
+/* ── types ──────────────────────────────────────────────────────────────────────────────── */
+
+struct mgc_tracer;
+
+enum mgc_type_flags {
+	/* A pointer word may also hold an integer that happens to look like a pointer. */
+	MGC_TYPE_AMBIGUOUS = 1
+};
+
+/* struct mgc_type - the shape of an object. A static variable, filled once, not const and not moved:
+ * the library keeps its id of the layout in `mgc_id`, which starts as 0. One type serves one copy of
+ * the library.
+ *   name       for reports; may be NULL
+ *   size       bytes of one object, ≥ 1
+ *   ptr_bytes  pointers lie below this offset (≤ size); 0: the object holds none
+ *   ptr_mask   one bit for each 8-byte word below ptr_bytes, lowest bit of byte 0 first; NULL: every
+ *              word may hold a pointer
+ *   trace      instead of a mask: called by the collector, perhaps on another thread and while the
+ *              program runs, to name the pointers of obj with mgc_trace. It may read obj only: no
+ *              allocation, no lock, no weak reference. NULL: use the mask */
+struct mgc_type {
+	const char *name;
+	size_t size;
+	size_t ptr_bytes;
+	const uint8_t *ptr_mask;
+	void (*trace)(void *obj, struct mgc_tracer *tracer);
+	uint32_t flags;
+	uint32_t reserved;
+	uint64_t mgc_id;
+};
+
+/* mgc_trace - for trace callbacks: obj refers to `ref` (any word; what is not a reference into the
+ * heap is ignored). source src/gc/mark.c */
+MGC_API void mgc_trace(struct mgc_tracer *tracer, const void *ref);
+
+/* ── allocation ─────────────────────────────────────────────────────────────────────────── */
+
+enum mgc_alloc_flags {
+	MGC_NOSCAN = 1,        /* holds no pointers */
+	MGC_NOZERO = 2,        /* contents undefined; only together with MGC_NOSCAN */
+	MGC_UNCOLLECTABLE = 4, /* a root: lives until mgc_free */
+	MGC_ARRAY = 8          /* size may be any multiple of the type's */
+};
+
+/* mgc_new - one object of the type, all zero, aligned to 16 (to 8 when it is smaller than 32, to its
+ * size's power of two when smaller than 8). NULL with ENOMEM. May collect.
+ * cost: a handful of instructions when the thread's run has room. source src/gc/alloc.c */
+MGC_API void *mgc_new(struct mgc_type *type);
+
+/* mgc_new_array - n objects of the type side by side. n = 0 gives a pointer that must not be read.
+ * NULL with EOVERFLOW or ENOMEM. */
+MGC_API void *mgc_new_array(struct mgc_type *type, size_t n);
+
+/* mgc_alloc - size bytes laid out as the type says; type NULL: MGC_NOSCAN, or every word may be a
+ * pointer. NULL with ENOMEM, or EINVAL for flags that exclude each other. */
+MGC_API void *mgc_alloc(size_t size, struct mgc_type *type, unsigned flags);
+
+/* mgc_free - gives an object back before the collector finds it dead; NULL is ignored. p is its first
+ * byte. The program promises that nobody uses it any more; while a collection runs the memory is
+ * reused only after it. Dies on a foreign pointer, one inside an object, or a second free. */
+MGC_API void mgc_free(void *p);
+
+/* mgc_base - the first byte of the object that p points into, NULL when into none. */
+MGC_API void *mgc_base(const void *p);
+/* mgc_size - usable bytes of the object that p points into, 0 when into none. */
+MGC_API size_t mgc_size(const void *p);
+/* mgc_is_heap - whether p points into an object. */
+MGC_API int mgc_is_heap(const void *p);
+
+/* mgc_keep_alive - p is still in use here: keeps the object alive up to this call. */
+static inline void mgc_keep_alive(const void *p)
+{
+	__asm__ volatile("" : : "r"(p) : "memory");
+}
+
+/* ── stores ─────────────────────────────────────────────────────────────────────────────── */
+
+/* mgc_write - *(void **)slot = ptr. slot is 8-aligned, in an object, a root or a stack. */
+MGC_API void mgc_write(void *slot, void *ptr);
+/* mgc_write_range - stores n pointers from src to consecutive slots; the ranges do not overlap. */
+MGC_API void mgc_write_range(void *slots, void *const *src, size_t n);
+/* mgc_move - memmove of n bytes of pointer words between reachable places; may overlap. */
+MGC_API void mgc_move(void *dst, const void *src, size_t nbytes);
+/* mgc_clear - zeroes nbytes of pointer words. */
+MGC_API void mgc_clear(void *dst, size_t nbytes);
+/* mgc_cas - if *slot == expected, stores ptr, atomically; 1 when it stored. */
+MGC_API int mgc_cas(void *slot, void *expected, void *ptr);
+/* mgc_exchange - stores ptr, atomically; returns what was there. */
+MGC_API void *mgc_exchange(void *slot, void *ptr);
+
+/* ── roots ──────────────────────────────────────────────────────────────────────────────── */
+
+enum mgc_root_flags {
+	MGC_ROOT_UNBARRIERED = 1, /* also stored to without mgc_write */
+	MGC_ROOT_AMBIGUOUS = 2    /* words may hold integers that look like pointers */
+};
+
+/* mgc_root_add - every 8-byte word of [start, start + nbytes) is a reference that keeps its object
+ * alive, until it is removed. 0, or -1: EINVAL (misaligned, overlaps a known root), ENOMEM. */
+MGC_API int mgc_root_add(void *start, size_t nbytes, unsigned flags);
+/* mgc_root_remove - start as it was added. 0, or -1 with EINVAL. */
+MGC_API int mgc_root_remove(void *start);
+/* mgc_root_add_globals - the data segments and thread-local variables of every loaded object, now and
+ * in the future, are roots (unbarriered, ambiguous). */
+MGC_API int mgc_root_add_globals(void);
+/* mgc_root_add_owned - an operand stack or handle array that belongs to the calling thread: the words
+ * of [start, *top) count as part of its stack; needs no mgc_write. *top moves between start and
+ * start + nbytes. Removed by mgc_root_remove, or when the thread detaches. */
+MGC_API int mgc_root_add_owned(void *start, size_t nbytes, void **top);
+
+/* ── threads ────────────────────────────────────────────────────────────────────────────── */
+
+/* mgc_thread_attach - the calling thread's stack and registers count from now on. 0, or -1 with
+ * ENOMEM. Calling it again does nothing. */
+MGC_API int mgc_thread_attach(void);
+/* mgc_thread_detach - the thread holds no reference any more. Happens by itself at thread exit. */
+MGC_API void mgc_thread_detach(void);
+/* mgc_thread_create - pthread_create, but `arg` stays alive until the new thread is attached, which it
+ * is before fn runs. */
+MGC_API int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+			      void *arg);
+/* mgc_blocking_enter, mgc_blocking_leave - around a call that may wait long: meanwhile the collector
+ * does not interrupt this thread, and the thread touches no reference. They do not nest. */
+MGC_API void mgc_blocking_enter(void);
+MGC_API void mgc_blocking_leave(void);
+/* mgc_safepoint - a good moment: the collector need not send this thread a signal. */
+MGC_API void mgc_safepoint(void);
+
+/* struct mgc_stack - a stack other than the thread's own: of a coroutine or fiber. */
+struct mgc_stack;
+/* mgc_stack_register - [lo, hi) is a stack that does not run now; NULL with ENOMEM or EINVAL. */
+MGC_API struct mgc_stack *mgc_stack_register(void *lo, void *hi);
+MGC_API void mgc_stack_unregister(struct mgc_stack *stack);
+/* mgc_stack_switch - call right before this thread leaves `from` (NULL: its own stack) for `to` (NULL:
+ * its own stack). What lies on `from` above the caller's frame counts as used until it runs again. */
+MGC_API void mgc_stack_switch(struct mgc_stack *from, struct mgc_stack *to);
+
+/* ── lifetimes ──────────────────────────────────────────────────────────────────────────── */
+
+/* mgc_finalizer_set - when obj (its first byte) is found dead, fn(obj, arg) runs once, on the
+ * library's own thread or in mgc_run_finalizers; obj and all it reaches live again until it has run.
+ * Objects are finalized before those they refer to; objects in a cycle of finalizers never are.
+ * fn NULL removes it. arg is a root meanwhile. 0, or -1: EINVAL, ENOMEM. */
+MGC_API int mgc_finalizer_set(void *obj, void (*fn)(void *obj, void *arg), void *arg);
+/* mgc_run_finalizers - runs those that are due on the calling thread; how many. After the first call
+ * the library starts no thread for it. */
+MGC_API size_t mgc_run_finalizers(void);
+/* mgc_link_set - *link (8-aligned) is zeroed when obj is found dead. Does not keep obj alive. link may
+ * lie in a pointer-free object or outside the heap; remove it with mgc_link_clear before that memory
+ * goes away. 0, or -1: EINVAL (obj no object), ENOMEM. */
+MGC_API int mgc_link_set(void **link, const void *obj);
+MGC_API int mgc_link_clear(void **link);
+
+/* ── control ────────────────────────────────────────────────────────────────────────────── */
+
+/* mgc_collect - finishes a running collection, runs a whole one and sweeps. */
+MGC_API void mgc_collect(void);
+/* mgc_set_percent - the heap may grow by this share of what is live before the next collection; 100 by
+ * default, negative: never collect by itself. Returns the previous one. */
+MGC_API int mgc_set_percent(int percent);
+/* mgc_set_memory_limit - the most that the heap may keep resident, in bytes; negative: only ask.
+ * INT64_MAX: none. Allocation collects, and then fails, rather than exceed it. Returns the previous one. */
+MGC_API int64_t mgc_set_memory_limit(int64_t nbytes);
+/* mgc_release - gives free memory back to the system now; bytes given back. */
+MGC_API size_t mgc_release(void);
+
+/* ── statistics ─────────────────────────────────────────────────────────────────────────── */
+
+/* struct mgc_stats - set struct_size = sizeof(struct mgc_stats) before the call. */
+struct mgc_stats {
+	size_t struct_size;
+	uint64_t cycles;              /* collections finished */
+	uint64_t forced_cycles;       /* of them by mgc_collect */
+	uint64_t heap_live;           /* bytes found live by the last collection */
+	uint64_t heap_now;            /* live plus what was allocated since */
+	uint64_t heap_goal;           /* a collection starts when heap_now reaches it */
+	uint64_t heap_in_spans;       /* bytes of pages in use */
+	uint64_t heap_free_dirty;     /* free, still resident */
+	uint64_t heap_free_clean;     /* free, given back or never touched */
+	uint64_t total_allocated;     /* bytes, since the start, in whole slots */
+	uint64_t total_freed;         /* bytes, by mgc_free */
+	uint64_t scavenged;           /* bytes given back to the system since the start */
+	uint64_t pause_total_ns;      /* world stopped */
+	uint64_t pause_max_ns;
+	uint64_t pause_last_ns;
+	uint64_t gc_cpu_ns;           /* processor time of marking and sweeping under a stop */
+	uint64_t threads;             /* attached */
+	uint64_t objects_marked;      /* by the last collection */
+	uint64_t finalizers_run;
+};
+MGC_API void mgc_read_stats(struct mgc_stats *stats);
+
+/* mgc_version - "0.1.0". */
+MGC_API const char *mgc_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,142 @@
+/* knob.c - see knob.h. State: none. */
+#include "base/knob.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+enum knob_type { KNOB_int, KNOB_bytes, KNOB_percent, KNOB_path };
+
+struct row {
+	const char *name;
+	enum knob_type type;
+	int64_t def, lo, hi;
+	size_t offset;
+};
+
+static const struct row rows[] = {
+#define MGC_KNOB(id, env, type, def, lo, hi, unit, help) \
+	{ env, KNOB_##type, def, lo, hi, offsetof(struct knobs, id) },
+#include "base/knob.def"
+#undef MGC_KNOB
+};
+#define NROWS (sizeof rows / sizeof rows[0])
+
+static void store(struct knobs *k, const struct row *r, int64_t value)
+{
+	*(int64_t *)((char *)k + r->offset) = value;
+}
+
+void knob_defaults(struct knobs *k)
+{
+	memset(k, 0, sizeof *k);
+	for (size_t i = 0; i < NROWS; i++)
+		if (rows[i].type != KNOB_path)
+			store(k, &rows[i], rows[i].def);
+}
+
+/* parse_unit - the factor of a size suffix (B, KiB, K, MiB …), 0 when unknown. */
+static int64_t parse_unit(const char *s)
+{
+	static const char *const names[][2] = { { "", "B" }, { "K", "KiB" }, { "M", "MiB" },
+						{ "G", "GiB" }, { "T", "TiB" } };
+	for (unsigned i = 0; i < 5; i++)
+		if (strcmp(s, names[i][0]) == 0 || strcmp(s, names[i][1]) == 0)
+			return INT64_C(1) << (10 * i);
+	return 0;
+}
+
+static bool parse_number(enum knob_type type, const char *s, int64_t *out)
+{
+	char *end;
+	int64_t factor = 1;
+	if (type == KNOB_percent && strcmp(s, "off") == 0) {
+		*out = KNOB_OFF;
+		return true;
+	}
+	long long v = strtoll(s, &end, 10);
+	if (end == s)
+		return false;
+	if (type == KNOB_bytes)
+		factor = parse_unit(end);
+	else if (*end != '\0')
+		return false;
+	int64_t value;
+	if (factor == 0 || __builtin_mul_overflow((int64_t)v, factor, &value))
+		return false;
+	*out = value;
+	return true;
+}
+
+static bool set_row(struct knobs *k, const struct row *r, const char *value, char *why, size_t nbytes)
+{
+	int64_t v = 0;
+	if (r->type == KNOB_path) {
+		*(const char **)((char *)k + r->offset) = value;
+		return true;
+	}
+	static const char *const wanted[] = { "a whole number", "a size as 512MiB", "a percentage or off" };
+	if (!parse_number(r->type, value, &v)) {
+		mgc_format(why, nbytes, "%s=%s: not %s", r->name, value, wanted[r->type]);
+		return false;
+	}
+	bool special = v == r->def || (r->type == KNOB_percent && v == KNOB_OFF);
+	if (!special && (v < r->lo || v > r->hi)) {
+		mgc_format(why, nbytes, "%s=%s: must be %ld to %ld", r->name, value, (long)r->lo, (long)r->hi);
+		return false;
+	}
+	store(k, r, v);
+	return true;
+}
+
+bool knob_set(struct knobs *k, const char *name, const char *value, char *why, size_t nbytes)
+{
+	for (size_t i = 0; i < NROWS; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return set_row(k, &rows[i], value, why, nbytes);
+	mgc_format(why, nbytes, "%s: no such setting", name);
+	return false;
+}
+
+MGC_NORETURN static void refuse(const char *why)
+{
+	mgc_print(STDERR_FILENO, "mallocgc: %s (see mallocgc(7))\n", why);
+	_exit(2);
+}
+
+/* read_debug - MGC_DEBUG=key=value,key,… */
+static void read_debug(struct knobs *k, const char *list)
+{
+	char why[256], name[64];
+	while (*list != '\0') {
+		size_t n = strcspn(list, ","), key = strcspn(list, "=,");
+		char value[64] = "1";
+		if (key + sizeof "MGC_DEBUG." > sizeof name || n - key > sizeof value)
+			refuse("MGC_DEBUG: a key or value is too long");
+		mgc_format(name, sizeof name, "MGC_DEBUG.");
+		strncat(name, list, key);
+		if (key < n) {
+			memcpy(value, list + key + 1, n - key - 1);
+			value[n - key - 1] = '\0';
+		}
+		if (n > 0 && !knob_set(k, name, value, why, sizeof why))
+			refuse(why);
+		list += n + (list[n] == ',');
+	}
+}
+
+void knob_read_env(struct knobs *k)
+{
+	char why[256];
+	knob_defaults(k);
+	for (size_t i = 0; i < NROWS; i++) {
+		const char *value = secure_getenv(rows[i].name);
+		if (value != NULL && *value != '\0' && !set_row(k, &rows[i], value, why, sizeof why))
+			refuse(why);
+	}
+	const char *debug = secure_getenv("MGC_DEBUG");
+	if (debug != NULL)
+		read_debug(k, debug);
+}

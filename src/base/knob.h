@@ -1,0 +1,32 @@
+/* knob.h - the settings of knob.def, read from the environment once. WHO the faces, before the heap
+ * exists. A bad value ends the process with a message that names the variable, the value and what is
+ * allowed: a setting is never ignored. Set-user-ID programs ignore the environment. */
+#ifndef MGC_BASE_KNOB_H
+#define MGC_BASE_KNOB_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KNOB_OFF (-1) /* a percent that was given as "off" */
+
+#define KNOB_TYPE_int int64_t
+#define KNOB_TYPE_bytes int64_t
+#define KNOB_TYPE_percent int64_t
+#define KNOB_TYPE_path const char *
+
+struct knobs {
+#define MGC_KNOB(id, env, type, def, lo, hi, unit, help) KNOB_TYPE_##type id;
+#include "base/knob.def"
+#undef MGC_KNOB
+};
+
+void knob_defaults(struct knobs *k);
+/* knob_read_env - defaults, then the environment. Dies on a bad value. */
+void knob_read_env(struct knobs *k);
+/* knob_set - one setting from text; false with a reason in `why` (at least 200 bytes). */
+bool knob_set(struct knobs *k, const char *name, const char *value, char *why, size_t nbytes);
+
+#endif

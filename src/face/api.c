@@ -1,0 +1,459 @@
+/* api.c - include/mallocgc.h on the default heap. Each function: make sure that the thread is
+ * attached, check the arguments, call the layer below. */
+#include "mallocgc.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "face/runtime.h"
+#include "gc/background.h"
+#include "gc/cycle.h"
+#include "gc/type.h"
+#include "os/os.h"
+
+static const struct runtime_config config = { .own_finalizer_thread = true };
+
+static struct mutator *self(void)
+{
+	return runtime_self(&config);
+}
+
+static void *no_memory(void)
+{
+	errno = ENOMEM;
+	return NULL;
+}
+
+static int fail(int err)
+{
+	errno = err;
+	return -1;
+}
+
+static void *result(uintptr_t p)
+{
+	return MGC_LIKELY(p != 0) ? (void *)p : no_memory();
+}
+
+/* ── allocation ─────────────────────────────────────────────────────────────────────────── */
+
+static MGC_NOINLINE void *new_slow(struct mgc_type *t)
+{
+	struct mutator *m = self();
+	if (m == NULL)
+		return no_memory();
+	uint64_t id = type_id(&runtime.heap.layouts, t);
+	if (type_spanclass(id) != 0)
+		return result(gc_alloc_slot(&runtime.gc, m, type_spanclass(id), type_slot_nbytes(id)));
+	if (type_layout(id) == LAYOUT_ID_NOSCAN && t->size < MGC_MAX_TINY)
+		return result(gc_alloc_tiny(&runtime.gc, m, t->size));
+	return result(gc_alloc(&runtime.gc, m, type_layout(id), t->size));
+}
+
+void *mgc_new(struct mgc_type *type)
+{
+	uint64_t id = load_acquire(&type->mgc_id); /* pairs: type-id */
+	/* an unknown type, and a thread that is not attached, have an empty run: class 0 has none */
+	uintptr_t p = cache_pop(mutator_self(), type_spanclass(id), type_slot_nbytes(id));
+	return MGC_LIKELY(p != 0) ? (void *)p : new_slow(type);
+}
+
+void *mgc_new_array(struct mgc_type *type, size_t n)
+{
+	struct mutator *m = self();
+	size_t nbytes;
+	if (mul_overflows(type->size, n, &nbytes) || nbytes > PTRDIFF_MAX) {
+		errno = EOVERFLOW;
+		return NULL;
+	}
+	if (m == NULL)
+		return no_memory();
+	uint64_t id = type_id(&runtime.heap.layouts, type);
+	return result(gc_alloc(&runtime.gc, m, type_layout(id), nbytes));
+}
+
+/* layout_for - the layout that mgc_alloc's type and flags describe; 0 with errno set. */
+static unsigned layout_for(struct mgc_type *type, unsigned flags)
+{
+	struct layouts *ls = &runtime.heap.layouts;
+	bool noscan = flags & MGC_NOSCAN || (type != NULL && type->ptr_bytes == 0 && type->trace == NULL);
+	if ((flags & MGC_NOZERO && !noscan) ||
+	    flags & ~(unsigned)(MGC_NOSCAN | MGC_NOZERO | MGC_UNCOLLECTABLE | MGC_ARRAY)) {
+		errno = EINVAL;
+		return 0;
+	}
+	unsigned plain = noscan ? LAYOUT_ID_NOSCAN :
+			 type != NULL ? type_layout(type_id(ls, type)) : LAYOUT_ID_WORDS;
+	unsigned more = (flags & MGC_NOZERO ? LAYOUT_NOZERO : 0) |
+			(flags & MGC_UNCOLLECTABLE ? LAYOUT_UNCOLLECTABLE : 0);
+	if (more == 0)
+		return plain;
+	struct layout_desc d = ls->layout[plain].desc;
+	d.flags |= more;
+	unsigned id = layout_intern(ls, &d);
+	if (id == 0)
+		errno = ENOMEM;
+	return id;
+}
+
+void *mgc_alloc(size_t size, struct mgc_type *type, unsigned flags)
+{
+	struct mutator *m = self();
+	if (m == NULL || size > PTRDIFF_MAX)
+		return no_memory();
+	unsigned layout = layout_for(type, flags);
+	if (layout == 0)
+		return NULL;
+	if (layout == LAYOUT_ID_NOSCAN && size < MGC_MAX_TINY)
+		return result(gc_alloc_tiny(&runtime.gc, m, size));
+	return result(gc_alloc(&runtime.gc, m, layout, size));
+}
+
+void mgc_free(void *p)
+{
+	if (p == NULL)
+		return;
+	struct mutator *m = self();
+	if (m == NULL)
+		mgc_misuse("free of %p by a thread that has no memory to attach", p);
+	gc_free(&runtime.gc, m, (uintptr_t)p);
+}
+
+void *mgc_base(const void *p)
+{
+	size_t nbytes;
+	runtime_start(&config);
+	return (void *)gc_object(&runtime.gc, (uintptr_t)p, &nbytes);
+}
+
+size_t mgc_size(const void *p)
+{
+	size_t nbytes = 0;
+	runtime_start(&config);
+	return gc_object(&runtime.gc, (uintptr_t)p, &nbytes) != 0 ? nbytes : 0;
+}
+
+int mgc_is_heap(const void *p)
+{
+	return mgc_base(p) != NULL;
+}
+
+/* ── stores ─────────────────────────────────────────────────────────────────────────────────
+ * In this collector, which marks only while the world is stopped, a store needs no shading; a stop
+ * cannot land inside one, because the section flag is up (CYCLE.md: `sec` from the first header). */
+
+void mgc_write(void *slot, void *ptr)
+{
+	struct mutator *m = mutator_self();
+	mutator_enter(m);
+	store_release((void **)slot, ptr);
+	mutator_leave(m);
+}
+
+void mgc_write_range(void *slots, void *const *src, size_t n)
+{
+	struct mutator *m = mutator_self();
+	mutator_enter(m);
+	for (size_t i = 0; i < n; i++)
+		store_release((void **)slots + i, src[i]);
+	mutator_leave(m);
+}
+
+void mgc_move(void *dst, const void *src, size_t nbytes)
+{
+	struct mutator *m = mutator_self();
+	mutator_enter(m);
+	memmove(dst, src, nbytes);
+	mutator_leave(m);
+}
+
+void mgc_clear(void *dst, size_t nbytes)
+{
+	struct mutator *m = mutator_self();
+	mutator_enter(m);
+	memset(dst, 0, nbytes);
+	mutator_leave(m);
+}
+
+int mgc_cas(void *slot, void *expected, void *ptr)
+{
+	struct mutator *m = mutator_self();
+	mutator_enter(m);
+	bool stored = cas_seq((void **)slot, &expected, ptr);
+	mutator_leave(m);
+	return stored;
+}
+
+void *mgc_exchange(void *slot, void *ptr)
+{
+	struct mutator *m = mutator_self();
+	mutator_enter(m);
+	void *old = swap_acq_rel((void **)slot, ptr);
+	mutator_leave(m);
+	return old;
+}
+
+/* ── roots ──────────────────────────────────────────────────────────────────────────────── */
+
+static int add_root(void *start, size_t nbytes, unsigned flags, bool owned, void **top)
+{
+	struct mutator *m = self();
+	uintptr_t lo = (uintptr_t)start;
+	if (m == NULL)
+		return fail(ENOMEM);
+	if (nbytes == 0 || lo + nbytes < lo || flags & ~(unsigned)(MGC_ROOT_UNBARRIERED | MGC_ROOT_AMBIGUOUS))
+		return fail(EINVAL);
+	mutator_enter(m);
+	int err = roots_add(&runtime.gc.roots, lo, lo + nbytes, flags, owned ? m : NULL, (const uintptr_t *)(void *)top);
+	mutator_leave(m);
+	return err == 0 ? 0 : fail(err);
+}
+
+int mgc_root_add(void *start, size_t nbytes, unsigned flags)
+{
+	return add_root(start, nbytes, flags, false, NULL);
+}
+
+int mgc_root_add_owned(void *start, size_t nbytes, void **top)
+{
+	return top == NULL ? fail(EINVAL) : add_root(start, nbytes, 0, true, top);
+}
+
+int mgc_root_remove(void *start)
+{
+	struct mutator *m = self();
+	if (m == NULL)
+		return fail(ENOMEM);
+	mutator_enter(m);
+	int err = roots_remove(&runtime.gc.roots, (uintptr_t)start);
+	mutator_leave(m);
+	return err == 0 ? 0 : fail(err);
+}
+
+int mgc_root_add_globals(void)
+{
+	runtime_start(&config);
+	store_relaxed(&runtime.gc.roots.globals, true);
+	return 0;
+}
+
+/* ── threads ────────────────────────────────────────────────────────────────────────────── */
+
+int mgc_thread_attach(void)
+{
+	return self() != NULL ? 0 : fail(ENOMEM);
+}
+
+void mgc_thread_detach(void)
+{
+	runtime_detach();
+}
+
+struct thread_start {
+	void *(*fn)(void *);
+	void *arg;
+	uint32_t attached; /* atomic, futex */
+	int err;
+};
+
+/* The record lies on the creator's stack, which keeps arg, until `attached` is set. */
+static void *thread_main(void *p)
+{
+	struct thread_start *s = p;
+	void *(*fn)(void *) = s->fn;
+	void *arg = s->arg;
+	s->err = self() != NULL ? 0 : ENOMEM;
+	bool ok = s->err == 0;
+	store_release(&s->attached, 1u); /* pairs: thread-attached */
+	os_wake(&s->attached, 1);
+	return ok ? fn(arg) : NULL;
+}
+
+int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+	struct thread_start s = { .fn = fn, .arg = arg };
+	if (self() == NULL)
+		return ENOMEM;
+	int err = pthread_create(thread, attr, thread_main, &s);
+	while (err == 0 && load_acquire(&s.attached) == 0) /* pairs: thread-attached */
+		os_wait(&s.attached, 0, 0);
+	return err != 0 ? err : s.err;
+}
+
+void mgc_blocking_enter(void)
+{
+	struct mutator *m = self();
+	if (m != NULL)
+		stw_block(m);
+}
+
+void mgc_blocking_leave(void)
+{
+	if (!mutator_attached())
+		mgc_misuse("mgc_blocking_leave in a thread that is not attached");
+	stw_unblock(&runtime.gc.stw, mutator_self());
+}
+
+void mgc_safepoint(void)
+{
+	struct mutator *m = mutator_self();
+	if (MGC_UNLIKELY(load_relaxed(&runtime.gc.stw.stopping) != 0) && m != &mutator_none)
+		stw_park(&runtime.gc.stw, m);
+}
+
+struct mgc_stack *mgc_stack_register(void *lo, void *hi)
+{
+	struct mutator *m = self();
+	if (m == NULL)
+		return no_memory();
+	if (lo >= hi) {
+		errno = EINVAL;
+		return NULL;
+	}
+	mutator_enter(m);
+	struct mgc_stack *s = roots_add_stack(&runtime.gc.roots, (uintptr_t)lo, (uintptr_t)hi);
+	mutator_leave(m);
+	return s != NULL ? s : no_memory();
+}
+
+void mgc_stack_unregister(struct mgc_stack *stack)
+{
+	struct mutator *m = self();
+	if (stack == NULL || m == NULL)
+		return;
+	if (stack->running != NULL)
+		mgc_misuse("mgc_stack_unregister of a stack that a thread runs on");
+	mutator_enter(m);
+	roots_remove_stack(&runtime.gc.roots, stack);
+	mutator_leave(m);
+}
+
+void mgc_stack_switch(struct mgc_stack *from, struct mgc_stack *to)
+{
+	struct mutator *m = self();
+	if (m == NULL)
+		mgc_fatal("no memory to attach the thread");
+	mutator_enter(m);
+	roots_switch_stack(m, from, to);
+	mutator_leave(m);
+}
+
+/* ── lifetimes ──────────────────────────────────────────────────────────────────────────── */
+
+int mgc_finalizer_set(void *obj, void (*fn)(void *obj, void *arg), void *arg)
+{
+	struct mutator *m = self();
+	struct finalizer f = { fn, arg, FINALIZE_ORDERED };
+	if (m == NULL)
+		return fail(ENOMEM);
+	if (obj == NULL || mgc_base(obj) != obj)
+		return fail(EINVAL);
+	mutator_enter(m);
+	bool ok = specials_set_finalizer(&runtime.gc.specials, (uintptr_t)obj, &f, NULL);
+	mutator_leave(m);
+	return ok ? 0 : fail(ENOMEM);
+}
+
+size_t mgc_run_finalizers(void)
+{
+	if (self() == NULL)
+		return 0;
+	runtime.poll_finalizers = true;
+	return runtime_run_finalizers();
+}
+
+int mgc_link_set(void **link, const void *obj)
+{
+	struct mutator *m = self();
+	if (m == NULL)
+		return fail(ENOMEM);
+	uintptr_t base = (uintptr_t)mgc_base(obj);
+	if (base == 0 || link == NULL || (uintptr_t)link % sizeof(void *) != 0)
+		return fail(EINVAL);
+	mutator_enter(m);
+	int known = specials_set_link(&runtime.gc.specials, (uintptr_t)link, base, false);
+	mutator_leave(m);
+	return known >= 0 ? 0 : fail(ENOMEM);
+}
+
+int mgc_link_clear(void **link)
+{
+	struct mutator *m = self();
+	if (m == NULL)
+		return fail(ENOMEM);
+	mutator_enter(m);
+	bool known = specials_clear_link(&runtime.gc.specials, (uintptr_t)link);
+	mutator_leave(m);
+	return known ? 0 : fail(EINVAL);
+}
+
+/* ── control and statistics ─────────────────────────────────────────────────────────────── */
+
+void mgc_collect(void)
+{
+	struct mutator *m = self();
+	if (m != NULL)
+		cycle_collect(&runtime.gc, m, CYCLE_FORCED);
+}
+
+/* with_world - changes a setting between collections. */
+static int64_t change(int64_t (*set)(int64_t), int64_t value)
+{
+	runtime_start(&config);
+	lock_acquire(&runtime.gc.world);
+	int64_t old = set(value);
+	cycle_set_goal(&runtime.gc);
+	lock_release(&runtime.gc.world);
+	return old;
+}
+
+static int64_t set_percent(int64_t value)
+{
+	int64_t old = runtime.gc.pacer.percent;
+	runtime.gc.pacer.percent = value < 0 ? KNOB_OFF : value;
+	return old;
+}
+
+static int64_t set_limit(int64_t value)
+{
+	size_t old = runtime.heap.pageheap.limit_nbytes;
+	if (value >= 0) {
+		store_relaxed(&runtime.heap.pageheap.limit_nbytes, value == INT64_MAX ? SIZE_MAX : (size_t)value);
+		runtime.gc.pacer.limit_nbytes = value == INT64_MAX ? UINT64_MAX : (uint64_t)value;
+	}
+	return old > INT64_MAX ? INT64_MAX : (int64_t)old;
+}
+
+int mgc_set_percent(int percent)
+{
+	return (int)change(set_percent, percent);
+}
+
+int64_t mgc_set_memory_limit(int64_t nbytes)
+{
+	return change(set_limit, nbytes);
+}
+
+size_t mgc_release(void)
+{
+	runtime_start(&config);
+	return background_release(&runtime.gc);
+}
+
+void mgc_read_stats(struct mgc_stats *stats)
+{
+	struct mgc_stats s = { .struct_size = stats->struct_size };
+	runtime_start(&config);
+	gc_read_stats(&runtime.gc, &s);
+	if (stats->struct_size < sizeof s.struct_size)
+		mgc_misuse("mgc_read_stats: struct_size is %zu; set it to sizeof(struct mgc_stats)",
+			   stats->struct_size);
+	memcpy(stats, &s, min_size(stats->struct_size, sizeof s));
+}
+
+const char *mgc_version(void)
+{
+	return "0.1.0";
+}

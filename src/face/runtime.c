@@ -1,0 +1,185 @@
+/* runtime.c - see runtime.h. */
+#include "face/runtime.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "gc/background.h"
+#include "gc/cycle.h"
+#include "obs/gctrace.h"
+#include "os/os.h"
+
+struct runtime runtime;
+
+static pthread_once_t start_once = PTHREAD_ONCE_INIT;
+static const struct runtime_config *start_config;
+static pthread_key_t exit_key;
+static bool started;
+
+/* ── finalizers on a thread of our own ──────────────────────────────────────────────────── */
+
+size_t runtime_run_finalizers(void)
+{
+	struct due d;
+	size_t n = 0;
+	while (specials_next(&runtime.gc.specials, &d)) {
+		d.fn((void *)d.object, d.arg);
+		n++;
+	}
+	return n;
+}
+
+static void finalizer_thread(void *arg)
+{
+	struct mutator *m = runtime_attach(start_config);
+	(void)arg;
+	if (m == NULL)
+		mgc_fatal("no memory for the finalizer thread");
+	for (;;) {
+		uint32_t seen = load_acquire(&runtime.finalizer_word); /* pairs: finalizers-due */
+		runtime_run_finalizers();
+		stw_block(m);
+		os_wait(&runtime.finalizer_word, seen, 0);
+		stw_unblock(&runtime.gc.stw, m);
+	}
+}
+
+static void notify_due(struct gc *gc)
+{
+	(void)gc;
+	if (runtime.poll_finalizers)
+		return;
+	add_acq_rel(&runtime.finalizer_word, 1u); /* pairs: finalizers-due */
+	if (swap_acq_rel(&runtime.finalizer_started, 1u) == 0) {
+		if (os_spawn(finalizer_thread, NULL, "mgc-finalize") != 0)
+			store_relaxed(&runtime.finalizer_started, 0u);
+	} else {
+		os_wake(&runtime.finalizer_word, 1);
+	}
+}
+
+/* ── fork ───────────────────────────────────────────────────────────────────────────────── */
+
+/* each_lock - every lock in rank order (or backwards), so that the child finds nothing half done. */
+static void each_lock(void (*fn)(struct lock *l), bool backwards)
+{
+	struct heap *h = &runtime.heap;
+	struct gc *gc = &runtime.gc;
+	unsigned n = load_relaxed(&h->layouts.nspanclasses);
+	struct lock *low[] = { &gc->world, &gc->roots.lock, &h->registry_lock, &gc->specials.lock, &h->layouts.lock };
+	struct lock *high[] = { &h->pageheap.lock, &gc->pool.lock };
+	for (size_t i = 0; i < 5 && !backwards; i++)
+		fn(low[i]);
+	for (size_t i = 0; i < 2 && backwards; i++)
+		fn(high[1 - i]);
+	for (unsigned sc = 1; sc < n; sc++)
+		if (h->centrals[sc].lock.rank != 0)
+			fn(&h->centrals[sc].lock);
+	for (size_t i = 0; i < 2 && !backwards; i++)
+		fn(high[i]);
+	for (size_t i = 0; i < 5 && backwards; i++)
+		fn(low[4 - i]);
+}
+
+static void acquire(struct lock *l)
+{
+	lock_acquire(l);
+}
+
+static void release(struct lock *l)
+{
+	lock_release(l);
+}
+
+static void before_fork(void)
+{
+	each_lock(acquire, false);
+}
+
+static void after_fork_in_parent(void)
+{
+	each_lock(release, true);
+}
+
+static void after_fork_in_child(void)
+{
+	struct mutator *self = mutator_self();
+	each_lock(lock_reset, true);
+	workers_after_fork(&runtime.gc.workers);
+	background_after_fork(&runtime.gc);
+	store_relaxed(&runtime.finalizer_started, 0u);
+	mutator_reset_registry(&runtime.heap, self == &mutator_none ? NULL : self);
+}
+
+/* ── start, attach, exit ────────────────────────────────────────────────────────────────── */
+
+/* on_thread_exit - other destructors may still allocate: then the thread attaches again and this runs
+ * once more, as often as the system allows. */
+static void on_thread_exit(void *arg)
+{
+	(void)arg;
+	if (mutator_attached())
+		mutator_detach(mutator_self());
+}
+
+static void on_process_exit(void)
+{
+	if (runtime.gc.knobs.exitstats)
+		gctrace_exit_summary(&runtime.gc);
+}
+
+static void start(void)
+{
+	struct knobs k;
+	const struct runtime_config *config = start_config;
+	knob_read_env(&k);
+	if (config->adjust != NULL)
+		config->adjust(&k);
+	int err = heap_init(&runtime.heap, (size_t)k.reserve);
+	if (err == 0)
+		err = gc_init(&runtime.gc, &runtime.heap, &k, config->signal);
+	if (err != 0)
+		mgc_fatal("cannot start a heap: %s", strerror(err));
+	runtime.gc.roots.globals = config->globals;
+	runtime.gc.roots.end_pointers = config->end_pointers;
+	if (config->own_finalizer_thread)
+		runtime.gc.notify_due = notify_due;
+	if (k.gctrace)
+		gctrace_start(&runtime.gc);
+	if (pthread_key_create(&exit_key, on_thread_exit) != 0)
+		mgc_fatal("no thread-specific key left to learn of thread exits");
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+	if (k.exitstats)
+		atexit(on_process_exit);
+	store_release(&started, true); /* pairs: runtime-started */
+}
+
+void runtime_start(const struct runtime_config *config)
+{
+	if (load_acquire(&started)) /* pairs: runtime-started */
+		return;
+	start_config = config;
+	pthread_once(&start_once, start);
+}
+
+struct mutator *runtime_attach(const struct runtime_config *config)
+{
+	int saved = errno;
+	runtime_start(config);
+	struct mutator *m = mutator_attach(&runtime.heap);
+	if (m != NULL)
+		pthread_setspecific(exit_key, m);
+	errno = saved;
+	return m;
+}
+
+void runtime_detach(void)
+{
+	if (!mutator_attached())
+		return;
+	pthread_setspecific(exit_key, NULL);
+	mutator_detach(mutator_self());
+}

@@ -1,0 +1,47 @@
+/* runtime.h - the one default heap of a process, for the faces that collect: start, attach at first
+ * use, detach at thread exit, fork, and what happens at process exit.
+ * STATE  cold → (first call of any entry) → running, for ever.
+ * LOCKS  none of its own; fork takes every lock of the heap in rank order. */
+#ifndef MGC_FACE_RUNTIME_H
+#define MGC_FACE_RUNTIME_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include "gc/alloc.h"
+#include "gc/gc.h"
+#include "heap/mutator.h"
+
+struct runtime {
+	struct heap heap;
+	struct gc gc;
+	bool poll_finalizers; /* the program runs them itself */
+	uint32_t finalizer_word;    /* atomic, futex: finalizers became due */
+	uint32_t finalizer_started; /* atomic */
+};
+
+extern struct runtime runtime;
+
+/* What a face wants different. */
+struct runtime_config {
+	int signal; /* 0: any free real-time signal */
+	void (*adjust)(struct knobs *k); /* NULL; before the heap exists */
+	bool globals;
+	bool end_pointers;
+	bool own_finalizer_thread;
+};
+
+/* runtime_start - idempotent, any thread. Dies when not even the smallest heap can be had. */
+void runtime_start(const struct runtime_config *config);
+/* runtime_attach - the calling thread becomes a mutator; NULL: no memory for its record. */
+struct mutator *runtime_attach(const struct runtime_config *config);
+void runtime_detach(void);
+/* runtime_run_finalizers - those that are due, on this thread; how many. */
+size_t runtime_run_finalizers(void);
+
+MGC_INLINE struct mutator *runtime_self(const struct runtime_config *config)
+{
+	struct mutator *m = mutator_self();
+	return MGC_LIKELY(m != &mutator_none) ? m : runtime_attach(config);
+}
+
+#endif

@@ -1,0 +1,143 @@
+/* alloc.c - see alloc.h. */
+#include "gc/alloc.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "gc/cycle.h"
+#include "os/os.h"
+
+static void check_entry(const struct mutator *m)
+{
+	if (MGC_UNLIKELY(m->sec != 0))
+		mgc_misuse("allocation inside the allocator: from a signal handler, or a trace or root "
+			   "callback (thread %d)", m->tid);
+}
+
+static bool stress_due(struct gc *gc)
+{
+	int64_t every = MGC_HOSTILE && gc->knobs.gcstress == 0 ? 64 : gc->knobs.gcstress;
+	return every != 0 && add_relaxed(&gc->stress_count, 1u) % (uint32_t)every == 0;
+}
+
+/* before_refill - the moment at which a collection may start. */
+static void before_refill(struct gc *gc, struct mutator *m)
+{
+	struct heap *h = gc->heap;
+	check_entry(m);
+	if (load_relaxed(&gc->disabled) > 0)
+		return;
+	if (load_relaxed(&h->live_nbytes) >= load_relaxed(&h->trigger_nbytes))
+		cycle_collect(gc, m, CYCLE_HEAP);
+	else if (MGC_UNLIKELY(stress_due(gc)))
+		cycle_collect(gc, m, CYCLE_STRESS);
+}
+
+/* make_room - memory was refused: collects and sweeps everything, gives free pages back. */
+static void make_room(struct gc *gc, struct mutator *m)
+{
+	if (load_relaxed(&gc->disabled) > 0)
+		return;
+	cycle_collect(gc, m, CYCLE_NO_MEMORY);
+}
+
+MGC_NOINLINE uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsigned sc)
+{
+	before_refill(gc, m);
+	if (MGC_UNLIKELY(!cache_refill(m, sc))) {
+		make_room(gc, m);
+		if (!cache_refill(m, sc))
+			return 0;
+	}
+	return cache_pop(m, sc, gc->heap->layouts.spanclass[sc].slot_nbytes);
+}
+
+uintptr_t gc_alloc_tiny(struct gc *gc, struct mutator *m, size_t nbytes)
+{
+	nbytes = max_size(nbytes, 1);
+	uintptr_t p = cache_pop_tiny(m, nbytes);
+	if (MGC_LIKELY(p != 0))
+		return p;
+	struct layouts *ls = &gc->heap->layouts;
+	unsigned sc = layout_spanclass(ls, LAYOUT_ID_TINY, sizeclass_of(MGC_MAX_TINY));
+	p = gc_alloc_slot(gc, m, sc, MGC_MAX_TINY);
+	if (p == 0)
+		return 0;
+	m->tiny_end = p + MGC_MAX_TINY;
+	m->tiny_cur = p + nbytes;
+	return p;
+}
+
+static uintptr_t alloc_large(struct gc *gc, struct mutator *m, unsigned layout, size_t nbytes, size_t align)
+{
+	before_refill(gc, m);
+	uintptr_t p = cache_alloc_large(m, layout, nbytes, align);
+	if (MGC_UNLIKELY(p == 0)) {
+		make_room(gc, m);
+		p = cache_alloc_large(m, layout, nbytes, align);
+	}
+	return p;
+}
+
+uintptr_t gc_alloc(struct gc *gc, struct mutator *m, unsigned layout, size_t nbytes)
+{
+	struct layouts *ls = &gc->heap->layouts;
+	if (nbytes > MGC_MAX_SMALL)
+		return alloc_large(gc, m, layout, nbytes, 1);
+	unsigned sc = layout_spanclass(ls, layout, sizeclass_of(nbytes));
+	return sc == 0 ? 0 : gc_alloc_slot(gc, m, sc, ls->spanclass[sc].slot_nbytes);
+}
+
+uintptr_t gc_alloc_aligned(struct gc *gc, struct mutator *m, unsigned layout, size_t nbytes, size_t align)
+{
+	nbytes = max_size(nbytes, 1);
+	if (align <= MGC_GRANULE) /* 24 B slots are 8-aligned: ask for the next class */
+		return gc_alloc(gc, m, layout, align == MGC_GRANULE && nbytes > 16 && nbytes <= 24 ? 32 : nbytes);
+	/* a power-of-two slot in a page-aligned span is aligned to its size */
+	size_t slot = max_size(nbytes, align);
+	if (slot <= MGC_PAGE_SIZE) {
+		if (!is_pow2(slot))
+			slot = (size_t)1 << (64 - bits_clz(slot));
+		if (slot <= MGC_PAGE_SIZE)
+			return gc_alloc(gc, m, layout, slot);
+	}
+	return alloc_large(gc, m, layout, nbytes, align);
+}
+
+void gc_free(struct gc *gc, struct mutator *m, uintptr_t p)
+{
+	struct span *s;
+	switch (cache_check(gc->heap, p, &s)) {
+	case FREE_FOREIGN:
+		mgc_misuse("free of %p, which this heap never gave out", (void *)p);
+	case FREE_INSIDE:
+		mgc_misuse("free of %p, which is inside an object (of %zu B at %p), not its start", (void *)p,
+			   s->slot_nbytes, (void *)span_slot_addr(s, span_slot_of(s, p)));
+	case FREE_DOUBLE:
+		mgc_misuse("second free of %p (a slot of %zu B)", (void *)p, s->slot_nbytes);
+	case FREE_TINY: /* shares its block */
+		return;
+	case FREE_OK:
+		break;
+	}
+	check_entry(m);
+	if (gc->specials.finalizers.n + gc->specials.links.n != 0) {
+		mutator_enter(m);
+		specials_forget(&gc->specials, p);
+		mutator_leave(m);
+	}
+	cache_free(m, p, s);
+}
+
+uintptr_t gc_object(struct gc *gc, uintptr_t addr, size_t *nbytes)
+{
+	const struct space *sp = &gc->heap->pageheap.space;
+	struct span *s = space_span(sp, addr);
+	if (s == NULL)
+		return 0;
+	uint32_t slot = span_slot_of(s, addr);
+	uintptr_t p = span_slot_addr(s, slot);
+	if (slot >= s->nslots || !space_is_allocated(sp, p))
+		return 0;
+	*nbytes = s->sizeclass == 0 ? s->slot_nbytes - s->slack : s->slot_nbytes;
+	return p;
+}

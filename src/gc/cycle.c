@@ -1,0 +1,212 @@
+/* cycle.c - see cycle.h. */
+#include "gc/cycle.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "gc/background.h"
+#include "gc/sweep.h"
+#include "heap/cache.h"
+#include "os/os.h"
+
+/* Helpers are not worth waking for less live memory than this: a wake costs about 50 µs here. */
+#define PARALLEL_FROM_BYTES ((uint64_t)2 << 20)
+
+struct cycle {
+	struct gc *gc;
+	struct mutator *self;
+	struct cycle_record rec;
+	struct marker mk;
+	uint64_t seen; /* cycles finished before this one was asked for */
+	bool noted;    /* the list of data segments was begun anew */
+};
+
+void cycle_set_goal(struct gc *gc)
+{
+	struct pageheap_stats s;
+	pageheap_read_stats(&gc->heap->pageheap, &s);
+	gc->pacer.slack_nbytes = s.used_nbytes > gc->pacer.live_nbytes ? s.used_nbytes - gc->pacer.live_nbytes : 0;
+	store_relaxed(&gc->heap->trigger_nbytes, pacer_goal(&gc->pacer));
+}
+
+static void sweep_rest(struct cycle *c)
+{
+	uint64_t begin = os_now_ns();
+	heap_sweep_some(c->gc->heap, SIZE_MAX);
+	c->rec.sweep_ns = os_now_ns() - begin;
+}
+
+/* sweep_cached - the spans that caches kept since the last cycle. */
+static void sweep_cached(struct heap *h)
+{
+	unsigned n = load_relaxed(&h->layouts.nspanclasses);
+	for (unsigned sc = 1; sc < n; sc++)
+		central_sweep_cached(h, heap_central(h, sc));
+}
+
+static void mark_roots(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	gc->roots.scanned_nbytes = gc->roots.stack_nbytes = 0;
+	LIST_EACH(it, &gc->heap->mutators)
+		roots_mark_mutator(&gc->roots, &c->mk, LIST_ENTRY(it, struct mutator, node));
+	roots_mark_shared(&gc->roots, &c->mk);
+	specials_mark_roots(&gc->specials, &c->mk);
+}
+
+static void finish_overflow(struct cycle *c)
+{
+	while (mark_rescan_overflowed(&c->mk))
+		marker_drain_alone(&c->mk);
+}
+
+static uint32_t wanted_helpers(const struct gc *gc)
+{
+	return gc->pacer.live_nbytes < PARALLEL_FROM_BYTES && !MGC_HOSTILE ? 0 : gc->workers.limit;
+}
+
+/* mark - the caller's stack lies above; the world is stopped. */
+static void mark(void *arg)
+{
+	struct cycle *c = arg;
+	struct gc *gc = c->gc;
+	uint64_t begin = os_now_ns();
+	bool ignore = gc->knobs.invalidptr == 0;
+	if (c->self != NULL) {
+		c->self->sp = (uintptr_t)__builtin_frame_address(0);
+		c->self->nregs = 0;
+	}
+	uint32_t helpers = c->rec.nworkers - 1;
+	grey_start(&gc->pool, c->rec.nworkers);
+	marker_init(&c->mk, gc->heap, &gc->pool, ignore);
+	workers_begin(&gc->workers, helpers, gc->heap, &gc->pool, ignore);
+	mark_roots(c);
+	marker_drain(&c->mk);
+	workers_end(&gc->workers, helpers, &c->mk);
+	finish_overflow(c);
+	heap_set_phase(gc->heap, PHASE_CLEAR, heap_sweepgen(gc->heap));
+	c->rec.finalizers_due = specials_after_mark(&gc->specials, &c->mk, gc->no_order);
+	finish_overflow(c);
+	marker_finish(&c->mk);
+	c->rec.mark_ns = os_now_ns() - begin;
+}
+
+/* flip - the marks become valid: everything is unswept from here on. */
+static void flip(struct cycle *c)
+{
+	struct heap *h = c->gc->heap;
+	unsigned n = load_relaxed(&h->layouts.nspanclasses);
+	for (unsigned sc = 1; sc < n; sc++)
+		central_start_sweep(heap_central(h, sc));
+	heap_set_phase(h, PHASE_OFF, heap_sweepgen(h) + 2);
+}
+
+static void account(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	struct cycle_record *r = &c->rec;
+	LIST_EACH(it, &gc->heap->mutators)
+		cache_flush_counts(LIST_ENTRY(it, struct mutator, node));
+	r->heap_before = load_relaxed(&gc->heap->live_nbytes);
+	r->heap_live = c->mk.marked_nbytes;
+	r->marked_objects = c->mk.marked_objects;
+	r->stack_nbytes = gc->roots.stack_nbytes;
+	r->roots_nbytes = gc->roots.scanned_nbytes;
+	r->nmutators = gc->heap->nmutators;
+	store_relaxed(&gc->heap->live_nbytes, r->heap_live);
+	gc->pacer.live_nbytes = r->heap_live;
+	gc->pacer.roots_nbytes = r->stack_nbytes + r->roots_nbytes;
+}
+
+/* stopped_part - from the first signal to the start of the world. */
+static void stopped_part(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	uint64_t begin = os_now_ns(), cpu_begin = os_cpu_ns();
+	stw_stop(&gc->stw, c->self);
+	c->rec.stopping_ns = os_now_ns() - begin;
+	sweep_cached(gc->heap);
+	if (gc->knobs.verify)
+		heap_verify(gc->heap);
+	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
+	regs_call(mark, c);
+	flip(c);
+	account(c);
+	stw_start(&gc->stw, c->self);
+	c->rec.pause_ns = os_now_ns() - begin;
+	c->rec.cpu_ns = os_cpu_ns() - cpu_begin;
+}
+
+static void record(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	struct cycle_record *r = &c->rec;
+	gc->pause_total_ns += r->pause_ns;
+	gc->pause_max_ns = max_size(gc->pause_max_ns, r->pause_ns);
+	gc->nforced += r->reason == CYCLE_FORCED;
+	cycle_set_goal(gc);
+	r->heap_goal = load_relaxed(&gc->heap->trigger_nbytes);
+	r->number = gc->ncycles + 1;
+	r->total_gc_cpu_ns = gc->last.total_gc_cpu_ns + r->cpu_ns + r->sweep_ns;
+	gc->last = *r;
+	store_release(&gc->ncycles, r->number); /* pairs: cycle-count */
+	if (gc->observer != NULL)
+		gc->observer(gc, r);
+}
+
+/* run - WORLD is held, the caller is inside a section of its own. */
+static void run(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	c->rec.start_ns = os_now_ns() - gc->start_ns;
+	sweep_rest(c);
+	c->rec.nworkers = 1 + workers_prepare(&gc->workers, wanted_helpers(gc));
+	lock_acquire(&gc->roots.lock);
+	stopped_part(c);
+	lock_release(&gc->roots.lock);
+	grey_trim(&gc->pool);
+	sweep_large(gc->heap);
+	if (c->rec.reason == CYCLE_FORCED || c->rec.reason == CYCLE_NO_MEMORY)
+		heap_sweep_some(gc->heap, SIZE_MAX);
+	record(c);
+	background_after_cycle(gc);
+}
+
+static void note_segment(void *arg, uintptr_t lo, uintptr_t hi)
+{
+	struct cycle *c = arg;
+	if (!c->noted)
+		c->gc->roots.nsegments = 0;
+	c->noted = true;
+	roots_note_segment(&c->gc->roots, lo, hi);
+}
+
+/* exclusive - one collection at a time. Where data segments are roots, the loader's lock is held
+ * around it, taken first: a thread that allocates inside dlopen holds that one already. */
+static void exclusive(void *arg)
+{
+	struct cycle *c = arg;
+	struct gc *gc = c->gc;
+	lock_acquire(&gc->world);
+	if (c->rec.reason != CYCLE_HEAP || load_acquire(&gc->ncycles) == c->seen) { /* pairs: cycle-count */
+		if (c->self != NULL)
+			mutator_enter(c->self);
+		run(c);
+		if (c->self != NULL)
+			mutator_leave(c->self);
+	}
+	lock_release(&gc->world);
+}
+
+void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
+{
+	struct cycle c = { .gc = gc, .self = m, .seen = load_acquire(&gc->ncycles) }; /* pairs: cycle-count */
+	c.rec.reason = reason;
+	if (gc->before_stop != NULL)
+		gc->before_stop(gc);
+	if (gc->roots.globals)
+		os_each_data(note_segment, exclusive, &c);
+	else
+		exclusive(&c);
+	if (gc->notify_due != NULL && load_relaxed(&gc->specials.ndue) != 0)
+		gc->notify_due(gc);
+}

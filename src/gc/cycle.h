@@ -1,0 +1,23 @@
+/* cycle.h - one collection from beginning to end.
+ *
+ * STATE  heap.phase_gen: OFF → MARK → (finalizers) CLEAR → OFF with sweepgen + 2. In this stopping
+ *        form the other phases of the protocol (ARM, ROOTS, TERM, CLOSED, FLIP) are passed inside the
+ *        stop and not published.
+ * INV    Y1 at the start every span is swept and every mark bit is 0   [verify knob]
+ *        Y2 nothing is freed, and no layout or page state changes, from the stop to the start
+ * LOCKS  WORLD for the whole cycle; REGISTRY while the world is stopped; the loader's lock around both. */
+#ifndef MGC_GC_CYCLE_H
+#define MGC_GC_CYCLE_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include "gc/gc.h"
+
+/* cycle_collect - runs a cycle on the calling thread, a mutator outside any section or NULL. With
+ * CYCLE_HEAP it does nothing when another thread just collected. */
+void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason);
+
+/* cycle_set_goal - recomputes the trigger: a setting changed. */
+void cycle_set_goal(struct gc *gc);
+
+#endif

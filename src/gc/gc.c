@@ -1,0 +1,90 @@
+/* gc.c - puts the collector of a heap together. */
+#include "gc/gc.h"
+
+#include <string.h>
+
+#include "base/bits.h"
+#include "gc/cycle.h"
+#include "gc/sweep.h"
+#include "mallocgc.h"
+#include "os/os.h"
+
+#define MAX_HELPERS 15
+
+static void park(struct mutator *m)
+{
+	stw_park(&m->heap->gc->stw, m);
+}
+
+static void detached(struct mutator *m)
+{
+	roots_drop_owned(&m->heap->gc->roots, m);
+}
+
+static uint32_t helpers_wanted(const struct knobs *k)
+{
+	if (k->workers != 0)
+		return (uint32_t)k->workers - 1;
+	unsigned n = os_nprocs() - 1;
+	return n < MAX_HELPERS ? n : MAX_HELPERS;
+}
+
+static void apply_knobs(struct gc *gc)
+{
+	const struct knobs *k = &gc->knobs;
+	gc->pacer.percent = k->percent;
+	gc->pacer.min_nbytes = (uint64_t)k->min_heap;
+	gc->pacer.limit_nbytes = k->limit >= 0 ? (uint64_t)k->limit : UINT64_MAX;
+	gc->heap->pageheap.limit_nbytes = k->limit >= 0 ? (size_t)k->limit : SIZE_MAX;
+	if (!k->hugepages)
+		gc->heap->pageheap.huge_from_pages = SIZE_MAX;
+	gc->workers.limit = helpers_wanted(k);
+}
+
+int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal)
+{
+	memset(gc, 0, sizeof *gc);
+	gc->heap = h;
+	gc->knobs = *knobs;
+	gc->start_ns = os_now_ns();
+	lock_init(&gc->world, LOCK_WORLD);
+	roots_init(&gc->roots);
+	specials_init(&gc->specials);
+	grey_pool_init(&gc->pool);
+	apply_knobs(gc);
+	h->gc = gc;
+	h->ops.sweep_span = sweep_span;
+	h->ops.park = park;
+	h->ops.detached = detached;
+	h->pageheap.reclaim = sweep_reclaim;
+	h->pageheap.reclaim_arg = h;
+	cycle_set_goal(gc);
+	return stw_init(&gc->stw, h, signal);
+}
+
+void gc_read_stats(struct gc *gc, struct mgc_stats *out)
+{
+	struct pageheap_stats ph;
+	struct heap *h = gc->heap;
+	pageheap_read_stats(&h->pageheap, &ph);
+	lock_acquire(&gc->world);
+	out->cycles = gc->ncycles;
+	out->forced_cycles = gc->nforced;
+	out->heap_live = gc->last.heap_live;
+	out->heap_goal = load_relaxed(&h->trigger_nbytes);
+	out->pause_total_ns = gc->pause_total_ns;
+	out->pause_max_ns = gc->pause_max_ns;
+	out->pause_last_ns = gc->last.pause_ns;
+	out->gc_cpu_ns = gc->last.total_gc_cpu_ns;
+	out->objects_marked = gc->last.marked_objects;
+	lock_release(&gc->world);
+	out->heap_now = load_relaxed(&h->live_nbytes);
+	out->heap_in_spans = ph.used_nbytes;
+	out->heap_free_dirty = ph.dirty_nbytes;
+	out->heap_free_clean = ph.clean_nbytes;
+	out->scavenged = ph.scavenged_nbytes;
+	out->total_allocated = load_relaxed(&h->allocated_nbytes);
+	out->total_freed = load_relaxed(&h->freed_nbytes);
+	out->threads = load_relaxed(&h->nmutators);
+	out->finalizers_run = gc->specials.nrun;
+}

@@ -1,0 +1,76 @@
+/* gc.h - the collector of one heap: what its modules share. Composed here, used by cycle.c, alloc.c,
+ * background.c and the faces. Fields say who writes them. */
+#ifndef MGC_GC_GC_H
+#define MGC_GC_GC_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/knob.h"
+#include "gc/mark.h"
+#include "gc/pacer.h"
+#include "gc/roots.h"
+#include "gc/special.h"
+#include "gc/stw.h"
+#include "gc/workers.h"
+#include "heap/heap.h"
+
+enum cycle_reason { CYCLE_HEAP, CYCLE_FORCED, CYCLE_NO_MEMORY, CYCLE_STRESS };
+
+/* What is known of a finished cycle. */
+struct cycle_record {
+	uint64_t number;
+	enum cycle_reason reason;
+	uint64_t start_ns;      /* since the collector started */
+	uint64_t sweep_ns;      /* sweeping what the last cycle left, before the stop */
+	uint64_t stopping_ns;   /* until the last thread stood still */
+	uint64_t pause_ns;      /* world stopped, from the first signal to the start */
+	uint64_t mark_ns;       /* of it: roots and marking */
+	uint64_t cpu_ns;        /* processor time of the process while stopped */
+	uint64_t total_gc_cpu_ns;
+	uint64_t heap_before, heap_live, heap_goal;
+	uint64_t stack_nbytes, roots_nbytes;
+	uint64_t marked_objects;
+	uint64_t finalizers_due;
+	uint32_t nworkers;      /* threads that marked */
+	uint32_t nmutators;
+};
+
+struct gc {
+	struct heap *heap;
+	struct knobs knobs;
+	struct lock world; /* one cycle at a time; held for all of it */
+	struct stw stw;
+	struct roots roots;
+	struct specials specials;
+	struct grey_pool pool;
+	struct workers workers;
+	struct pacer pacer; /* world lock */
+	uint64_t ncycles;   /* atomic; written under world */
+	uint64_t nforced;
+	uint64_t start_ns;
+	uint64_t pause_total_ns, pause_max_ns;
+	struct cycle_record last; /* world lock */
+	int32_t disabled;         /* atomic: GC_disable nesting; no collection by itself while > 0 */
+	uint32_t stress_count;    /* atomic */
+	bool no_order;            /* libgc's java_finalization */
+	bool finalize_on_demand;
+	/* called after each cycle, outside the stop, world lock held: one line of trace */
+	void (*observer)(const struct gc *gc, const struct cycle_record *r);
+	/* a face's calls around a stop and after it; NULL: none */
+	void (*before_stop)(struct gc *gc); /* libgc's start callback: world still running */
+	void (*notify_due)(struct gc *gc);  /* finalizers became due; world lock not held */
+	uint32_t background_started;        /* atomic */
+	uint32_t background_word;           /* atomic, futex: cycles the background thread may tidy after */
+};
+
+/* gc_init - makes h a collected heap. 0 or an errno. signal 0: any free one. */
+int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal);
+
+/* gc_read_stats - fills everything but struct_size. */
+struct mgc_stats;
+void gc_read_stats(struct gc *gc, struct mgc_stats *out);
+
+#endif

@@ -1,0 +1,87 @@
+/* mark.h - from a word to an object, to its mark bit, to its pointers.
+ *
+ * WHAT   A word that may point into the heap waits in a ring of candidates while the cache line of its
+ *        mark bit arrives; then it is resolved to its slot and marked; a newly marked object with
+ *        pointers goes on the grey queue; from there through a FIFO, while its own line arrives, it is
+ *        scanned. Both delays together are worth 5-8 times (measured: docs/adr/0003).
+ * WHO    cycle.c, with one marker per thread that marks; roots.c feeds words.
+ * INV    R1 a mark bit is set only where the allocation bit is (a precise word that breaks this is the
+ *           program's mistake: fatal unless invalidptr=0; an ambiguous one is ignored)
+ *        R2 an object is scanned by whoever set its mark bit, once
+ * UNITS  bytes; words are 8 bytes.   FROM our own measurements; the idea of both queues is old. */
+#ifndef MGC_GC_MARK_H
+#define MGC_GC_MARK_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/atomic.h"
+#include "gc/work.h"
+#include "heap/heap.h"
+
+#define MARK_RING 16
+#define MARK_FIFO 16
+/* Arrays are scanned in pieces of this size, so that several markers can share one. */
+#define MARK_PIECE ((size_t)128 << 10)
+/* Set in a queued candidate that may not be a pointer; addresses have the bit clear. */
+#define MARK_AMBIGUOUS (UINT64_C(1) << 63)
+
+struct marker {
+	uintptr_t base; /* of the space, and its size: copies, they never change */
+	size_t nbytes;
+	const uint32_t *desc;
+	struct bitpair *bits;
+	const struct spanclass *spanclass;
+	struct heap *heap;
+	struct grey_pool *pool;
+	struct grey_block *block; /* mine, never NULL once started */
+	unsigned ring_at, ring_n, fifo_at, fifo_n;
+	uintptr_t ring[MARK_RING];
+	uintptr_t fifo[MARK_FIFO];
+	uintptr_t scanning; /* the object whose words are being read, for messages */
+	bool ignore_invalid;
+	uint64_t marked_nbytes, marked_objects;
+};
+
+void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool ignore_invalid);
+/* marker_finish - gives its block back; the queues are empty. */
+void marker_finish(struct marker *mk);
+
+/* marker_candidate - a word that may point into the heap; `ambiguous` is MARK_AMBIGUOUS or 0. */
+void marker_candidate_slow(struct marker *mk, uintptr_t tagged);
+
+MGC_INLINE void marker_candidate(struct marker *mk, uintptr_t word, uintptr_t ambiguous)
+{
+	uintptr_t off = word - mk->base;
+	if (off >= mk->nbytes)
+		return;
+	__builtin_prefetch(&mk->bits[off >> 10], 1);
+	marker_candidate_slow(mk, word | ambiguous);
+}
+
+/* marker_range - every aligned word of [lo, hi). */
+void marker_range(struct marker *mk, uintptr_t lo, uintptr_t hi, uintptr_t ambiguous);
+
+/* marker_object - marks the object at that first byte; true when it was not marked before. It will be
+ * scanned when the marker drains. */
+bool marker_object(struct marker *mk, uintptr_t addr);
+
+/* marker_scan_object - feeds the object's pointers, without marking it (finalizers in order). */
+void marker_scan_object(struct marker *mk, uintptr_t addr);
+
+/* marker_settle - every candidate that was fed is marked (not yet scanned). */
+void marker_settle(struct marker *mk);
+
+/* marker_drain - scans until no marker has anything left. */
+void marker_drain(struct marker *mk);
+/* marker_drain_alone - the same for one marker while the others do not take part. */
+void marker_drain_alone(struct marker *mk);
+
+/* mark_rescan_overflowed - feeds every marked object of the spans that are flagged, and takes the flags
+ * away. True when there was any: drain again. */
+bool mark_rescan_overflowed(struct marker *mk);
+
+#endif

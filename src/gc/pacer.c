@@ -1,0 +1,39 @@
+/* pacer.c - see pacer.h. */
+#include "gc/pacer.h"
+
+/* Under a memory limit a collection must still earn its cost: the heap may always grow by this share
+ * of what is live, even if the limit is then exceeded (the limit on the page heap is the hard one). */
+#define LIMIT_MIN_GROWTH_PCT 5
+
+static uint64_t share_of(uint64_t nbytes, int64_t percent)
+{
+	uint64_t product;
+	if (__builtin_mul_overflow(nbytes, (uint64_t)percent, &product))
+		return nbytes / 100 * (uint64_t)percent;
+	return product / 100;
+}
+
+static uint64_t percent_goal(const struct pacer *p)
+{
+	if (p->percent < 0)
+		return UINT64_MAX;
+	uint64_t grow = share_of(p->live_nbytes + p->roots_nbytes, p->percent);
+	uint64_t goal = p->live_nbytes + grow, least = share_of(p->min_nbytes, p->percent);
+	return goal > least ? goal : least;
+}
+
+static uint64_t limit_goal(const struct pacer *p)
+{
+	if (p->limit_nbytes == UINT64_MAX)
+		return UINT64_MAX;
+	uint64_t room = p->limit_nbytes > p->slack_nbytes ? p->limit_nbytes - p->slack_nbytes : 0;
+	uint64_t least = p->live_nbytes + share_of(p->live_nbytes, LIMIT_MIN_GROWTH_PCT);
+	room -= room / 32; /* collect a little before the page heap refuses */
+	return room > least ? room : least;
+}
+
+uint64_t pacer_goal(const struct pacer *p)
+{
+	uint64_t by_percent = percent_goal(p), by_limit = limit_goal(p);
+	return by_percent < by_limit ? by_percent : by_limit;
+}

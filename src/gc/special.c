@@ -1,0 +1,295 @@
+/* special.c - see special.h. */
+#include "gc/special.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "heap/span.h"
+#include "os/os.h"
+
+enum { FIN_FN, FIN_ARG, FIN_ORDER };
+enum { LINK_OBJECT, LINK_LONG };
+
+void specials_init(struct specials *s)
+{
+	memset(s, 0, sizeof *s);
+	lock_init(&s->lock, LOCK_SPECIAL);
+}
+
+void specials_destroy(struct specials *s)
+{
+	ptrmap_destroy(&s->finalizers);
+	ptrmap_destroy(&s->links);
+	if (s->due_capacity != 0)
+		os_release((uintptr_t)s->due, s->due_capacity * sizeof *s->due);
+}
+
+/* ── registering ────────────────────────────────────────────────────────────────────────── */
+
+/* reserve_due - room in the queue for n more than are registered now (F2). Lock held. */
+static bool reserve_due(struct specials *s, size_t n)
+{
+	size_t wanted = s->finalizers.n + s->ndue + n, capacity = s->due_capacity;
+	if (wanted <= capacity)
+		return true;
+	while (capacity < wanted)
+		capacity = capacity != 0 ? 2 * capacity : 2048;
+	struct due *bigger = (struct due *)os_alloc(capacity * sizeof *bigger);
+	if (bigger == NULL)
+		return false;
+	for (size_t i = 0; i < s->ndue; i++)
+		bigger[i] = s->due[(s->due_first + i) % s->due_capacity];
+	if (s->due_capacity != 0)
+		os_release((uintptr_t)s->due, s->due_capacity * sizeof *s->due);
+	s->due = bigger;
+	s->due_first = 0;
+	s->due_capacity = capacity;
+	return true;
+}
+
+static void read_finalizer(const struct ptrmap_entry *e, struct finalizer *out)
+{
+	memset(out, 0, sizeof *out);
+	if (e == NULL)
+		return;
+	out->fn = (finalizer_fn)e->value[FIN_FN];
+	out->arg = (void *)e->value[FIN_ARG];
+	out->order = (enum finalizer_order)e->value[FIN_ORDER];
+}
+
+static bool set_finalizer(struct specials *s, uintptr_t object, const struct finalizer *f,
+			  struct finalizer *old)
+{
+	struct ptrmap_entry *e = ptrmap_find(&s->finalizers, object);
+	read_finalizer(e, old);
+	if (f->fn == NULL) {
+		if (e != NULL)
+			ptrmap_remove(&s->finalizers, e);
+		return true;
+	}
+	if (e == NULL && (!reserve_due(s, 1) || (e = ptrmap_put(&s->finalizers, object)) == NULL))
+		return false;
+	e->value[FIN_FN] = (uintptr_t)f->fn;
+	e->value[FIN_ARG] = (uintptr_t)f->arg;
+	e->value[FIN_ORDER] = (uintptr_t)f->order;
+	return true;
+}
+
+bool specials_set_finalizer(struct specials *s, uintptr_t object, const struct finalizer *f,
+			    struct finalizer *old)
+{
+	struct finalizer ignored;
+	lock_acquire(&s->lock);
+	bool ok = set_finalizer(s, object, f, old != NULL ? old : &ignored);
+	lock_release(&s->lock);
+	return ok;
+}
+
+int specials_set_link(struct specials *s, uintptr_t link, uintptr_t object, bool is_long)
+{
+	lock_acquire(&s->lock);
+	size_t before = s->links.n;
+	struct ptrmap_entry *e = ptrmap_put(&s->links, link);
+	if (e != NULL) {
+		e->value[LINK_OBJECT] = object;
+		e->value[LINK_LONG] = is_long;
+	}
+	int result = e == NULL ? -1 : s->links.n == before;
+	lock_release(&s->lock);
+	return result;
+}
+
+bool specials_clear_link(struct specials *s, uintptr_t link)
+{
+	lock_acquire(&s->lock);
+	struct ptrmap_entry *e = ptrmap_find(&s->links, link);
+	if (e != NULL)
+		ptrmap_remove(&s->links, e);
+	lock_release(&s->lock);
+	return e != NULL;
+}
+
+static int move_link(struct specials *s, uintptr_t from, uintptr_t to)
+{
+	struct ptrmap_entry *e = ptrmap_find(&s->links, from);
+	if (e == NULL)
+		return 1;
+	if (from == to)
+		return 0;
+	if (ptrmap_find(&s->links, to) != NULL)
+		return 2;
+	struct ptrmap_entry copy = *e, *fresh = ptrmap_put(&s->links, to);
+	if (fresh == NULL)
+		return -1;
+	memcpy(fresh->value, copy.value, sizeof copy.value);
+	ptrmap_remove(&s->links, ptrmap_find(&s->links, from));
+	return 0;
+}
+
+int specials_move_link(struct specials *s, uintptr_t from, uintptr_t to)
+{
+	lock_acquire(&s->lock);
+	int result = move_link(s, from, to);
+	lock_release(&s->lock);
+	return result;
+}
+
+static bool links_to(void *object, struct ptrmap_entry *e)
+{
+	if (e->value[LINK_OBJECT] != (uintptr_t)object)
+		return false;
+	*(uintptr_t *)e->key = 0;
+	return true;
+}
+
+void specials_forget(struct specials *s, uintptr_t object)
+{
+	lock_acquire(&s->lock);
+	struct ptrmap_entry *e = ptrmap_find(&s->finalizers, object);
+	if (e != NULL)
+		ptrmap_remove(&s->finalizers, e);
+	if (s->links.n != 0)
+		ptrmap_filter(&s->links, links_to, (void *)object);
+	lock_release(&s->lock);
+}
+
+/* ── in a cycle ─────────────────────────────────────────────────────────────────────────── */
+
+struct pass {
+	struct specials *s;
+	struct marker *mk;
+	bool no_order;
+	bool long_links;
+	bool unreachable;
+	size_t ndue;
+};
+
+static bool is_dead(const struct pass *p, uintptr_t object)
+{
+	return !space_is_marked(&p->mk->heap->pageheap.space, object);
+}
+
+void specials_mark_roots(struct specials *s, struct marker *mk)
+{
+	for (size_t i = 0; i < s->finalizers.capacity; i++)
+		if (s->finalizers.entry[i].key != 0)
+			marker_candidate(mk, s->finalizers.entry[i].value[FIN_ARG], MARK_AMBIGUOUS);
+	for (size_t i = 0; i < s->ndue; i++) {
+		const struct due *d = &s->due[(s->due_first + i) % s->due_capacity];
+		marker_candidate(mk, d->object, MARK_AMBIGUOUS);
+		marker_candidate(mk, (uintptr_t)d->arg, MARK_AMBIGUOUS);
+	}
+}
+
+/* lies_in_dead - the link itself is inside an object that dies: its registration dies with it. */
+static bool lies_in_dead(const struct pass *p, uintptr_t link)
+{
+	const struct space *sp = &p->mk->heap->pageheap.space;
+	const struct span *span = space_span(sp, link);
+	if (span == NULL)
+		return false;
+	uint32_t slot = span_slot_of(span, link);
+	return slot >= span->nslots || !space_is_marked(sp, span_slot_addr(span, slot));
+}
+
+static bool null_link(void *arg, struct ptrmap_entry *e)
+{
+	const struct pass *p = arg;
+	if ((e->value[LINK_LONG] != 0) != p->long_links)
+		return false;
+	if (lies_in_dead(p, e->key))
+		return true;
+	if (!is_dead(p, e->value[LINK_OBJECT]))
+		return false;
+	*(uintptr_t *)e->key = 0;
+	return true;
+}
+
+static enum finalizer_order order_of(const struct pass *p, const struct ptrmap_entry *e)
+{
+	return p->no_order ? FINALIZE_NO_ORDER : (enum finalizer_order)e->value[FIN_ORDER];
+}
+
+/* keep_referents - what an ordered finalizable object refers to is not finalized in this cycle. */
+static void keep_referents(struct pass *p, const struct ptrmap_entry *e)
+{
+	const struct space *sp = &p->mk->heap->pageheap.space;
+	enum finalizer_order order = order_of(p, e);
+	if (order == FINALIZE_ORDERED) {
+		marker_scan_object(p->mk, e->key);
+	} else if (order == FINALIZE_IGNORE_SELF) {
+		marker_settle(p->mk); /* what others said of it still counts */
+		bool fresh = space_mark(sp, e->key); /* its own pointers to it find it marked */
+		marker_scan_object(p->mk, e->key);
+		marker_settle(p->mk);
+		if (fresh)
+			space_unmark(sp, e->key);
+	}
+}
+
+static bool queue_dead(void *arg, struct ptrmap_entry *e)
+{
+	struct pass *p = arg;
+	struct specials *s = p->s;
+	bool unreachable = order_of(p, e) == FINALIZE_UNREACHABLE;
+	if (unreachable != p->unreachable || !is_dead(p, e->key))
+		return false;
+	MGC_CHECK(s->ndue < s->due_capacity);
+	struct due *d = &s->due[(s->due_first + s->ndue) % s->due_capacity];
+	*d = (struct due){ e->key, (finalizer_fn)e->value[FIN_FN], (void *)e->value[FIN_ARG] };
+	store_relaxed(&s->ndue, s->ndue + 1);
+	p->ndue++;
+	return true;
+}
+
+/* revive - marks the last n that were queued, and all they reach. */
+static void revive(struct pass *p, size_t n)
+{
+	struct specials *s = p->s;
+	for (size_t i = s->ndue - n; i < s->ndue; i++)
+		marker_object(p->mk, s->due[(s->due_first + i) % s->due_capacity].object);
+	marker_drain_alone(p->mk);
+}
+
+static void queue_pass(struct pass *p, bool unreachable)
+{
+	size_t before = p->ndue;
+	p->unreachable = unreachable;
+	ptrmap_filter(&p->s->finalizers, queue_dead, p);
+	revive(p, p->ndue - before);
+}
+
+size_t specials_after_mark(struct specials *s, struct marker *mk, bool no_order)
+{
+	struct pass p = { .s = s, .mk = mk, .no_order = no_order };
+	lock_acquire(&s->lock);
+	ptrmap_filter(&s->links, null_link, &p);
+	for (size_t i = 0; i < s->finalizers.capacity; i++) {
+		const struct ptrmap_entry *e = &s->finalizers.entry[i];
+		if (e->key != 0 && is_dead(&p, e->key))
+			keep_referents(&p, e);
+	}
+	marker_drain_alone(mk);
+	queue_pass(&p, false);
+	queue_pass(&p, true);
+	p.long_links = true;
+	ptrmap_filter(&s->links, null_link, &p);
+	lock_release(&s->lock);
+	return p.ndue;
+}
+
+bool specials_next(struct specials *s, struct due *out)
+{
+	if (load_relaxed(&s->ndue) == 0)
+		return false;
+	lock_acquire(&s->lock);
+	bool found = s->ndue > 0;
+	if (found) {
+		*out = s->due[s->due_first];
+		s->due_first = (s->due_first + 1) % s->due_capacity;
+		store_relaxed(&s->ndue, s->ndue - 1);
+		s->nrun++;
+	}
+	lock_release(&s->lock);
+	return found;
+}

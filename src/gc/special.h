@@ -1,0 +1,78 @@
+/* special.h - what hangs on objects without keeping them alive: finalizers and disappearing links.
+ *
+ * WHAT   Two tables by address, looked through once after each mark, and a queue of finalizers that
+ *        are due.
+ * STATE  finalizer: registered → (object found dead) → due, object alive again → run, or → removed
+ * INV    F1 a due entry's object and argument are roots; a registered one's argument is
+ *        F2 the queue has room for every registered finalizer: nothing is allocated in a cycle
+ *        F3 links are nulled before any finalizer is queued (short), or after all were (long)
+ * LOCKS  SPECIAL; a cycle takes it while the world is stopped (nobody holds it then). */
+#ifndef MGC_GC_SPECIAL_H
+#define MGC_GC_SPECIAL_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gc/mark.h"
+#include "gc/ptrmap.h"
+#include "os/lock.h"
+
+typedef void (*finalizer_fn)(void *obj, void *arg);
+
+enum finalizer_order {
+	FINALIZE_ORDERED,     /* before the objects it refers to; never in a cycle */
+	FINALIZE_IGNORE_SELF, /* the same, but its pointers to itself do not count */
+	FINALIZE_NO_ORDER,    /* as soon as it is unreachable from the roots */
+	FINALIZE_UNREACHABLE, /* when not even other finalizable objects reach it */
+};
+
+struct finalizer {
+	finalizer_fn fn;
+	void *arg;
+	enum finalizer_order order;
+};
+
+struct due {
+	uintptr_t object;
+	finalizer_fn fn;
+	void *arg;
+};
+
+struct specials {
+	struct lock lock;
+	struct ptrmap finalizers; /* object → fn, arg, order */
+	struct ptrmap links;      /* link → object, 1 for a long one */
+	struct due *due;          /* a ring: [first, first + ndue) modulo capacity */
+	size_t due_first, ndue, due_capacity; /* ndue is also read without the lock */
+	uint64_t nrun;
+};
+
+void specials_init(struct specials *s);
+void specials_destroy(struct specials *s);
+
+/* specials_set_finalizer - registers, replaces or (fn NULL) removes; *old (if not NULL) gets what was
+ * there. False: no memory; nothing changed. */
+bool specials_set_finalizer(struct specials *s, uintptr_t object, const struct finalizer *f,
+			    struct finalizer *old);
+/* specials_set_link - 0 new, 1 replaced, -1 no memory. */
+int specials_set_link(struct specials *s, uintptr_t link, uintptr_t object, bool is_long);
+bool specials_clear_link(struct specials *s, uintptr_t link);
+/* specials_move_link - 0, 1: old not registered, 2: new is registered already, -1: no memory. */
+int specials_move_link(struct specials *s, uintptr_t from, uintptr_t to);
+
+/* specials_forget - an object was freed by hand: its finalizer goes, links to it are nulled. */
+void specials_forget(struct specials *s, uintptr_t object);
+
+/* specials_mark_roots - arguments and everything due. */
+void specials_mark_roots(struct specials *s, struct marker *mk);
+/* specials_after_mark - nulls links, queues finalizers and marks what they need; `java` as libgc: all
+ * finalizers count as NO_ORDER. The marker drains alone. Returns how many became due. */
+size_t specials_after_mark(struct specials *s, struct marker *mk, bool no_order);
+
+/* specials_next - takes the oldest due finalizer; false when none. */
+bool specials_next(struct specials *s, struct due *out);
+
+#endif

@@ -1,0 +1,230 @@
+/* stw.c - see stw.h. */
+#include "gc/stw.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "os/os.h"
+
+/* A stop that waits this long asks why, and says so once. */
+#define LATE_NS UINT64_C(2000000000)
+/* Bytes below the stack pointer that a leaf function may use (x86-64; harmless elsewhere). */
+#define RED_ZONE 128
+
+/* The one handler of the process serves the one collecting heap of this copy of the library. */
+static struct stw *handler_stw;
+
+MGC_NOINLINE void regs_call(void (*fn)(void *arg), void *arg)
+{
+	__builtin_unwind_init(); /* spills the callee-saved registers into this frame */
+	void (*volatile call)(void *) = fn;
+	call(arg); /* its frame lies below the spilled registers */
+	MGC_COMPILER_FENCE();
+}
+
+/* ── the mutator's side ─────────────────────────────────────────────────────────────────── */
+
+/* stand_still - the stack and registers are published; waits until the stop is over. */
+static void stand_still(struct stw *stw, struct mutator *m, uint32_t stop)
+{
+	store_release(&m->parked, stop); /* pairs: parked */
+	add_acq_rel(&stw->nparked, 1u);
+	os_wake(&stw->nparked, 1);
+	while (load_acquire(&stw->stopping) == stop) /* pairs: stopping */
+		os_wait(&stw->stopping, stop, 0);
+	store_relaxed(&m->parked, 0u);
+}
+
+struct park {
+	struct stw *stw;
+	struct mutator *m;
+};
+
+static void park_here(void *arg)
+{
+	struct park *p = arg;
+	uint32_t stop;
+	while ((stop = load_acquire(&p->stw->stopping)) != 0) { /* pairs: stopping */
+		store_relaxed(&p->m->pending, 0u);
+		p->m->sp = (uintptr_t)__builtin_frame_address(0);
+		p->m->nregs = 0;
+		stand_still(p->stw, p->m, stop);
+	}
+}
+
+void stw_park(struct stw *stw, struct mutator *m)
+{
+	int saved = errno;
+	struct park p = { stw, m };
+	do {
+		store_relaxed(&m->pending, 0u);
+		m->sec++; /* the handler must not park the thread a second time, from inside */
+		MGC_COMPILER_FENCE();
+		if (load_acquire(&stw->stopping) != 0) /* pairs: stopping */
+			regs_call(park_here, &p);
+		MGC_COMPILER_FENCE();
+		m->sec--;
+		MGC_COMPILER_FENCE();
+	} while (load_relaxed(&m->pending));
+	errno = saved;
+}
+
+static void on_signal(uintptr_t sp, const uintptr_t *regs, size_t nregs)
+{
+	struct stw *stw = load_acquire(&handler_stw); /* pairs: handler-ready */
+	struct mutator *m = mutator_self();
+	uint32_t stop;
+	if (m == &mutator_none || stw == NULL)
+		return;
+	if (m->sec != 0) {
+		store_relaxed(&m->pending, 1u);
+		return;
+	}
+	while ((stop = load_acquire(&stw->stopping)) != 0) { /* pairs: stopping */
+		if (load_acquire(&m->status) != MUTATOR_RUNNING) /* claimed: its stack is known */
+			return;
+		m->sp = sp - RED_ZONE;
+		m->regs = regs;
+		m->nregs = nregs;
+		stand_still(stw, m, stop);
+	}
+}
+
+/* stw_block_save(save, m) - stores the callee-saved registers as the caller has them, and its stack
+ * pointer last, then goes on as stw_block_saved(save, m). Not C: a C function may have moved them. */
+void stw_block_saved(uintptr_t *save, struct mutator *m);
+#if defined(__x86_64__)
+#define BLOCK_REGS 6
+__asm__(".text\n.hidden stw_block_saved\n.hidden stw_block_save\n.globl stw_block_save\n"
+	".type stw_block_save, @function\nstw_block_save:\n"
+	"movq %rbx, 0(%rdi)\n movq %rbp, 8(%rdi)\n movq %r12, 16(%rdi)\n movq %r13, 24(%rdi)\n"
+	"movq %r14, 32(%rdi)\n movq %r15, 40(%rdi)\n movq %rsp, 48(%rdi)\n jmp stw_block_saved\n"
+	".size stw_block_save, .-stw_block_save\n");
+#elif defined(__aarch64__)
+#define BLOCK_REGS 11
+__asm__(".text\n.hidden stw_block_saved\n.hidden stw_block_save\n.globl stw_block_save\n"
+	".type stw_block_save, %function\nstw_block_save:\n"
+	"stp x19, x20, [x0]\n stp x21, x22, [x0, #16]\n stp x23, x24, [x0, #32]\n"
+	"stp x25, x26, [x0, #48]\n stp x27, x28, [x0, #64]\n mov x9, sp\n stp x29, x9, [x0, #80]\n"
+	"b stw_block_saved\n.size stw_block_save, .-stw_block_save\n");
+#endif
+_Static_assert(BLOCK_REGS < MUTATOR_SAVED_REGS, "room for the registers and the stack pointer");
+
+__attribute__((used)) void stw_block_saved(uintptr_t *save, struct mutator *m)
+{
+	uint32_t running = MUTATOR_RUNNING;
+	MGC_CHECK(m->sec == 0);
+	m->sp = save[BLOCK_REGS];
+	m->regs = save;
+	m->nregs = BLOCK_REGS;
+	if (!cas_acq_rel(&m->status, &running, (uint32_t)MUTATOR_BLOCKED)) /* pairs: mutator-status */
+		mgc_misuse("mgc_blocking_enter in a thread that is blocking already");
+}
+
+void stw_unblock(struct stw *stw, struct mutator *m)
+{
+	for (;;) {
+		uint32_t blocked = MUTATOR_BLOCKED;
+		if (cas_acq_rel(&m->status, &blocked, (uint32_t)MUTATOR_RUNNING)) /* pairs: mutator-status */
+			break;
+		if (blocked != MUTATOR_CLAIMED)
+			mgc_misuse("mgc_blocking_leave without mgc_blocking_enter");
+		uint32_t stop = load_acquire(&stw->stopping); /* pairs: stopping */
+		if (stop != 0)
+			os_wait(&stw->stopping, stop, 0);
+		else
+			os_yield();
+	}
+	m->nregs = 0;
+	if (load_acquire(&stw->stopping) != 0) /* pairs: stopping */
+		stw_park(stw, m);
+}
+
+/* ── the collector's side ───────────────────────────────────────────────────────────────── */
+
+int stw_init(struct stw *stw, struct heap *h, int signal)
+{
+	memset(stw, 0, sizeof *stw);
+	stw->heap = h;
+	stw->signal = os_pick_signal(signal);
+	if (stw->signal == 0)
+		return ENOSPC;
+	store_release(&handler_stw, stw); /* pairs: handler-ready */
+	return os_signal_install(stw->signal, on_signal);
+}
+
+/* ask - makes sure that the thread will stop, or learns that it has. True: it stands still. */
+static bool ask(struct stw *stw, struct mutator *m)
+{
+	uint32_t stop = stw->stopping;
+	if (m->gone || load_acquire(&m->parked) == stop) /* pairs: parked */
+		return true;
+	uint32_t status = load_acquire(&m->status); /* pairs: mutator-status */
+	if (status == MUTATOR_CLAIMED)
+		return true;
+	if (status == MUTATOR_BLOCKED)
+		return cas_acq_rel(&m->status, &status, (uint32_t)MUTATOR_CLAIMED); /* pairs: mutator-status */
+	if (m->signalled != stop) {
+		int err = os_signal_send(m->tid, stw->signal);
+		if (err == ESRCH) /* ended without telling */
+			m->gone = 1;
+		if (err == 0)
+			m->signalled = stop;
+	}
+	return false;
+}
+
+static void explain_late(struct stw *stw, struct mutator *m)
+{
+	const char *why = os_thread_blocks(m->tid, stw->signal) ? "it blocks the signal" : "it does not run";
+	mgc_print(2, "mallocgc: thread %d delays a collection: %s (signal %d)\n", m->tid, why, stw->signal);
+}
+
+/* ask_all - how many mutators do not stand still yet; *late is one of them. */
+static unsigned ask_all(struct stw *stw, struct mutator *self, struct mutator **late)
+{
+	unsigned missing = 0;
+	LIST_EACH(it, &stw->heap->mutators) {
+		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		if (m != self && !ask(stw, m)) {
+			missing++;
+			*late = m;
+		}
+	}
+	return missing;
+}
+
+void stw_stop(struct stw *stw, struct mutator *self)
+{
+	uint64_t begin = os_now_ns();
+	bool explained = false;
+	struct mutator *late = NULL;
+	lock_acquire(&stw->heap->registry_lock);
+	uint32_t stop = ++stw->next_stop == 0 ? ++stw->next_stop : stw->next_stop;
+	store_seq(&stw->stopping, stop); /* pairs: stopping */
+	for (unsigned round = 0;; round++) {
+		uint32_t seen = load_acquire(&stw->nparked);
+		if (ask_all(stw, self, &late) == 0)
+			break;
+		os_wait(&stw->nparked, seen, round < 4 ? 200000 : 2000000);
+		if (!explained && os_now_ns() - begin > LATE_NS) {
+			explain_late(stw, late);
+			explained = true;
+		}
+	}
+	stw->late_ns = os_now_ns() - begin;
+}
+
+void stw_start(struct stw *stw, struct mutator *self)
+{
+	store_seq(&stw->stopping, 0u); /* pairs: stopping */
+	LIST_EACH(it, &stw->heap->mutators) {
+		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		uint32_t claimed = MUTATOR_CLAIMED;
+		if (m != self)
+			(void)cas_acq_rel(&m->status, &claimed, (uint32_t)MUTATOR_BLOCKED); /* pairs: mutator-status */
+	}
+	os_wake(&stw->stopping, UINT32_MAX);
+	lock_release(&stw->heap->registry_lock);
+}

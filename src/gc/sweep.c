@@ -1,0 +1,50 @@
+/* sweep.c - see sweep.h. */
+#include "gc/sweep.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "gc/gc.h"
+
+/* clobber - overwrites what is about to be freed, so that a use of it shows. */
+static MGC_COLD void clobber(const struct space *sp, struct span *s)
+{
+	for (uint32_t slot = 0; slot < s->nslots; slot++) {
+		uintptr_t addr = span_slot_addr(s, slot);
+		if (!space_is_allocated(sp, addr) || space_is_marked(sp, addr))
+			continue;
+		for (size_t i = 0; i + 8 <= s->slot_nbytes; i += 8)
+			*(uint64_t *)(addr + i) = UINT64_C(0xdeadbeefdeadbeef);
+	}
+}
+
+uint32_t sweep_span(struct heap *h, struct span *s)
+{
+	const struct space *sp = &h->pageheap.space;
+	uintptr_t zombie;
+	MGC_CHECK(load_relaxed(&s->sweepgen) == heap_sweepgen(h) - 1);
+	if (MGC_UNLIKELY(h->gc->knobs.clobberfree))
+		clobber(sp, s);
+	uint32_t live = span_sweep(sp, s, &zombie);
+	if (MGC_UNLIKELY(zombie != 0))
+		mgc_misuse("object %p of %zu B was freed and is still referred to", (void *)zombie,
+			   s->slot_nbytes);
+	store_release(&s->sweepgen, heap_sweepgen(h)); /* pairs: swept */
+	return live;
+}
+
+size_t sweep_reclaim(void *heap, size_t npages)
+{
+	return heap_sweep_some(heap, npages);
+}
+
+void sweep_large(struct heap *h)
+{
+	unsigned n = load_relaxed(&h->layouts.nspanclasses);
+	for (unsigned sc = 1; sc < n; sc++) {
+		if (h->layouts.spanclass[sc].sizeclass != 0)
+			continue;
+		while (central_sweep_one(h, heap_central(h, sc)) >= 0)
+			;
+	}
+}

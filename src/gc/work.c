@@ -1,0 +1,154 @@
+/* work.c - see work.h. */
+#include "gc/work.h"
+
+#include <string.h>
+
+#include "base/atomic.h"
+#include "base/check.h"
+#include "os/os.h"
+
+#if MGC_HOSTILE
+#define SLAB_NBYTES ((size_t)8 << 10)
+#else
+#define SLAB_NBYTES ((size_t)256 << 10)
+#endif
+/* Looks at the shared stack this often before it yields the processor. */
+#define IDLE_SPINS 100
+
+void grey_pool_init(struct grey_pool *p)
+{
+	memset(p, 0, sizeof *p);
+	lock_init(&p->lock, LOCK_RECORDS);
+	p->max_slabs = SIZE_MAX;
+	p->nmarkers = 1;
+}
+
+static struct grey_block *pop(struct grey_block **stack)
+{
+	struct grey_block *b = *stack;
+	if (b != NULL)
+		store_relaxed(stack, b->next);
+	return b;
+}
+
+static void push(struct grey_block **stack, struct grey_block *b)
+{
+	b->next = *stack;
+	store_relaxed(stack, b);
+}
+
+static void cut_slab(struct grey_pool *p, struct grey_slab *slab)
+{
+	struct grey_block *b = (struct grey_block *)((char *)slab + MGC_CACHE_LINE);
+	size_t n = (slab->nbytes - MGC_CACHE_LINE) / sizeof *b;
+	for (size_t i = n; i-- > 0;)
+		push(&p->empty, &b[i]);
+}
+
+/* add_slab - lock held. */
+static void add_slab(struct grey_pool *p)
+{
+	if (p->nslabs >= p->max_slabs)
+		return;
+	struct grey_slab *slab = (struct grey_slab *)os_alloc(SLAB_NBYTES);
+	if (slab == NULL)
+		return;
+	slab->nbytes = SLAB_NBYTES;
+	slab->next = p->slabs;
+	p->slabs = slab;
+	p->nslabs++;
+	cut_slab(p, slab);
+}
+
+void grey_pool_destroy(struct grey_pool *p)
+{
+	while (p->slabs != NULL) {
+		struct grey_slab *s = p->slabs;
+		p->slabs = s->next;
+		os_release((uintptr_t)s, s->nbytes);
+	}
+}
+
+struct grey_block *grey_take_empty(struct grey_pool *p)
+{
+	lock_acquire(&p->lock);
+	if (p->empty == NULL)
+		add_slab(p);
+	struct grey_block *b = pop(&p->empty);
+	lock_release(&p->lock);
+	if (b != NULL)
+		b->n = 0;
+	return b;
+}
+
+void grey_put_empty(struct grey_pool *p, struct grey_block *b)
+{
+	lock_acquire(&p->lock);
+	push(&p->empty, b);
+	lock_release(&p->lock);
+}
+
+void grey_put_full(struct grey_pool *p, struct grey_block *b)
+{
+	lock_acquire(&p->lock);
+	push(&p->full, b);
+	lock_release(&p->lock);
+}
+
+struct grey_block *grey_take_full(struct grey_pool *p)
+{
+	if (load_relaxed(&p->full) == NULL)
+		return NULL;
+	lock_acquire(&p->lock);
+	struct grey_block *b = pop(&p->full);
+	lock_release(&p->lock);
+	return b;
+}
+
+struct grey_block *grey_wait_full(struct grey_pool *p)
+{
+	struct grey_block *b = grey_take_full(p);
+	if (b != NULL)
+		return b;
+	/* Only who is not idle pushes, and nobody goes idle before it saw `full` empty after its own
+	 * last push: when all are idle, `full` is empty for good. */
+	add_acq_rel(&p->nidle, 1u); /* pairs: mark-idle */
+	for (unsigned spins = 0;; spins++) {
+		if (load_relaxed(&p->full) != NULL) {
+			sub_acq_rel(&p->nidle, 1u); /* pairs: mark-idle */
+			b = grey_take_full(p);
+			if (b != NULL)
+				return b;
+			add_acq_rel(&p->nidle, 1u); /* pairs: mark-idle */
+		}
+		if (load_acquire(&p->nidle) == p->nmarkers) /* pairs: mark-idle */
+			return NULL;
+		if (spins < IDLE_SPINS)
+			cpu_relax();
+		else
+			os_yield();
+	}
+}
+
+void grey_start(struct grey_pool *p, uint32_t nmarkers)
+{
+	MGC_CHECK(p->full == NULL);
+	p->nmarkers = nmarkers;
+	store_relaxed(&p->nidle, 0u);
+}
+
+void grey_trim(struct grey_pool *p)
+{
+	lock_acquire(&p->lock);
+	MGC_CHECK(p->full == NULL);
+	p->empty = NULL;
+	while (p->slabs != NULL && p->slabs->next != NULL) {
+		struct grey_slab *s = p->slabs;
+		p->slabs = s->next;
+		p->nslabs--;
+		os_release((uintptr_t)s, s->nbytes);
+	}
+	if (p->slabs != NULL)
+		cut_slab(p, p->slabs);
+	lock_release(&p->lock);
+}

@@ -1,0 +1,71 @@
+/* work.h - the grey queue: objects that are marked and not yet scanned, in blocks that markers
+ * exchange, and the count of idle markers that ends a mark.
+ *
+ * WHAT   A marker fills and empties a block of its own, last in first out. A full one goes to the
+ *        shared stack; who runs dry takes one from there; who sees others idle gives half of his.
+ * STATE  a block is a marker's, on `full`, or on `empty`.
+ * INV    W1 an object on a queue is marked                               [marker_push's caller]
+ *        W2 all markers idle ⇒ `full` is empty and no marker holds an object
+ *        W3 marking never fails: without memory for a block the object's span is flagged `overflow`
+ *           and the pool's flag is set; mark_finish scans such spans again
+ * LOCKS  RECORDS around both stacks.
+ * UNITS  objects; a block is 4 KiB.   FROM Go's mgcwork.go. */
+#ifndef MGC_GC_WORK_H
+#define MGC_GC_WORK_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/config.h"
+#include "os/lock.h"
+
+#if MGC_HOSTILE
+#define GREY_BLOCK_OBJECTS 14
+#else
+#define GREY_BLOCK_OBJECTS 510
+#endif
+
+struct grey_block {
+	struct grey_block *next;
+	uint64_t n;
+	uintptr_t object[GREY_BLOCK_OBJECTS];
+};
+
+/* Blocks come from the system in slabs; all but the first go back after each cycle. */
+struct grey_slab {
+	struct grey_slab *next;
+	size_t nbytes;
+};
+
+struct grey_pool {
+	struct lock lock;
+	struct grey_block *full, *empty; /* lock; `full` is also peeked at without */
+	struct grey_slab *slabs;         /* lock */
+	uint32_t nmarkers; /* taking part in this mark */
+	uint32_t nidle;    /* atomic */
+	uint32_t overflow; /* atomic */
+	size_t max_slabs;  /* tests: fewer, to see W3 at work */
+	size_t nslabs;     /* lock */
+};
+
+void grey_pool_init(struct grey_pool *p);
+void grey_pool_destroy(struct grey_pool *p);
+
+/* grey_take_empty - an empty block, or NULL when memory is refused. */
+struct grey_block *grey_take_empty(struct grey_pool *p);
+void grey_put_empty(struct grey_pool *p, struct grey_block *b);
+void grey_put_full(struct grey_pool *p, struct grey_block *b);
+/* grey_take_full - a block with objects, or NULL when there is none now. */
+struct grey_block *grey_take_full(struct grey_pool *p);
+/* grey_wait_full - as take_full, but waits until there is one, or until every marker waits here
+ * (NULL: the mark is over). */
+struct grey_block *grey_wait_full(struct grey_pool *p);
+/* grey_start - before a mark with that many markers. */
+void grey_start(struct grey_pool *p, uint32_t nmarkers);
+/* grey_trim - after a cycle: gives slabs back to the system. Every block must be on `empty`. */
+void grey_trim(struct grey_pool *p);
+
+#endif

@@ -1,0 +1,70 @@
+/* cache.h - one mutator's current runs: small, tiny and large allocation, and explicit free.
+ *
+ * WHAT   The fast path moves a run's cursor. When a run is used up the owner takes the next run of
+ *        free slots of its span, zeroed, and when the span is used up the next span of the class.
+ * WHO    gc/alloc.c (which first asks whether a collection is due) and the faces.
+ * INV    K1 cache_* functions that may take locks run inside the mutator's section
+ *        K2 a slot is born (its address returned) at most once between two frees
+ * COST   fast path: two loads, an add, a compare, a store.
+ * FROM   Go's mcache and mallocgc; free runs in place of a bit per object are ours. */
+#ifndef MGC_HEAP_CACHE_H
+#define MGC_HEAP_CACHE_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "heap/mutator.h"
+
+/* cache_pop - the next slot of the class, or 0 when the run is used up. `cur` is written last: a
+ * handler that interrupts sees the slot just below cur as perhaps born. */
+MGC_INLINE uintptr_t cache_pop(struct mutator *m, unsigned spanclass, size_t slot_nbytes)
+{
+	struct run *r = &m->runs[spanclass];
+	uintptr_t p = r->cur, next = p + slot_nbytes;
+	if (MGC_UNLIKELY(next > r->end))
+		return 0;
+	store_relaxed(&r->cur, next);
+	return p;
+}
+
+/* cache_refill - gives the class a new run of at least one slot. False: out of memory. */
+bool cache_refill(struct mutator *m, unsigned spanclass);
+
+/* cache_alloc_large - an object of its own span: nbytes > 0, `align` a power of two ≥ 8. Zeroed unless
+ * the layout says NOZERO. 0: out of memory. *span_nbytes (if not NULL) is what it really takes.
+ * Zeroing happens outside the section: the caller's stack keeps the object meanwhile. */
+uintptr_t cache_alloc_large(struct mutator *m, unsigned layout, size_t nbytes, size_t align);
+
+/* cache_pop_tiny - nbytes < 16, no pointers: a piece of the mutator's current block, aligned for its
+ * size; 0 when the block is full (then cache_refill_tiny and again). */
+MGC_INLINE uintptr_t cache_pop_tiny(struct mutator *m, size_t nbytes)
+{
+	size_t align = (nbytes & 7) == 0 ? 8 : (nbytes & 3) == 0 ? 4 : (nbytes & 1) == 0 ? 2 : 1;
+	uintptr_t p = (m->tiny_cur + align - 1) & ~(align - 1);
+	if (p + nbytes > m->tiny_end || m->tiny_cur == 0)
+		return 0;
+	m->tiny_cur = p + nbytes;
+	return p;
+}
+
+bool cache_refill_tiny(struct mutator *m);
+
+/* What is wrong with a pointer that was given to free, or nothing. */
+enum free_verdict { FREE_OK, FREE_FOREIGN, FREE_INSIDE, FREE_DOUBLE, FREE_TINY };
+
+/* cache_check - whether p is the start of an allocated object of h; *span is its span if any. */
+enum free_verdict cache_check(struct heap *h, uintptr_t p, struct span **span);
+
+/* cache_free - frees the object at p, which cache_check found FREE_OK. Not while a cycle marks. */
+void cache_free(struct mutator *m, uintptr_t p, struct span *s);
+
+/* cache_flush - gives back every run and span of m: at detach, or for a mutator that is gone. */
+void cache_flush(struct mutator *m);
+
+/* cache_flush_counts - adds what the mutator handed out to the heap's counters. */
+void cache_flush_counts(struct mutator *m);
+
+#endif

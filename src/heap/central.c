@@ -1,0 +1,197 @@
+/* central.c - see central.h. */
+#include "heap/central.h"
+
+#include "base/check.h"
+#include "heap/heap.h"
+
+void central_init(struct central *c)
+{
+	list_init(&c->unswept);
+	list_init(&c->partial);
+	list_init(&c->full);
+	list_init(&c->cached);
+	c->nspans = 0;
+	c->lock.state = 0;
+	store_release(&c->lock.rank, (uint32_t)LOCK_CENTRAL); /* pairs: central-ready */
+}
+
+static void list_span(struct list *head, struct span *s, enum span_where where)
+{
+	list_remove(&s->node);
+	list_push_front(head, &s->node);
+	store_seq(&s->where, (uint8_t)where); /* pairs: note-free */
+}
+
+static struct span *first_span(struct list *head)
+{
+	return list_empty(head) ? NULL : LIST_ENTRY(head->next, struct span, node);
+}
+
+/* claim_unswept - takes an unswept span for sweeping. Lock held. */
+static struct span *claim_unswept(struct heap *h, struct central *c)
+{
+	struct span *s = first_span(&c->unswept);
+	if (s != NULL) {
+		list_span(&c->cached, s, SPAN_CACHED);
+		store_relaxed(&s->sweepgen, heap_sweepgen(h) - 1);
+	}
+	return s;
+}
+
+static struct span *make_span(struct heap *h, struct central *c, unsigned spanclass)
+{
+	unsigned sizeclass = h->layouts.spanclass[spanclass].sizeclass;
+	struct span *s = pageheap_alloc(&h->pageheap, sizeclass_table[sizeclass].npages, 1);
+	if (s == NULL)
+		return NULL;
+	span_init(s, spanclass, sizeclass, heap_sweepgen(h));
+	lock_acquire(&c->lock);
+	list_span(&c->cached, s, SPAN_CACHED);
+	c->nspans++;
+	lock_release(&c->lock);
+	span_publish(&h->pageheap.space, s);
+	return s;
+}
+
+/* file - puts a swept span that nobody owns any more where it belongs, or returns false when it is
+ * empty and was unlisted, to be freed. */
+static bool file(struct heap *h, struct central *c, struct span *s)
+{
+	bool kept = true;
+	lock_acquire(&c->lock);
+	list_span(&c->full, s, SPAN_FULL);
+	/* bits are counted after `where` says FULL, so that a free on its way is seen here or sees it */
+	uint32_t taken = span_count(&h->pageheap.space, s);
+	if (taken == 0) {
+		list_remove(&s->node);
+		store_relaxed(&s->where, (uint8_t)SPAN_ON_NONE);
+		c->nspans--;
+		kept = false;
+	} else if (taken < s->nslots) {
+		list_span(&c->partial, s, SPAN_PARTIAL);
+	}
+	lock_release(&c->lock);
+	return kept;
+}
+
+struct span *central_take(struct heap *h, unsigned spanclass)
+{
+	struct central *c = heap_central(h, spanclass);
+	for (;;) {
+		lock_acquire(&c->lock);
+		struct span *s = first_span(&c->partial);
+		bool unswept = s == NULL;
+		if (unswept)
+			s = claim_unswept(h, c);
+		else
+			list_span(&c->cached, s, SPAN_CACHED);
+		lock_release(&c->lock);
+		if (s == NULL)
+			return make_span(h, c, spanclass);
+		s->scan_from = 0;
+		if (!unswept || h->ops.sweep_span(h, s) < s->nslots)
+			return s;
+		file(h, c, s);
+	}
+}
+
+void central_put(struct heap *h, struct span *s)
+{
+	if (!file(h, heap_central(h, s->spanclass), s))
+		pageheap_free(&h->pageheap, s);
+}
+
+void central_note_free(struct heap *h, struct span *s)
+{
+	if (load_seq(&s->where) != SPAN_FULL) /* pairs: note-free */
+		return;
+	struct central *c = heap_central(h, s->spanclass);
+	lock_acquire(&c->lock);
+	if (s->where == SPAN_FULL && load_relaxed(&s->sweepgen) == heap_sweepgen(h) &&
+	    span_count(&h->pageheap.space, s) < s->nslots)
+		list_span(&c->partial, s, SPAN_PARTIAL);
+	lock_release(&c->lock);
+}
+
+void central_add_large(struct heap *h, struct span *s)
+{
+	struct central *c = heap_central(h, s->spanclass);
+	lock_acquire(&c->lock);
+	list_span(&c->full, s, SPAN_FULL);
+	c->nspans++;
+	lock_release(&c->lock);
+}
+
+void central_remove(struct heap *h, struct span *s)
+{
+	struct central *c = heap_central(h, s->spanclass);
+	lock_acquire(&c->lock);
+	list_remove(&s->node);
+	store_relaxed(&s->where, (uint8_t)SPAN_ON_NONE);
+	c->nspans--;
+	lock_release(&c->lock);
+}
+
+void central_start_sweep(struct central *c)
+{
+	lock_acquire(&c->lock);
+	MGC_CHECK(list_empty(&c->unswept));
+	list_splice(&c->unswept, &c->partial);
+	list_splice(&c->unswept, &c->full);
+	lock_release(&c->lock);
+}
+
+long central_sweep_one(struct heap *h, struct central *c)
+{
+	lock_acquire(&c->lock);
+	struct span *s = claim_unswept(h, c);
+	lock_release(&c->lock);
+	if (s == NULL)
+		return -1;
+	h->ops.sweep_span(h, s);
+	long npages = (long)s->npages;
+	if (file(h, c, s))
+		return 0;
+	pageheap_free(&h->pageheap, s);
+	return npages;
+}
+
+void central_sweep_cached(struct heap *h, struct central *c)
+{
+	uint32_t gen = heap_sweepgen(h);
+	LIST_EACH(it, &c->cached) {
+		struct span *s = LIST_ENTRY(it, struct span, node);
+		if (load_relaxed(&s->sweepgen) != gen) {
+			store_relaxed(&s->sweepgen, gen - 1);
+			h->ops.sweep_span(h, s);
+		}
+	}
+}
+
+static uint32_t verify_list(struct heap *h, struct list *head, enum span_where where)
+{
+	uint32_t n = 0;
+	LIST_EACH(it, head) {
+		struct span *s = LIST_ENTRY(it, struct span, node);
+		bool swept = s->sweepgen == heap_sweepgen(h);
+		if (s->state != SPAN_IN_USE || (s->where != where && where != SPAN_ON_NONE))
+			mgc_fatal("span %p is on list %d but says %d (C1)", (void *)s->base, where, s->where);
+		if (where == SPAN_ON_NONE ? swept : where != SPAN_CACHED && !swept)
+			mgc_fatal("span %p is filed as swept and is not, or the reverse (C2)",
+				  (void *)s->base);
+		if (where == SPAN_FULL && span_count(&h->pageheap.space, s) < s->nslots)
+			mgc_fatal("span %p is filed as full and is not (C3)", (void *)s->base);
+		n++;
+	}
+	return n;
+}
+
+void central_verify(struct heap *h, struct central *c)
+{
+	lock_acquire(&c->lock);
+	uint32_t n = verify_list(h, &c->unswept, SPAN_ON_NONE) + verify_list(h, &c->partial, SPAN_PARTIAL) +
+		     verify_list(h, &c->full, SPAN_FULL) + verify_list(h, &c->cached, SPAN_CACHED);
+	if (n != c->nspans)
+		mgc_fatal("central: %u spans listed, %u counted (C1)", n, c->nspans);
+	lock_release(&c->lock);
+}

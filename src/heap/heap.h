@@ -1,0 +1,94 @@
+/* heap.h - one heap: everything that the modules of src/heap share, and nothing of the collector but
+ * an opaque pointer and the calls that go up to it.
+ *
+ * LIFE   heap_init once, before the first mutator attaches. The default heap of a process lives as
+ *        long as the process.
+ * LOCKS  fields say theirs. */
+#ifndef MGC_HEAP_HEAP_H
+#define MGC_HEAP_HEAP_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stddef.h>
+#include <stdint.h>
+
+#include "heap/central.h"
+#include "heap/layout.h"
+#include "heap/pageheap.h"
+#include "os/lock.h"
+
+struct gc;
+struct mutator;
+
+/* The calls from this layer up to the collector. All NULL in the malloc face. */
+struct heap_ops {
+	/* sweeps a span whose sweepgen the caller moved to h-1, and moves it to h; returns live slots */
+	uint32_t (*sweep_span)(struct heap *h, struct span *s);
+	/* a mutator leaves its section and a stop is pending: stands still until it is over */
+	void (*park)(struct mutator *m);
+	/* a mutator was attached (on its own thread) / is about to be detached */
+	void (*attached)(struct mutator *m);
+	void (*detached)(struct mutator *m);
+};
+
+/* The phase of collection, and the sweep generation, in one word (CYCLE.md): phase in the low byte,
+ * sweepgen above it. Written by the cycle's owner only. */
+enum gc_phase {
+	PHASE_OFF,
+	PHASE_ARM,
+	PHASE_ROOTS,
+	PHASE_MARK,
+	PHASE_TERM,
+	PHASE_CLOSED,
+	PHASE_CLEAR,
+	PHASE_FLIP,
+};
+
+struct heap {
+	uint64_t phase_gen;   /* atomic; pairs: phase */
+	uint64_t live_nbytes; /* atomic: allocated since, plus live after, the last cycle */
+	uint64_t trigger_nbytes; /* atomic: a refill that sees live above it asks the collector */
+	uint64_t allocated_nbytes; /* atomic, ever handed out in runs and large objects */
+	uint64_t allocated_objects;
+	uint64_t freed_nbytes;     /* atomic, by mgc_free */
+	struct pageheap pageheap;
+	struct layouts layouts;
+	struct central *centrals; /* [MGC_MAX_SPANCLASS], demand-zero, made ready at first use */
+	struct heap_ops ops;
+	struct gc *gc;
+	struct lock registry_lock;
+	struct list mutators; /* registry_lock */
+	uint32_t nmutators;
+	struct list idle_records; /* of detached mutators, to be used again; registry_lock */
+};
+
+MGC_INLINE unsigned heap_phase(const struct heap *h)
+{
+	return (unsigned)(load_acquire(&h->phase_gen) & 0xff); /* pairs: phase */
+}
+
+MGC_INLINE uint32_t heap_sweepgen(const struct heap *h)
+{
+	return (uint32_t)(load_acquire(&h->phase_gen) >> 8); /* pairs: phase */
+}
+
+MGC_INLINE void heap_set_phase(struct heap *h, unsigned phase, uint32_t sweepgen)
+{
+	store_seq(&h->phase_gen, (uint64_t)sweepgen << 8 | phase); /* pairs: phase */
+}
+
+/* heap_init - 0 or an errno. max_nbytes bounds the address range, 0 for the system's budget. */
+int heap_init(struct heap *h, size_t max_nbytes);
+/* heap_destroy - gives all back; no mutator may be attached. */
+void heap_destroy(struct heap *h);
+
+/* heap_central - the central of a span class, made ready at first use. */
+struct central *heap_central(struct heap *h, unsigned spanclass);
+
+/* heap_sweep_some - sweeps unswept spans until npages were freed or none is left; pages freed. */
+size_t heap_sweep_some(struct heap *h, size_t npages);
+
+/* heap_verify - every invariant of the modules below; the world must stand still. */
+void heap_verify(struct heap *h);
+
+#endif

@@ -1,0 +1,176 @@
+/* layout.c - see layout.h. LOCKS LAYOUT around every addition. */
+#include "heap/layout.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "os/os.h"
+
+#define HASH_CELLS (2 * MGC_MAX_LAYOUT)
+#define MASK_ROOM ((size_t)256 << 10)
+/* Span classes kept back for the layouts that must not merge: no pointers, every word, callbacks. */
+#define RESERVED_SPANCLASSES (3 * MGC_NSIZECLASS)
+
+static size_t mask_words(uint32_t period)
+{
+	return (period + 63) / 64;
+}
+
+static unsigned add_layout(struct layouts *ls, const struct layout_desc *desc)
+{
+	unsigned id = ls->nlayouts;
+	ls->layout[id].desc = *desc;
+	store_release(&ls->nlayouts, id + 1); /* pairs: spanclass */
+	return id;
+}
+
+int layouts_init(struct layouts *ls)
+{
+	size_t table = align_up(MGC_MAX_LAYOUT * sizeof(struct layout), MGC_CACHE_LINE);
+	size_t hash = HASH_CELLS * sizeof(uint16_t);
+	memset(ls, 0, sizeof *ls);
+	lock_init(&ls->lock, LOCK_LAYOUT);
+	ls->memory_nbytes = align_up(table + hash + MASK_ROOM, os_page_size());
+	ls->memory = os_alloc(ls->memory_nbytes);
+	if (ls->memory == 0)
+		return ENOMEM;
+	ls->layout = (struct layout *)ls->memory;
+	ls->hash = (uint16_t *)(ls->memory + table);
+	ls->mask_next = ls->memory + table + hash;
+	ls->mask_end = ls->memory + ls->memory_nbytes;
+	ls->nlayouts = ls->nspanclasses = 1;
+	const struct layout_desc fixed[] = {
+		{ .kind = LAYOUT_NOSCAN },
+		{ .kind = LAYOUT_WORDS, .flags = LAYOUT_AMBIGUOUS },
+		{ .kind = LAYOUT_NOSCAN, .flags = LAYOUT_TINY },
+	};
+	for (unsigned i = 0; i < 3; i++)
+		MGC_CHECK(layout_intern(ls, &fixed[i]) == LAYOUT_ID_NOSCAN + i);
+	return 0;
+}
+
+void layouts_destroy(struct layouts *ls)
+{
+	os_release(ls->memory, ls->memory_nbytes);
+	memset(ls, 0, sizeof *ls);
+}
+
+static bool same_layout(const struct layout_desc *a, const struct layout_desc *b)
+{
+	return a->kind == b->kind && a->flags == b->flags && a->period == b->period &&
+	       a->trace == b->trace && a->user == b->user &&
+	       (a->kind != LAYOUT_MASK ||
+		memcmp(a->mask, b->mask, mask_words(a->period) * sizeof(uint64_t)) == 0);
+}
+
+static size_t hash_layout(const struct layout_desc *d)
+{
+	uint64_t h = bits_mix((uint64_t)d->kind | (uint64_t)d->flags << 8 | (uint64_t)d->period << 32);
+	h = bits_mix(h ^ (uintptr_t)d->trace) ^ (uintptr_t)d->user;
+	for (size_t i = 0; d->kind == LAYOUT_MASK && i < mask_words(d->period); i++)
+		h = bits_mix(h ^ d->mask[i]);
+	return (size_t)(bits_mix(h) % HASH_CELLS);
+}
+
+/* reduce - the shortest description of the same thing, so that equal ones are found equal: a mask
+ * with all its bits set is "every word". */
+static void reduce(struct layout_desc *d)
+{
+	if (d->kind != LAYOUT_MASK)
+		return;
+	size_t set = 0;
+	for (size_t i = 0; i < mask_words(d->period); i++)
+		set += bits_count(d->mask[i]);
+	if (set == d->period) {
+		d->kind = LAYOUT_WORDS;
+		d->mask = NULL;
+		d->period = 0;
+	}
+}
+
+static unsigned full_table_layout(const struct layout_desc *d)
+{
+	bool plain = (d->flags & ~(unsigned)LAYOUT_AMBIGUOUS) == 0;
+	return d->kind != LAYOUT_TRACE && plain ? LAYOUT_ID_WORDS : 0;
+}
+
+static unsigned intern_locked(struct layouts *ls, struct layout_desc *d)
+{
+	size_t cell = hash_layout(d);
+	for (; ls->hash[cell] != 0; cell = (cell + 1) % HASH_CELLS)
+		if (same_layout(&ls->layout[ls->hash[cell]].desc, d))
+			return ls->hash[cell];
+	if (d->kind == LAYOUT_MASK) {
+		size_t nbytes = mask_words(d->period) * sizeof(uint64_t);
+		if (nbytes > ls->mask_end - ls->mask_next)
+			return full_table_layout(d);
+		d->mask = memcpy((void *)ls->mask_next, d->mask, nbytes);
+		ls->mask_next += nbytes;
+	}
+	if (ls->nlayouts == MGC_MAX_LAYOUT)
+		return full_table_layout(d);
+	ls->hash[cell] = (uint16_t)add_layout(ls, d);
+	return ls->hash[cell];
+}
+
+unsigned layout_intern(struct layouts *ls, const struct layout_desc *desc)
+{
+	struct layout_desc d = *desc;
+	reduce(&d);
+	lock_acquire(&ls->lock);
+	unsigned id = intern_locked(ls, &d);
+	lock_release(&ls->lock);
+	return id;
+}
+
+/* expand_mask - the layout's pointer words over one slot of at most 64 words. */
+static uint64_t expand_mask(const struct layout_desc *d, uint32_t slot_nbytes)
+{
+	uint64_t mask = 0;
+	for (uint32_t w = 0; w < slot_nbytes / 8; w++) {
+		uint32_t bit = w % d->period;
+		mask |= (d->mask[bit / 64] >> (bit % 64) & 1) << w;
+	}
+	return mask;
+}
+
+static void fill_spanclass(struct spanclass *sc, const struct layout_desc *d, unsigned layout,
+			   unsigned sizeclass)
+{
+	static const uint8_t scan[] = { [LAYOUT_NOSCAN] = SCAN_NONE, [LAYOUT_WORDS] = SCAN_ALL,
+					[LAYOUT_MASK] = SCAN_PERIOD, [LAYOUT_TRACE] = SCAN_TRACE };
+	sc->slot_nbytes = sizeclass_table[sizeclass].slot_nbytes;
+	sc->reciprocal = sizeclass_table[sizeclass].reciprocal;
+	sc->layout = (uint16_t)layout;
+	sc->sizeclass = (uint8_t)sizeclass;
+	sc->flags = (uint8_t)d->flags;
+	sc->scan = scan[d->kind];
+	if (d->kind == LAYOUT_MASK && sizeclass != 0 && sc->slot_nbytes <= 512) {
+		sc->scan = SCAN_MASK64;
+		sc->mask = expand_mask(d, sc->slot_nbytes);
+	}
+}
+
+unsigned layout_spanclass_slow(struct layouts *ls, unsigned layout, unsigned sizeclass)
+{
+	const struct layout_desc *d = &ls->layout[layout].desc;
+	uint16_t *cell = &ls->layout[layout].spanclass[sizeclass];
+	lock_acquire(&ls->lock);
+	unsigned id = load_relaxed(cell);
+	if (id == 0) {
+		bool may_merge = d->kind == LAYOUT_MASK && full_table_layout(d) != 0;
+		if (ls->nspanclasses < MGC_MAX_SPANCLASS - (may_merge ? RESERVED_SPANCLASSES : 0)) {
+			id = ls->nspanclasses;
+			fill_spanclass(&ls->spanclass[id], d, layout, sizeclass);
+			store_relaxed(&ls->nspanclasses, id + 1);
+			store_release(cell, (uint16_t)id); /* pairs: spanclass */
+		} else if (may_merge) {
+			lock_release(&ls->lock);
+			return layout_spanclass(ls, LAYOUT_ID_WORDS, sizeclass);
+		}
+	}
+	lock_release(&ls->lock);
+	return id;
+}

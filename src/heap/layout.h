@@ -1,0 +1,107 @@
+/* layout.h - which words of an object hold pointers, and the span classes made of size × layout.
+ *
+ * WHAT   A layout says how the marker reads an object. It repeats with its period, so it serves one
+ *        object and an array alike (unused words behind the last element are zero). The objects of a
+ *        span share size and layout, so an object needs no header and an allocation writes no map.
+ *        Nothing moves, so a layout is a hint: when there are too many, the next ones become "every
+ *        word, ambiguous".
+ * WHO    types intern theirs once; allocation looks up layout → span class of a size; the marker
+ *        reads spanclass[] for every object.
+ * STATE  entries are only added, never changed or removed.
+ * INV    L1 equal descriptions have the same id   L2 spanclass[id] is complete before id is seen
+ * LOCKS  LAYOUT to add; reading needs none (release/acquire on the id's cell).
+ * UNITS  words of 8 bytes in masks and periods; bytes in slot sizes. */
+#ifndef MGC_HEAP_LAYOUT_H
+#define MGC_HEAP_LAYOUT_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/atomic.h"
+#include "base/config.h"
+#include "heap/sizeclass.h"
+#include "os/lock.h"
+
+enum layout_kind {
+	LAYOUT_NOSCAN, /* no pointers */
+	LAYOUT_WORDS,  /* every aligned word may be one */
+	LAYOUT_MASK,   /* the words whose mask bit is set */
+	LAYOUT_TRACE,  /* the embedder's callback knows */
+};
+
+enum layout_flags {
+	LAYOUT_AMBIGUOUS = 1,     /* a word that looks like a pointer may not be one */
+	LAYOUT_NOZERO = 2,        /* handed out with old contents */
+	LAYOUT_UNCOLLECTABLE = 4, /* every allocated object is a root */
+	LAYOUT_TINY = 8,          /* blocks that several tiny objects share */
+	LAYOUT_STOPPED = 16,      /* the trace callback needs a stopped world */
+};
+
+struct layout_desc {
+	enum layout_kind kind;
+	unsigned flags;
+	uint32_t period;      /* words; MASK only, > 0 */
+	const uint64_t *mask; /* period bits, at least one set; MASK only */
+	void (*trace)(void *obj, void *tracer); /* TRACE only */
+	void *user;           /* for whoever registered the trace callback */
+};
+
+#define MGC_MAX_LAYOUT 2048
+
+struct layout {
+	struct layout_desc desc;
+	uint16_t spanclass[MGC_NSIZECLASS]; /* atomic; 0: not interned yet */
+};
+
+/* What the marker needs of an object, found by the span class in the page descriptor. */
+enum scan_kind { SCAN_NONE, SCAN_ALL, SCAN_MASK64, SCAN_PERIOD, SCAN_TRACE };
+
+struct spanclass {
+	uint64_t mask;        /* SCAN_MASK64: pointer words of the slot */
+	uint32_t slot_nbytes; /* 0: large */
+	uint32_t reciprocal;
+	uint16_t layout;
+	uint8_t scan; /* enum scan_kind */
+	uint8_t flags;
+	uint8_t sizeclass;
+	uint8_t spare[11];
+};
+
+_Static_assert(sizeof(struct spanclass) == 32, "two a cache line, in the marker's hot set");
+
+struct layouts {
+	struct lock lock;
+	uint32_t nlayouts, nspanclasses; /* atomic; ids below are in use, id 0 never */
+	struct layout *layout;           /* [MGC_MAX_LAYOUT], demand-zero */
+	uint16_t *hash;                  /* [2 * MGC_MAX_LAYOUT] ids, open addressing */
+	struct spanclass spanclass[MGC_MAX_SPANCLASS];
+	uintptr_t memory;
+	size_t memory_nbytes;
+	uintptr_t mask_next, mask_end; /* room for copied masks */
+};
+
+/* Layouts that always exist. */
+enum { LAYOUT_ID_NOSCAN = 1, LAYOUT_ID_WORDS, LAYOUT_ID_TINY, LAYOUT_ID_FIRST_FREE };
+
+int layouts_init(struct layouts *ls);
+void layouts_destroy(struct layouts *ls);
+
+/* layout_intern - the id of that layout, new or known. The mask is copied. When the table is full:
+ * LAYOUT_ID_WORDS for kinds without a callback, 0 for LAYOUT_TRACE and for flags that WORDS lacks. */
+unsigned layout_intern(struct layouts *ls, const struct layout_desc *desc);
+
+/* layout_spanclass_slow - interns (size class, layout); see layout_spanclass. */
+unsigned layout_spanclass_slow(struct layouts *ls, unsigned layout, unsigned sizeclass);
+
+/* layout_spanclass - the span class of objects of that size class (0: large) and layout. When the
+ * table is full it is one of "every word"; 0 only when even that, or a callback, cannot be had. */
+MGC_INLINE unsigned layout_spanclass(struct layouts *ls, unsigned layout, unsigned sizeclass)
+{
+	unsigned id = load_acquire(&ls->layout[layout].spanclass[sizeclass]); /* pairs: spanclass */
+	return MGC_LIKELY(id != 0) ? id : layout_spanclass_slow(ls, layout, sizeclass);
+}
+
+#endif

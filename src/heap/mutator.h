@@ -1,0 +1,124 @@
+/* mutator.h - a thread that allocates: its record, its sections, attach and detach.
+ *
+ * WHAT   The record holds the thread's runs (one per span class), what the collector must know of the
+ *        thread (state word, stack, saved registers) and its list node. One pointer in thread-local
+ *        storage finds it; before attach that pointer is the empty record, whose runs are all empty,
+ *        so the fast path needs no test for "attached".
+ * STATE  status   RUNNING ↔ BLOCKED (the owner, mgc_blocking_enter/leave)
+ *                 BLOCKED ↔ CLAIMED (the collector, while it reads the stack on the owner's behalf)
+ *                 RUNNING → DEAD    (detach)
+ *        sec      > 0 inside the library: a stop signal that lands there only sets `pending`, and the
+ *                 thread parks when sec returns to 0. No lock is ever held outside a section.
+ * INV    M1 only the owner changes runs[], spans[], sec; the collector reads them while the owner is
+ *           parked, BLOCKED or DEAD
+ *        M2 status changes only by CAS
+ *        M3 [cur, end) of a run are unborn slots: allocation bits set, zero unless NOZERO
+ * LOCKS  node: REGISTRY.
+ * FROM   Go's P and mcache. */
+#ifndef MGC_HEAP_MUTATOR_H
+#define MGC_HEAP_MUTATOR_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/atomic.h"
+#include "base/config.h"
+#include "base/list.h"
+#include "heap/heap.h"
+
+/* Unborn slots, handed out by moving cur. */
+struct run {
+	uintptr_t cur, end;
+};
+
+enum mutator_status { MUTATOR_RUNNING, MUTATOR_BLOCKED, MUTATOR_CLAIMED, MUTATOR_DEAD };
+
+/* A part of a thread's stack that is in use although the thread now runs below it without being
+ * scanned (a collector-active call inside a blocking one); newest first. */
+struct stack_segment {
+	struct stack_segment *older;
+	uintptr_t lo, hi;
+};
+
+#define MUTATOR_SAVED_REGS 16
+
+struct mutator {
+	/* The layout of the first member is known to inlined allocation (include/mallocgc.h). */
+	struct run runs[MGC_MAX_SPANCLASS];
+	struct span *spans[MGC_MAX_SPANCLASS]; /* the span a run comes from, or NULL */
+
+	struct heap *heap;
+	uint32_t sec;     /* owner's plain store */
+	uint32_t pending; /* atomic: park when the section ends */
+	uint32_t status;  /* atomic, CAS */
+	uint32_t taken;   /* number of the cycle whose snapshot has this thread */
+	uint32_t black;   /* births are marked */
+	uint32_t gone;    /* collector: the thread ended without detaching; nothing of it is read */
+	int tid;
+	uintptr_t tiny_cur, tiny_end;
+
+	/* The stack. hi is its cold end; a thread may change it (coroutines). */
+	uintptr_t stack_lo, stack_hi;
+	uintptr_t altstack_lo, altstack_hi;
+	uintptr_t sp;              /* where it stands: written by the owner when parked or BLOCKED */
+	const uintptr_t *regs;     /* with sp: the registers that are not on the stack above it */
+	size_t nregs;
+	uintptr_t saved[MUTATOR_SAVED_REGS]; /* callee-saved registers of a BLOCKED owner */
+	uintptr_t own_sp; /* the thread runs on a coroutine's stack; its own is in use from here; or 0 */
+	struct stack_segment *segments;
+	uintptr_t tls; /* handle for os_each_tls */
+	uint32_t parked;    /* atomic: stands still for stop number `parked` */
+	uint32_t signalled; /* collector: the stop that the thread was last sent a signal for */
+	uint32_t attach_count; /* nested registrations of the libgc face */
+	struct mutator_ext *ext; /* for the face that attached it */
+
+	uint64_t nbytes_handed; /* since the last flush into heap->live_nbytes */
+	struct list node;       /* heap->mutators, or idle_records */
+};
+
+/* mutator_self - the calling thread's record; the empty one when it is not attached. */
+extern MGC_TLS struct mutator *mutator_tls;
+extern struct mutator mutator_none;
+
+MGC_INLINE struct mutator *mutator_self(void)
+{
+	return mutator_tls;
+}
+
+MGC_INLINE bool mutator_attached(void)
+{
+	return mutator_tls != &mutator_none;
+}
+
+/* mutator_attach - makes the calling thread a mutator of h, which it must not be yet. NULL when
+ * memory for the record is refused. The stack is that of the system; change it afterwards. */
+struct mutator *mutator_attach(struct heap *h);
+/* mutator_detach - gives all its spans back; the record may be reused by another thread. */
+void mutator_detach(struct mutator *m);
+
+/* mutator_park_slow - a stop came while the section was open. */
+void mutator_park_slow(struct mutator *m);
+
+MGC_INLINE void mutator_enter(struct mutator *m)
+{
+	m->sec++;
+	MGC_COMPILER_FENCE();
+}
+
+MGC_INLINE void mutator_leave(struct mutator *m)
+{
+	MGC_COMPILER_FENCE();
+	store_release(&m->sec, m->sec - 1);
+	MGC_COMPILER_FENCE(); /* only our own handler writes pending behind our back */
+	if (MGC_UNLIKELY(load_relaxed(&m->pending)) && m->sec == 0)
+		mutator_park_slow(m);
+}
+
+/* mutator_reset_registry - in the child of a fork: every other mutator is gone; their spans go back.
+ * Caller holds no lock and all locks were reset. */
+void mutator_reset_registry(struct heap *h, struct mutator *survivor);
+
+#endif

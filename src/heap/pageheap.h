@@ -1,0 +1,72 @@
+/* pageheap.h - spans of pages: grows the space, hands out runs of pages, takes them back, and gives
+ * memory back to the system.
+ *
+ * WHAT   space (addresses) + pagealloc (which pages are free) + the accounting and limits of both.
+ * WHO    central.c and cache.c for spans; the collector's background thread for scavenging.
+ * STATE  a page: see pagealloc.h. A span record: FREE ↔ IN_USE under the lock.
+ * INV    H1 resident ≤ used_pages + (free dirty pages), in pages; both under the lock
+ *        H2 used_pages + free pages = pages ever grown                      [pageheap_verify]
+ *        H3 with a limit set, used + dirty never exceeds it (the limit is on what can be resident)
+ * LOCKS  PAGEHEAP. The two upward calls are made with it free.
+ * UNITS  pages, unless the name says bytes.  FROM Go's mheap.go, mgcscavenge.go. */
+#ifndef MGC_HEAP_PAGEHEAP_H
+#define MGC_HEAP_PAGEHEAP_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "heap/pagealloc.h"
+#include "heap/space.h"
+#include "heap/span.h"
+#include "os/lock.h"
+
+struct pageheap {
+	struct lock lock;
+	struct space space;
+	struct pagealloc pages;
+	size_t used_pages;      /* in spans */
+	size_t limit_nbytes;    /* hard: allocation fails above it; SIZE_MAX for none */
+	size_t huge_from_pages; /* chunks from this page on are advised to be huge; SIZE_MAX: none */
+	size_t scavenged_nbytes; /* given back since the start */
+	/* The collector's: sweeps until npages were freed or nothing is left; returns pages freed.
+	 * NULL: no collector. Called without the lock, from an allocation that would grow the heap. */
+	size_t (*reclaim)(void *arg, size_t npages);
+	void *reclaim_arg;
+};
+
+/* pageheap_init - reserves the address range. max_nbytes 0: as the system's budget allows. 0 or errno. */
+int pageheap_init(struct pageheap *ph, size_t max_nbytes);
+void pageheap_destroy(struct pageheap *ph);
+
+/* pageheap_alloc - a span of npages (> 0), first page a multiple of align_pages (a power of two), in
+ * state IN_USE, needzero set unless all its memory reads as zero; not yet initialised as a class and
+ * not published. NULL: the limit, the range or the system's memory is exhausted (errno untouched). */
+struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pages);
+
+/* pageheap_free - unpublishes the span, clears the bits of its slots and frees its pages (dirty). */
+void pageheap_free(struct pageheap *ph, struct span *s);
+
+/* pageheap_scavenge - gives back free dirty memory, highest address first, in runs of at least
+ * min_pages, until nbytes were given back or none is left. Returns the bytes. Holds the lock only to
+ * find runs, not while the system works. */
+size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages);
+
+struct pageheap_stats {
+	size_t used_nbytes;     /* in spans */
+	size_t dirty_nbytes;    /* free, resident */
+	size_t clean_nbytes;    /* free, not resident */
+	size_t reserved_nbytes; /* the range */
+	size_t scavenged_nbytes;
+};
+void pageheap_read_stats(struct pageheap *ph, struct pageheap_stats *out);
+
+/* pageheap_each - calls fn for every span in use, in address order; the caller excludes allocation
+ * and freeing of spans meanwhile (world stopped, or one thread). */
+void pageheap_each(struct pageheap *ph, void (*fn)(void *arg, struct span *s), void *arg);
+
+void pageheap_verify(struct pageheap *ph);
+
+#endif

@@ -1,0 +1,153 @@
+/* space.c - see space.h. LOCKS PAGEHEAP is held in space_grow; init and destroy run alone. */
+#include "heap/space.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "heap/span.h"
+#include "os/os.h"
+
+/* Smallest range worth having, and the step by which a refused reservation shrinks. */
+#define MIN_RANGE (MGC_ARENA_SIZE)
+#define SPAN_TABLE_PER_ARENA ((MGC_ARENA_SIZE >> MGC_PAGE_SHIFT) * sizeof(struct span))
+#define BITS_PER_ARENA ((MGC_ARENA_SIZE >> 10) * sizeof(struct bitpair))
+
+static size_t table_nbytes(size_t npages, size_t per_page)
+{
+	return align_up(npages * per_page, 1 << 16);
+}
+
+static int reserve_tables(struct space *sp)
+{
+	size_t spans = table_nbytes(sp->npages, sizeof(struct span));
+	size_t bits = table_nbytes(sp->npages, MGC_PAGE_SIZE / 1024 * sizeof(struct bitpair));
+	uintptr_t at = os_reserve(spans + bits, MGC_CACHE_LINE);
+	if (at == 0)
+		return ENOMEM;
+	uintptr_t desc = os_reserve_readable(table_nbytes(sp->npages, sizeof(uint32_t)));
+	if (desc == 0) {
+		os_release(at, spans + bits);
+		return ENOMEM;
+	}
+	sp->spans = (struct span *)at;
+	sp->bits = (struct bitpair *)(at + spans);
+	sp->desc = (uint32_t *)desc;
+	return 0;
+}
+
+static void release_tables(struct space *sp)
+{
+	size_t spans = table_nbytes(sp->npages, sizeof(struct span));
+	size_t bits = table_nbytes(sp->npages, MGC_PAGE_SIZE / 1024 * sizeof(struct bitpair));
+	os_release((uintptr_t)sp->spans, spans + bits);
+	os_release((uintptr_t)sp->desc, table_nbytes(sp->npages, sizeof(uint32_t)));
+}
+
+/* choose_range - a place for the range without mapping it, for a process whose address space is
+ * limited: chunks are mapped there as they are needed, never over somebody else. */
+static uintptr_t choose_range(void)
+{
+	return UINT64_C(0x200000000000) + align_down(os_random() & UINT64_C(0xfffffffffff), MGC_ARENA_SIZE);
+}
+
+static int init_range(struct space *sp, size_t nbytes, bool limited)
+{
+	sp->nbytes = align_down(nbytes, MGC_ARENA_SIZE);
+	sp->npages = sp->nbytes >> MGC_PAGE_SHIFT;
+	sp->reserved = !limited;
+	if (limited) {
+		sp->base = choose_range();
+	} else {
+		sp->mapping_nbytes = sp->nbytes;
+		sp->mapping = sp->base = os_reserve(sp->nbytes, MGC_ARENA_SIZE);
+		if (sp->base == 0)
+			return ENOMEM;
+	}
+	int err = reserve_tables(sp);
+	if (err != 0 && !limited)
+		os_release(sp->mapping, sp->mapping_nbytes);
+	return err;
+}
+
+int space_init(struct space *sp, size_t max_nbytes)
+{
+	memset(sp, 0, sizeof *sp);
+	bool limited = false;
+	size_t nbytes = os_address_budget(&limited);
+	if (max_nbytes != 0)
+		nbytes = min_size(nbytes, max_nbytes);
+	if (limited) /* the budget is a quarter; mapped chunk by chunk, all of the limit can be used */
+		nbytes *= 4;
+	for (nbytes = max_size(nbytes, MIN_RANGE); nbytes >= MIN_RANGE; nbytes /= 2)
+		if (init_range(sp, nbytes, limited) == 0)
+			return 0;
+	return ENOMEM;
+}
+
+void space_destroy(struct space *sp)
+{
+	if (sp->reserved)
+		os_release(sp->mapping, sp->mapping_nbytes);
+	else if (sp->grown > 0)
+		os_release(sp->base, sp->grown << MGC_PAGE_SHIFT);
+	release_tables(sp);
+	memset(sp, 0, sizeof *sp);
+}
+
+/* commit_piece - commits the part of a table that serves one arena, to the system's page ends. */
+static int commit_piece(uintptr_t table, size_t index, size_t nbytes)
+{
+	uintptr_t lo = align_down(table + index * nbytes, os_page_size());
+	uintptr_t hi = align_up(table + (index + 1) * nbytes, os_page_size());
+	return os_commit(lo, hi - lo);
+}
+
+static bool commit_tables(struct space *sp, size_t upto_page)
+{
+	size_t pages_per_arena = MGC_ARENA_SIZE >> MGC_PAGE_SHIFT;
+	for (; sp->tabled * pages_per_arena < upto_page; sp->tabled++) {
+		if (commit_piece((uintptr_t)sp->spans, sp->tabled, SPAN_TABLE_PER_ARENA) != 0 ||
+		    commit_piece((uintptr_t)sp->bits, sp->tabled, BITS_PER_ARENA) != 0 ||
+		    commit_piece((uintptr_t)sp->desc, sp->tabled,
+				 pages_per_arena * sizeof(uint32_t)) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* map_chunks - when the range is not ours beforehand: false when somebody else is there (the whole
+ * run is skipped for ever) or memory is short. */
+static int map_chunks(struct space *sp, uintptr_t addr, size_t nbytes)
+{
+	if (!sp->reserved) {
+		int err = os_reserve_at(addr, nbytes);
+		if (err != 0)
+			return err;
+	}
+	int err = os_commit(addr, nbytes);
+	if (err != 0 && !sp->reserved)
+		os_release(addr, nbytes);
+	return err;
+}
+
+bool space_grow(struct space *sp, size_t nchunks, size_t *first_page)
+{
+	size_t npages = nchunks * MGC_CHUNK_PAGES;
+	while (npages <= sp->npages - sp->grown) {
+		if (!commit_tables(sp, sp->grown + npages))
+			return false;
+		uintptr_t addr = space_page_addr(sp, sp->grown);
+		int err = map_chunks(sp, addr, npages << MGC_PAGE_SHIFT);
+		if (err == 0) {
+			*first_page = sp->grown;
+			sp->grown += npages;
+			return true;
+		}
+		if (err != EEXIST)
+			return false;
+		sp->grown += MGC_CHUNK_PAGES;
+	}
+	return false;
+}

@@ -1,0 +1,199 @@
+/* span.c - see span.h. WHO central.c, cache.c, sweep.c. LOCKS none: the caller owns the span.
+ * The loops here work on words of 64 granules; `edge` masks cut the first and last word. */
+#include "heap/span.h"
+
+#include <string.h>
+
+#include "base/check.h"
+
+#define GRANULES_PER_WORD 64
+
+void span_init(struct span *s, unsigned spanclass, unsigned sizeclass, uint32_t sweepgen)
+{
+	const struct sizeclass_info *info = &sizeclass_table[sizeclass];
+	MGC_ASSERTION(sizeclass == 0 || s->npages == info->npages);
+	s->slot_nbytes = sizeclass == 0 ? span_nbytes(s) : info->slot_nbytes;
+	s->nslots = (uint16_t)info->nslots;
+	s->reciprocal = info->reciprocal;
+	s->spanclass = (uint16_t)spanclass;
+	s->sizeclass = (uint8_t)sizeclass;
+	s->scan_from = 0;
+	s->overflow = 0;
+	s->slack = 0;
+	store_relaxed(&s->sweepgen, sweepgen);
+	store_relaxed(&s->where, (uint8_t)SPAN_ON_NONE);
+	list_init(&s->node);
+}
+
+void span_publish(struct space *sp, struct span *s)
+{
+	size_t page = space_page_of(sp, s->base);
+	for (size_t i = s->npages; i-- > 0;)
+		store_release(&sp->desc[page + i], desc_make(s->spanclass, i)); /* pairs: desc-publish */
+}
+
+void span_unpublish(struct space *sp, struct span *s)
+{
+	size_t page = space_page_of(sp, s->base);
+	for (size_t i = 0; i < s->npages; i++)
+		store_relaxed(&sp->desc[page + i], 0u);
+}
+
+static size_t granule_of(const struct space *sp, const struct span *s, uint32_t slot)
+{
+	return (span_slot_addr(s, slot) - sp->base) >> MGC_GRANULE_SHIFT;
+}
+
+/* slot_at - the slot whose first granule is g. */
+static uint32_t slot_at(const struct space *sp, const struct span *s, size_t g)
+{
+	uintptr_t addr = sp->base + (g << MGC_GRANULE_SHIFT);
+	/* a 24 B slot may begin in the middle of its granule: ask for the granule's last byte */
+	return span_slot_of(s, addr + MGC_GRANULE - 1);
+}
+
+bool span_find_run(const struct space *sp, struct span *s, uint32_t max_slots, uint32_t *lo,
+		   uint32_t *hi)
+{
+	uint32_t slot = s->scan_from;
+	while (slot < s->nslots && space_is_allocated(sp, span_slot_addr(s, slot)))
+		slot++;
+	s->scan_from = (uint16_t)slot;
+	if (slot == s->nslots)
+		return false;
+	uint32_t end = max_slots < s->nslots - slot ? slot + max_slots : s->nslots;
+	size_t g = granule_of(sp, s, slot), g_end = granule_of(sp, s, end - 1) + 1;
+	uint64_t word = load_relaxed(&sp->bits[g / GRANULES_PER_WORD].alloc) & ~bits_low(g % 64);
+	for (size_t w = g / GRANULES_PER_WORD;; word = load_relaxed(&sp->bits[w].alloc)) {
+		if (word != 0) {
+			size_t taken = w * GRANULES_PER_WORD + bits_ctz(word);
+			if (taken < g_end)
+				end = slot_at(sp, s, taken);
+			break;
+		}
+		if (++w * GRANULES_PER_WORD >= g_end)
+			break;
+	}
+	*lo = slot;
+	*hi = end;
+	return true;
+}
+
+/* run_word - the bits of word w (from granule first_word*64) that begin a slot in [lo, hi). */
+struct run_bits {
+	size_t w;      /* index of the current word in sp->bits */
+	uint64_t bits; /* its bits */
+	uint32_t slot, hi;
+};
+
+static bool run_next(const struct space *sp, const struct span *s, struct run_bits *r)
+{
+	if (r->slot >= r->hi)
+		return false;
+	size_t g = granule_of(sp, s, r->slot);
+	r->w = g / GRANULES_PER_WORD;
+	size_t word_end = (r->w + 1) * GRANULES_PER_WORD;
+	if (s->sizeclass >= 1 && s->sizeclass <= MGC_NDENSE) {
+		size_t g_end = granule_of(sp, s, r->hi - 1) + 1;
+		size_t first = (s->base - sp->base) >> (MGC_GRANULE_SHIFT + 6);
+		r->bits = sizeclass_dense_mask[s->sizeclass - 1][r->w - first] & ~bits_low(g % 64);
+		if (g_end < word_end) {
+			r->bits &= bits_low(g_end % 64);
+			r->slot = r->hi;
+		} else {
+			r->slot += bits_count(r->bits);
+		}
+		return true;
+	}
+	r->bits = 0;
+	for (; r->slot < r->hi && g < word_end; g = granule_of(sp, s, r->slot)) {
+		r->bits |= UINT64_C(1) << (g % 64);
+		r->slot++;
+		if (r->slot == r->hi)
+			break;
+	}
+	return true;
+}
+
+void span_take_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi, bool black)
+{
+	struct run_bits r = { .slot = lo, .hi = hi };
+	while (run_next(sp, s, &r)) {
+		if (black)
+			or_relaxed(&sp->bits[r.w].mark, r.bits);
+		or_release(&sp->bits[r.w].alloc, r.bits);
+	}
+	s->scan_from = (uint16_t)hi;
+}
+
+void span_mark_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi)
+{
+	struct run_bits r = { .slot = lo, .hi = hi };
+	while (run_next(sp, s, &r))
+		or_relaxed(&sp->bits[r.w].mark, r.bits);
+}
+
+void span_drop_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi)
+{
+	struct run_bits r = { .slot = lo, .hi = hi };
+	while (run_next(sp, s, &r)) {
+		and_seq(&sp->bits[r.w].mark, ~r.bits);
+		and_seq(&sp->bits[r.w].alloc, ~r.bits);
+	}
+}
+
+/* The words of sp->bits that belong to the span alone: spans are whole pages. */
+static struct bitpair *span_bits(const struct space *sp, const struct span *s, size_t *nwords)
+{
+	*nwords = s->nslots == 1 ? 1 : span_nbytes(s) >> 10;
+	return &sp->bits[(s->base - sp->base) >> 10];
+}
+
+uint32_t span_count(const struct space *sp, const struct span *s)
+{
+	size_t nwords;
+	const struct bitpair *b = span_bits(sp, s, &nwords);
+	uint32_t n = 0;
+	for (size_t i = 0; i < nwords; i++)
+		n += bits_count(load_relaxed(&b[i].alloc));
+	return n;
+}
+
+uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie)
+{
+	size_t nwords;
+	struct bitpair *b = span_bits(sp, s, &nwords);
+	uint32_t live = 0;
+	*zombie = 0;
+	for (size_t i = 0; i < nwords; i++) {
+		uint64_t mark = load_relaxed(&b[i].mark), alloc = load_relaxed(&b[i].alloc);
+		if (MGC_UNLIKELY(mark & ~alloc) && *zombie == 0)
+			*zombie = s->base + (i << 10) + ((size_t)bits_ctz(mark & ~alloc) << MGC_GRANULE_SHIFT);
+		if (alloc != mark)
+			and_seq(&b[i].alloc, mark); /* a concurrent free may clear more */
+		if (mark != 0)
+			store_relaxed(&b[i].mark, UINT64_C(0));
+		live += bits_count(mark & alloc);
+	}
+	s->scan_from = 0;
+	if (live < s->nslots)
+		s->needzero = 1;
+	return live;
+}
+
+void span_verify(const struct space *sp, const struct span *s)
+{
+	size_t nwords, begin = (s->base - sp->base) >> MGC_GRANULE_SHIFT;
+	const struct bitpair *b = span_bits(sp, s, &nwords);
+	for (size_t i = 0; i < nwords; i++) {
+		uint64_t word = load_relaxed(&b[i].alloc) | load_relaxed(&b[i].mark);
+		for (; word != 0; word &= word - 1) {
+			size_t g = begin + i * GRANULES_PER_WORD + bits_ctz(word);
+			uint32_t slot = slot_at(sp, s, g);
+			if (slot >= s->nslots || granule_of(sp, s, slot) != g)
+				mgc_fatal("span %p of %zu B slots: bit at %p begins no slot (P1)",
+					  (void *)s->base, s->slot_nbytes,
+					  (void *)(sp->base + (g << MGC_GRANULE_SHIFT)));
+		}
+	}
+}

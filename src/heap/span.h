@@ -1,0 +1,148 @@
+/* span.h - a run of pages cut into equal slots, or one large object.
+ *
+ * WHAT   The record of a span lies in space.spans[] at the span's first page, so address → span is
+ *        arithmetic. Which slots are taken stands in the space's side bits (space.h), at the granule
+ *        where the slot begins.
+ * STATE  state   FREE → (pageheap) → IN_USE → FREE
+ *        sweepgen against the heap's h (even, +2 per cycle):
+ *                h-2 unswept → h-1 one owner is sweeping → h swept
+ *        where   which of its central's lists the span is on (central.h)
+ * INV    P1 an allocation bit is set only at the first granule of a slot < nslots  [span_verify]
+ *        P2 mark bit set ⇒ allocation bit set (else: a pointer to a free object)   [span_sweep]
+ *        P3 slots of a run in hand have their allocation bits set, all zero in memory unless NOZERO
+ *        P4 only the owner of a CACHED span, or of one taken for sweeping, sets allocation bits
+ * LOCKS  node, where: the central's lock. Everything else: fixed while IN_USE, or the owner's, or
+ *        atomic as said at the field.
+ * UNITS  slots counted from 0; bytes; pages of 8 KiB.  FROM Go's mspan; records by arithmetic are ours. */
+#ifndef MGC_HEAP_SPAN_H
+#define MGC_HEAP_SPAN_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bits.h"
+#include "base/config.h"
+#include "base/list.h"
+#include "heap/sizeclass.h"
+#include "heap/space.h"
+
+enum span_state { SPAN_FREE, SPAN_IN_USE };
+enum span_where { SPAN_ON_NONE, SPAN_PARTIAL, SPAN_FULL, SPAN_CACHED };
+
+struct span {
+	struct list node;
+	uintptr_t base;
+	size_t slot_nbytes;   /* of a large object: the whole span */
+	uint32_t npages;
+	uint32_t reciprocal;  /* 0 in a large span: every offset is slot 0 */
+	uint32_t sweepgen;    /* atomic */
+	uint16_t nslots;
+	uint16_t scan_from;   /* owner: no free slot below this one is looked for */
+	uint16_t spanclass;
+	uint16_t slack;       /* of a large object: bytes behind what was asked for */
+	uint8_t sizeclass;
+	uint8_t state;        /* atomic; written under PAGEHEAP */
+	uint8_t where;        /* atomic; written under the central's lock */
+	uint8_t needzero;     /* owner: slots may hold old contents */
+	uint8_t overflow;     /* atomic: holds marked objects that no grey queue knows */
+	uint8_t spare[3];
+};
+
+_Static_assert(sizeof(struct span) == 64, "1/128 of the heap: a cache line a page");
+
+/* span_init - makes fresh pages a span of that class. `npages` is already set by the page heap;
+ * slot_nbytes, nslots from the size class, or one slot of all pages for class 0. */
+void span_init(struct span *s, unsigned spanclass, unsigned sizeclass, uint32_t sweepgen);
+
+MGC_INLINE size_t span_nbytes(const struct span *s)
+{
+	return (size_t)s->npages << MGC_PAGE_SHIFT;
+}
+
+/* span_slot_of - the slot that addr, inside the span, lies in; nslots when it lies behind the last. */
+MGC_INLINE uint32_t span_slot_of(const struct span *s, uintptr_t addr)
+{
+	if (s->reciprocal == 0)
+		return 0;
+	return (uint32_t)(((addr - s->base) * s->reciprocal) >> 32);
+}
+
+MGC_INLINE uintptr_t span_slot_addr(const struct span *s, uint32_t slot)
+{
+	return s->base + slot * s->slot_nbytes;
+}
+
+MGC_INLINE bool space_is_allocated(const struct space *sp, uintptr_t slot_addr)
+{
+	uint64_t bit;
+	return (load_relaxed(&space_bits(sp, slot_addr, &bit)->alloc) & bit) != 0;
+}
+
+MGC_INLINE bool space_is_marked(const struct space *sp, uintptr_t slot_addr)
+{
+	uint64_t bit;
+	return (load_relaxed(&space_bits(sp, slot_addr, &bit)->mark) & bit) != 0;
+}
+
+/* space_mark - true when this call set the mark bit. */
+MGC_INLINE bool space_mark(const struct space *sp, uintptr_t slot_addr)
+{
+	uint64_t bit;
+	struct bitpair *pair = space_bits(sp, slot_addr, &bit);
+	if (load_relaxed(&pair->mark) & bit)
+		return false;
+	return (or_relaxed(&pair->mark, bit) & bit) == 0;
+}
+
+/* space_unmark - clears the mark bit; nobody else may be marking that object. */
+MGC_INLINE void space_unmark(const struct space *sp, uintptr_t slot_addr)
+{
+	uint64_t bit;
+	struct bitpair *pair = space_bits(sp, slot_addr, &bit);
+	and_seq(&pair->mark, ~bit);
+}
+
+/* space_span - the span that holds addr, or NULL: outside the range, or its page is in no span. */
+MGC_INLINE struct span *space_span(const struct space *sp, uintptr_t addr)
+{
+	if (!space_contains(sp, addr))
+		return NULL;
+	size_t page = space_page_of(sp, addr);
+	uint32_t desc = load_acquire(&sp->desc[page]); /* pairs: desc-publish */
+	if (desc == 0)
+		return NULL;
+	return &sp->spans[space_first_page(sp, page, desc)];
+}
+
+/* span_publish - writes the descriptors of all its pages: from now on addresses resolve to it.
+ * span_unpublish - takes them back. */
+void span_publish(struct space *sp, struct span *s);
+void span_unpublish(struct space *sp, struct span *s);
+
+/* span_find_run - the owner looks for the next run of free slots at or above scan_from: true with
+ * [*lo, *hi), at most max_slots long. Nothing is changed but scan_from. */
+bool span_find_run(const struct space *sp, struct span *s, uint32_t max_slots, uint32_t *lo,
+		   uint32_t *hi);
+/* span_take_run - sets the allocation bits of [lo, hi), and first their mark bits when `black`. Call
+ * it after the slots were zeroed. */
+void span_take_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi, bool black);
+/* span_mark_run - sets the mark bits of [lo, hi), which are taken. */
+void span_mark_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi);
+/* span_drop_run - clears both bits of slots [lo, hi): they were handed out and never born. */
+void span_drop_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi);
+
+/* span_count - taken slots now. */
+uint32_t span_count(const struct space *sp, const struct span *s);
+
+/* span_sweep - turns unmarked slots into free ones: alloc &= mark, mark = 0. The caller owns the
+ * sweep (sweepgen h-1). Returns how many slots stay; *zombie is 0 or the address of a slot that is
+ * marked but was free (P2). */
+uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie);
+
+/* span_verify - walks P1; dies naming the span. */
+void span_verify(const struct space *sp, const struct span *s);
+
+#endif

@@ -1,0 +1,95 @@
+/* lock.h - a mutex with a rank. A thread may take a lock only above every rank it holds; equal
+ * ranks never nest, except where lock_acquire_all takes a table of them in index order. MGC_ASSERT
+ * builds check it on each acquire and print every holder. Only WORLD, PAGEHEAP and RECORDS may be
+ * held across a system call that can take long.
+ * STATE  0 free → 1 held → 2 held, somebody sleeps.
+ * A lock is only taken inside a mutator's section (heap/mutator.h) or by a collector thread, so a
+ * stopped thread never holds one. */
+#ifndef MGC_OS_LOCK_H
+#define MGC_OS_LOCK_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/atomic.h"
+#include "base/config.h"
+
+#define MGC_LOCKS(X) /* rank  name      guards */                                          \
+	X(10, WORLD, "one collection at a time; phase changes")                            \
+	X(20, ROOTS, "registered root ranges, data segments")                              \
+	X(30, REGISTRY, "the list of mutators; attach and detach")                         \
+	X(40, SPECIAL, "finalizers and disappearing links")                                \
+	X(45, LAYOUT, "interning of layouts and span classes")                             \
+	X(50, CENTRAL, "one span class: its spans' lists")                                 \
+	X(70, PAGEHEAP, "page bitmap and summaries, growth, scavenging")                   \
+	X(90, RECORDS, "pools of off-heap records; leaf")
+
+enum lock_rank {
+#define X(rank, name, guards) LOCK_##name = rank,
+	MGC_LOCKS(X)
+#undef X
+};
+
+struct lock {
+	uint32_t state;
+	uint32_t rank;
+};
+
+#define LOCK_INIT(name) { 0, LOCK_##name }
+
+void lock_acquire_slow(struct lock *l);
+void lock_release_slow(struct lock *l);
+#if MGC_ASSERT
+void lock_note_acquire(struct lock *l);
+void lock_note_release(struct lock *l);
+#else
+MGC_INLINE void lock_note_acquire(struct lock *l)
+{
+	(void)l;
+}
+MGC_INLINE void lock_note_release(struct lock *l)
+{
+	(void)l;
+}
+#endif
+/* lock_reset - in the child of a fork: the lock is free and nobody waits. */
+void lock_reset(struct lock *l);
+
+MGC_INLINE void lock_init(struct lock *l, enum lock_rank rank)
+{
+	l->state = 0;
+	l->rank = (uint32_t)rank;
+}
+
+MGC_INLINE bool lock_try(struct lock *l)
+{
+	uint32_t expected = 0;
+	if (!cas_acq_rel(&l->state, &expected, 1u))
+		return false;
+	lock_note_acquire(l);
+	return true;
+}
+
+MGC_INLINE void lock_acquire(struct lock *l)
+{
+	uint32_t expected = 0;
+	if (MGC_UNLIKELY(!cas_acq_rel(&l->state, &expected, 1u)))
+		lock_acquire_slow(l);
+	lock_note_acquire(l);
+}
+
+MGC_INLINE void lock_release(struct lock *l)
+{
+	lock_note_release(l);
+	if (MGC_UNLIKELY(swap_acq_rel(&l->state, 0u) == 2))
+		lock_release_slow(l);
+}
+
+MGC_INLINE bool lock_is_held(struct lock *l)
+{
+	return load_relaxed(&l->state) != 0;
+}
+
+#endif

@@ -1,0 +1,159 @@
+/* os.h - everything asked of the operating system, with what must hold before and after.
+ *
+ * Page states of an address range (FROM Go's mem.go; ranges are whole os_page_size() pages):
+ *   NONE      not ours; any use faults, anyone may map it
+ *   RESERVED  ours, PROT_NONE, costs nothing            os_reserve     NONE → RESERVED
+ *   READY     readable and writable, zero until written os_commit      RESERVED → READY
+ *                                                       os_decommit    READY → RESERVED
+ *                                                       os_release     any → NONE
+ * Inside READY, os_discard gives the memory back and keeps the range: it reads as zero again.
+ *
+ * ERRORS   functions that return int give 0 or an errno; those that return an address give 0 when
+ *          refused, and errno says why. Nothing here prints or dies.
+ * THREADS  all may be called from any thread; those marked [signal-safe] also from a handler and
+ *          while other threads are stopped.
+ * Every memory call goes through a hook that tests replace (os_set_fault_hook), so that "the Nth
+ * call fails" can be played for all N. None calls malloc, except where it says so. */
+#ifndef MGC_OS_OS_H
+#define MGC_OS_OS_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* ── memory ─────────────────────────────────────────────────────────────────────────────── */
+
+/* os_page_size - bytes of the system's page, a power of two, read once. [signal-safe] */
+size_t os_page_size(void);
+/* os_huge_page_size - bytes of a transparent huge page, or 0 where there is none (or "never"). */
+size_t os_huge_page_size(void);
+
+/* os_reserve - NONE → RESERVED. nbytes > 0; align a power of two, 0 for a page. Returns the
+ * address, a multiple of align, or 0. The system chooses the place (randomised as it does). */
+uintptr_t os_reserve(size_t nbytes, size_t align);
+/* os_reserve_at - NONE → RESERVED at exactly this address; 0 or errno, EEXIST when any part is in
+ * use already (nothing is ever mapped over). */
+int os_reserve_at(uintptr_t addr, size_t nbytes);
+/* os_reserve_readable - as os_reserve, but the range can be read at once and reads as zero; not yet
+ * written to before os_commit. Not charged as committed memory. */
+uintptr_t os_reserve_readable(size_t nbytes);
+/* os_commit - RESERVED (or readable) → READY. Idempotent on READY. 0 or ENOMEM. */
+int os_commit(uintptr_t addr, size_t nbytes);
+/* os_decommit - READY → RESERVED: contents lost, commit charge returned, advice forgotten. 0 or
+ * errno. */
+int os_decommit(uintptr_t addr, size_t nbytes);
+/* os_discard - READY stays READY, contents become zero, physical memory is returned. 0 or errno
+ * (then the contents are unchanged or zero). Handles locked memory, from Linux 5.18 on: before, it
+ * is EINVAL there. */
+int os_discard(uintptr_t addr, size_t nbytes);
+/* os_release - any state → NONE. Cannot fail on a range that is ours. */
+void os_release(uintptr_t addr, size_t nbytes);
+/* os_advise_huge - READY: on, ask for transparent huge pages; off, ask for none from now on (those
+ * that are there break up as parts of them are discarded). Advice only. */
+void os_advise_huge(uintptr_t addr, size_t nbytes, bool on);
+/* os_populate - READY: fault the range in now. Advice only. */
+void os_populate(uintptr_t addr, size_t nbytes);
+/* os_alloc - READY memory in one call, for records: NONE → READY. 0 when refused. */
+uintptr_t os_alloc(size_t nbytes);
+
+/* os_address_budget - bytes of address space that a reservation may take without starving the rest
+ * of the process: min(1 TiB, a quarter of RLIMIT_AS or of the address space); *limited is set when
+ * RLIMIT_AS (or a locked address space: mlockall with MCL_FUTURE, then RLIMIT_MEMLOCK counts like
+ * RLIMIT_AS) makes a large reservation itself a cost. Maps and unmaps a page to find out. */
+size_t os_address_budget(bool *limited);
+/* os_memory_limit - the cgroup's memory limit (v2 memory.max and memory.high, or v1), else
+ * SIZE_MAX. Reads files: not while threads are stopped. */
+size_t os_memory_limit(void);
+/* os_resident - bytes resident in this process, 0 when unknown. */
+size_t os_resident(void);
+
+/* os_set_fault_hook - tests only: `hook(call, nbytes)` is asked before each memory call and says 0
+ * to let it pass or the errno to fail with. `call` is the function's name without "os_": reserve,
+ * reserve_at, reserve_readable, commit, decommit, discard, alloc; and for counting, as these do not
+ * fail, release, advise_huge, populate. NULL removes it. */
+void os_set_fault_hook(int (*hook)(const char *call, size_t nbytes));
+
+/* ── time and processors ────────────────────────────────────────────────────────────────── */
+
+uint64_t os_now_ns(void); /* monotonic [signal-safe] */
+uint64_t os_cpu_ns(void); /* processor time of the process */
+uint64_t os_thread_cpu_ns(void); /* processor time of this thread */
+unsigned os_nprocs(void); /* processors this thread may run on (affinity and the cgroup's
+				  * quota rounded up), ≥ 1. Reads files. */
+void os_yield(void);
+void os_sleep_ns(uint64_t ns);
+uint64_t os_random(void); /* for placement; never fails, falls back to the clock */
+
+/* ── waiting [signal-safe] ──────────────────────────────────────────────────────────────── */
+
+/* os_wait - sleeps while *word == expected, until os_wake, a signal, or the timeout (ns, 0: none).
+ * Returns 0 when woken or changed, EINTR or ETIMEDOUT. Spurious returns happen: look again. */
+int os_wait(uint32_t *word, uint32_t expected, uint64_t timeout_ns);
+void os_wake(uint32_t *word, unsigned nwaiters);
+
+/* os_membarrier - every running thread of the process passes a full fence before this returns.
+ * False: the system has none (then callers use a signal). Probed once. */
+bool os_membarrier(void);
+
+/* ── threads ────────────────────────────────────────────────────────────────────────────── */
+
+typedef int os_tid;
+
+os_tid os_self(void); /* [signal-safe], the kernel's id; not cached across fork */
+
+/* os_stack_bounds - [*lo, *hi) of the calling thread's own stack, without its guard. *hi of the
+ * first thread is behind argv and the environment, *lo as far down as the stack may grow: not all
+ * of it is mapped. Reads files and, except in the first thread, may allocate: only at attach, never
+ * while threads are stopped. 0 or errno. */
+int os_stack_bounds(uintptr_t *lo, uintptr_t *hi);
+/* os_altstack - the calling thread's alternate signal stack, false when none. [signal-safe] */
+bool os_altstack(uintptr_t *lo, uintptr_t *hi);
+
+/* os_spawn - starts a detached helper thread with every signal blocked, on a stack of 256 KiB and
+ * its thread-local blocks. Only the first 15 bytes of `name` show. Allocates (pthread_create).
+ * 0 or errno. */
+int os_spawn(void (*fn)(void *), void *arg, const char *name);
+
+/* os_pick_signal - a real-time signal that nobody handles, from SIGRTMAX-2 down, or the `wanted`
+ * one (0: none wanted) whoever handles it, if a program may use it. Returns its number, or 0. */
+int os_pick_signal(int wanted);
+/* os_signal_install - installs `fn(sp, regs, nregs)` for the signal: full mask, restarting, on the
+ * alternate stack if the thread has one, errno preserved. sp is the lowest address of the
+ * interrupted stack that may hold live values (the red zone below the stack pointer included). The
+ * interrupted registers lie on the handler's own stack at [regs, regs + nregs): general and vector
+ * ones with what the kernel keeps between them, some 100 to 1500 words; scan them in place. Under
+ * TSan sp is in the handler's own frame and nregs is 0. Signals of that number that do not carry
+ * our cookie go to the handler that was there before. A second call replaces fn. One caller at a
+ * time. 0 or errno. */
+int os_signal_install(int sig, void (*fn)(uintptr_t sp, const uintptr_t *regs, size_t nregs));
+/* os_signal_send - queues the signal, with our cookie, to one thread. 0, ESRCH (gone), EAGAIN (too
+ * many are queued: RLIMIT_SIGPENDING). [signal-safe] */
+int os_signal_send(os_tid tid, int sig);
+/* os_thread_blocks - true when that thread has the signal blocked (reads /proc). */
+bool os_thread_blocks(os_tid tid, int sig);
+
+/* ── loaded objects ─────────────────────────────────────────────────────────────────────── */
+
+struct os_segment {
+	uintptr_t lo, hi;
+};
+
+/* os_each_data - calls fn for every writable data segment (data and bss, without what the loader
+ * makes read-only) of every loaded object, our own included, inside the loader's lock: while it
+ * runs no object comes or goes. `within`, if not NULL, then runs once in the same lock, after the
+ * last segment. One object may give several ranges; they never overlap and need no alignment. */
+void os_each_data(void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void (*within)(void *arg),
+		  void *arg);
+
+/* os_tls_self - the calling thread's handle for os_each_tls. [signal-safe] */
+uintptr_t os_tls_self(void);
+/* os_each_tls - calls fn for each thread-local block of the thread with that handle, static and
+ * dynamic (none where the C library's layout is unknown, as musl's). That thread must be stopped or
+ * be the caller, and the caller must be inside os_each_data's `within`: it takes the same lock
+ * again, and outside a stopped thread may hold it. Not from a handler. */
+void os_each_tls(uintptr_t handle, void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void *arg);
+
+#endif

@@ -1,0 +1,288 @@
+/* os_linux_mem.c - address ranges: the page states of os.h made with mmap, mprotect and madvise.
+ * WHAT   RESERVED is PROT_NONE + MAP_NORESERVE, READY is the same mapping made writable.
+ * WHO    the page heap, the pools of records, the tables of arenas.
+ * STATE  the fault hook; sizes that are read once. The states of ranges are the kernel's and the
+ *        caller's: nothing is recorded here.
+ * INV    M1 no call maps over a range that is not ours (MAP_FIXED only in os_decommit)
+ *        M2 every function asks the hook first, once, under its own name without "os_"
+ *        M3 a failed call leaves the range in the state it had
+ * LOCKS  none.
+ * UNITS  bytes, whole pages of os_page_size().
+ * FROM   Go 1.26 mem_linux.go. Differences: decommit maps anew, because under
+ *        vm.overcommit_memory=2 the commit charge never falls by mprotect; locked memory is
+ *        discarded with MADV_DONTNEED_LOCKED; no hints, the kernel picks the place.
+ *
+ * vm.overcommit_memory. In modes 0 and 1 a MAP_NORESERVE mapping is never charged, so os_commit
+ * fails only on the limit of mappings (vm.max_map_count). In mode 2 NORESERVE is ignored: PROT_NONE
+ * and PROT_READ ranges are free, and os_commit charges the whole range at once and can say ENOMEM. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "os/os.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "os/os_linux.h"
+
+/* Newer than the headers of some systems this compiles on; the kernel refuses what it lacks. */
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000 /* 4.17 */
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* 5.14 */
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* 5.18 */
+#endif
+#ifndef PR_GET_THP_DISABLE
+#define PR_GET_THP_DISABLE 42
+#endif
+
+#define MAP_RESERVE (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+#define TIB ((uint64_t)1 << 40)
+
+typedef int fault_hook(const char *call, size_t nbytes);
+static fault_hook *hook;
+
+void os_set_fault_hook(int (*new_hook)(const char *call, size_t nbytes))
+{
+	store_release(&hook, new_hook); /* pairs: fault-hook */
+}
+
+/* refused - the errno the tests want this call to fail with, else 0. */
+static int refused(const char *call, size_t nbytes)
+{
+	fault_hook *h = load_acquire(&hook); /* pairs: fault-hook */
+	return MGC_UNLIKELY(h != NULL) ? h(call, nbytes) : 0;
+}
+
+static uintptr_t fail(int error)
+{
+	errno = error;
+	return 0;
+}
+
+/* map - a new mapping where the kernel likes, or 0 and errno. */
+static uintptr_t map(size_t nbytes, int prot)
+{
+	void *p = mmap(NULL, nbytes, prot, MAP_RESERVE, -1, 0);
+	return p == MAP_FAILED ? 0 : (uintptr_t)p;
+}
+
+/* ── sizes ──────────────────────────────────────────────────────────────────────────────── */
+
+size_t os_page_size(void)
+{
+	static size_t page;
+	size_t n = load_relaxed(&page);
+	if (MGC_UNLIKELY(n == 0)) {
+		n = (size_t)sysconf(_SC_PAGESIZE);
+		store_relaxed(&page, n);
+	}
+	return n;
+}
+
+static size_t read_huge_page_size(void)
+{
+	char text[64];
+	uint64_t n;
+	const char *p = text;
+	if (prctl(PR_GET_THP_DISABLE, 0L, 0L, 0L, 0L) == 1)
+		return 0;
+	if (!os_file_read("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text) ||
+	    strstr(text, "[never]") != NULL)
+		return 0;
+	if (!os_file_read("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", text,
+			  sizeof text) ||
+	    !os_parse_number(&p, 10, &n) || !is_pow2(n))
+		return 0;
+	return n;
+}
+
+size_t os_huge_page_size(void)
+{
+	static size_t cached; /* size + 1; 0: not read yet */
+	size_t n = load_relaxed(&cached);
+	if (n == 0) {
+		n = read_huge_page_size() + 1;
+		store_relaxed(&cached, n);
+	}
+	return n - 1;
+}
+
+/* ── states ─────────────────────────────────────────────────────────────────────────────── */
+
+uintptr_t os_reserve(size_t nbytes, size_t align)
+{
+	size_t page = os_page_size(), slack, total;
+	int error = refused("reserve", nbytes);
+	if (error != 0)
+		return fail(error);
+	slack = align > page ? align - page : 0;
+	if (__builtin_add_overflow(nbytes, slack, &total))
+		return fail(ENOMEM);
+	uintptr_t at = map(total, PROT_NONE);
+	if (at == 0 || slack == 0)
+		return at;
+	/* Cut both ends off. A cut that the limit of mappings refuses wastes addresses, no memory. */
+	uintptr_t lo = align_up(at, align), hi = lo + nbytes, end = at + total;
+	if (lo > at)
+		munmap((void *)at, lo - at);
+	if (end > hi)
+		munmap((void *)hi, end - hi);
+	return lo;
+}
+
+int os_reserve_at(uintptr_t addr, size_t nbytes)
+{
+	int error = refused("reserve_at", nbytes);
+	if (error != 0)
+		return error;
+	void *p = mmap((void *)addr, nbytes, PROT_NONE, MAP_RESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+	if (p == MAP_FAILED)
+		return errno;
+	if ((uintptr_t)p != addr) { /* before 4.17 the flag is unknown and addr only a hint */
+		munmap(p, nbytes);
+		return EEXIST;
+	}
+	return 0;
+}
+
+uintptr_t os_reserve_readable(size_t nbytes)
+{
+	int error = refused("reserve_readable", nbytes);
+	return error != 0 ? fail(error) : map(nbytes, PROT_READ);
+}
+
+int os_commit(uintptr_t addr, size_t nbytes)
+{
+	int error = refused("commit", nbytes);
+	if (error != 0)
+		return error;
+	/* EACCES and the like cannot happen to our own mappings: to callers it is all "no memory". */
+	return mprotect((void *)addr, nbytes, PROT_READ | PROT_WRITE) == 0 ? 0 : ENOMEM;
+}
+
+int os_decommit(uintptr_t addr, size_t nbytes)
+{
+	int error = refused("decommit", nbytes);
+	if (error != 0)
+		return error;
+	void *p = mmap((void *)addr, nbytes, PROT_NONE, MAP_RESERVE | MAP_FIXED, -1, 0);
+	return p == MAP_FAILED ? errno : 0;
+}
+
+int os_discard(uintptr_t addr, size_t nbytes)
+{
+	int error = refused("discard", nbytes);
+	if (error != 0)
+		return error;
+	if (madvise((void *)addr, nbytes, MADV_DONTNEED) == 0)
+		return 0;
+	/* Locked memory: EINVAL. Before 5.18 there is no way that keeps it locked, and it says so. */
+	return madvise((void *)addr, nbytes, MADV_DONTNEED_LOCKED) == 0 ? 0 : errno;
+}
+
+void os_release(uintptr_t addr, size_t nbytes)
+{
+	(void)refused("release", nbytes); /* counted; it cannot be made to fail */
+	/* Refused only where a hole would pass the limit of mappings: give back the memory at least. */
+	if (munmap((void *)addr, nbytes) != 0)
+		madvise((void *)addr, nbytes, MADV_DONTNEED);
+}
+
+void os_advise_huge(uintptr_t addr, size_t nbytes, bool on)
+{
+	if (refused("advise_huge", nbytes) == 0)
+		madvise((void *)addr, nbytes, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+void os_populate(uintptr_t addr, size_t nbytes)
+{
+	if (refused("populate", nbytes) == 0)
+		madvise((void *)addr, nbytes, MADV_POPULATE_WRITE);
+}
+
+uintptr_t os_alloc(size_t nbytes)
+{
+	int error = refused("alloc", nbytes);
+	return error != 0 ? fail(error) : map(nbytes, PROT_READ | PROT_WRITE);
+}
+
+/* ── budgets ────────────────────────────────────────────────────────────────────────────── */
+
+/* address_space - bytes a process can address: the kernel puts the first stack right below the end,
+ * and AT_RANDOM points into it (39, 42, 47 or 48 bits; more only where it is asked for). */
+static uint64_t address_space(void)
+{
+	uint64_t top = getauxval(AT_RANDOM);
+	return top == 0 ? TIB : UINT64_C(1) << (64 - bits_clz(top));
+}
+
+/* locked_by_default - true after mlockall(MCL_FUTURE): every new mapping is locked, and locked
+ * memory refuses MADV_DONTNEED. */
+static bool locked_by_default(void)
+{
+	size_t page = os_page_size();
+	uintptr_t at = map(page, PROT_READ | PROT_WRITE);
+	if (at == 0)
+		return true; /* not even a page: no time for large reservations */
+	bool locked = madvise((void *)at, page, MADV_DONTNEED) != 0;
+	munmap((void *)at, page);
+	return locked;
+}
+
+/* locked_limit - bytes that may be locked, UINT64_MAX for a process that may pass the limit. */
+static uint64_t locked_limit(void)
+{
+	struct rlimit r;
+	if (getrlimit(RLIMIT_MEMLOCK, &r) != 0 || r.rlim_cur == RLIM_INFINITY)
+		return UINT64_MAX;
+	size_t above = align_up(r.rlim_cur, os_page_size()) + os_page_size();
+	uintptr_t at = map(above, PROT_NONE);
+	if (at == 0)
+		return r.rlim_cur;
+	munmap((void *)at, above);
+	return UINT64_MAX;
+}
+
+size_t os_address_budget(bool *limited)
+{
+	uint64_t space = address_space();
+	struct rlimit r;
+	*limited = false;
+	if (getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY) {
+		*limited = true;
+		space = r.rlim_cur < space ? r.rlim_cur : space;
+	}
+	if (locked_by_default()) {
+		uint64_t lock = locked_limit();
+		*limited = true;
+		space = lock < space ? lock : space;
+	}
+	return space / 4 < TIB ? space / 4 : TIB;
+}
+
+size_t os_memory_limit(void)
+{
+	return os_cgroup_memory("/proc/self/cgroup", "/proc/self/mountinfo");
+}
+
+size_t os_resident(void)
+{
+	char text[128];
+	const char *p = text;
+	uint64_t npages;
+	if (!os_file_read("/proc/self/statm", text, sizeof text) ||
+	    !os_parse_number(&p, 10, &npages) || *p++ != ' ' || !os_parse_number(&p, 10, &npages))
+		return 0;
+	return npages * os_page_size();
+}

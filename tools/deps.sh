@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# deps.sh GROUP... - install the Debian packages of these groups that are missing.
+# Looks with dpkg-query first: when nothing is missing it changes nothing and needs no root.
+set -euo pipefail
+
+declare -A group=(
+    [build]="gcc g++ make cmake ninja-build python3 pkg-config"
+    [test]="libcriterion-dev libcmocka-dev clang-19 libclang-rt-19-dev valgrind"
+    [lint]="clang-format-19 clang-tidy-19"
+    [demo]="guile-3.0 w3m ecl libgc1 libgc-dev"
+    [arm64]="gcc-aarch64-linux-gnu qemu-user-static libc6-dev-arm64-cross"
+)
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "deps: no dpkg here; please install by other means: $*" >&2
+    for name in "$@"; do echo "  $name: ${group[$name]}" >&2; done
+    exit 0
+fi
+
+missing=()
+for name in "$@"; do
+    for package in ${group[$name]:?unknown group $name}; do
+        status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+        [[ $status == installed ]] || missing+=("$package")
+    done
+done
+if ((${#missing[@]} == 0)); then
+    exit 0
+fi
+
+echo "deps: missing Debian packages: ${missing[*]}"
+install="apt-get install -y --no-install-recommends ${missing[*]}"
+if ((EUID != 0)); then
+    echo "deps: not root; please run:  sudo apt-get update && sudo $install" >&2
+    exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+echo "deps: apt-get update"
+apt-get -o DPkg::Lock::Timeout=300 -qq update
+echo "deps: $install"
+# shellcheck disable=SC2086
+apt-get -o DPkg::Lock::Timeout=300 -qq ${install#apt-get } >/dev/null
+echo "deps: installed"
