@@ -147,12 +147,27 @@ class Builder:
                 return skip(variant, f"{source}.c does not build: {errors[0]}")
         self.variants[variant] = (variant, env)
 
+    def build_libraries(self):
+        """Brings the library and its libgc face up to date; False when the library is not."""
+        cmake = shutil.which("cmake")
+        if not cmake:
+            return os.path.exists(os.path.join(self.build, "lib", "libmallocgc.so"))
+        if not os.path.exists(os.path.join(self.build, "CMakeCache.txt")):
+            subprocess.run([cmake, "-S", ROOT, "-B", self.build, "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
+                            "--log-level=WARNING"], stdout=subprocess.DEVNULL, check=False)
+        done = [subprocess.run([cmake, "--build", self.build, "--parallel", "--target", target],
+                               capture_output=True, text=True)
+                for target in ("mallocgc", "mallocgc_libgc")]  # the second may not exist: fine
+        if done[0].returncode:
+            print("\n".join((done[0].stdout + done[0].stderr).splitlines()[-5:]))
+        return done[0].returncode == 0
+
     def build_ours(self, sources):
         lib = os.path.join(self.build, "lib")
         if not os.path.exists(os.path.join(ROOT, "include", "mallocgc.h")):
             return skip(OURS, "include/mallocgc.h is not there yet")
         if not os.path.exists(os.path.join(lib, "libmallocgc.so")):
-            return skip(OURS, f"no libmallocgc.so in {lib}: build the library first (`make`)")
+            return skip(OURS, f"no libmallocgc.so in {lib}: `make` builds it")
         self._c_variant(OURS, sources, ["-DBENCH_MALLOCGC", "-I", os.path.join(ROOT, "include"),
                                         "-L", lib, "-lmallocgc", f"-Wl,-rpath,{lib}"], {})
         with open(os.path.join(ROOT, "VERSION"), encoding="utf-8") as f:
@@ -368,6 +383,7 @@ def main():
     parser.add_argument("--reps", type=int, help="runs of each variant (default 5, quick 2)")
     parser.add_argument("--out", metavar="FILE.csv", help="default bench/results/<time>-<commit>.csv")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="build tree with lib/")
+    parser.add_argument("--no-build", action="store_true", help="take the library as it is")
     parser.add_argument("--no-pin", action="store_true", help="do not pin each run to one CPU")
     parser.add_argument("--strict", action="store_true", help="a missed target is a failure")
     options = parser.parse_args()
@@ -386,7 +402,10 @@ def main():
     builder = Builder(options.build, os.environ.get("CC", "cc"))
     sources = list(dict.fromkeys(b.source for b in chosen))
     launcher = builder.launcher()
-    builder.build_ours(sources)
+    if not options.no_build and not builder.build_libraries():
+        skip(OURS, "the library does not build, see above")
+    else:
+        builder.build_ours(sources)
     builder.build_go(sources)
     builder.build_libgc(sources)
     if options.variant:

@@ -35,6 +35,7 @@ endfunction()
 # Helpers shared by the tests; an archive before mgc_internal, see there.
 file(GLOB lib_sources CONFIGURE_DEPENDS test/lib/*.c)
 add_library(mgc_testlib STATIC EXCLUDE_FROM_ALL cmake/empty.c ${lib_sources})
+target_include_directories(mgc_testlib PRIVATE ${PROJECT_SOURCE_DIR}/test)
 target_link_libraries(mgc_testlib PRIVATE mgc_flags_src)
 
 function(mgc_test_file kind file)

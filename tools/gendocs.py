@@ -90,20 +90,25 @@ def manual():
             for _, name, kind, _, text in rows("src/base/stat.def", "MGC_STAT")]
     for name, text in items:
         out += [".TP", f".B {roff(name)}", roff(text)]
-    out.append(".SH STATISTICS")
+    out += [".SH STATISTICS"] if more else []
     for name, text in more:
         out += [".TP", f".B {roff(name)}", roff(text)]
     out += [".SH SEE ALSO", ".BR mallocgc (1),", ".BR mallocgc (3)"]
-    return "\n".join(out) + "\n", len(items) * len(more)
+    return "\n".join(out) + "\n", len(items)
 
 
-PAGES = {"docs/gen/knobs.md": knobs, "docs/gen/stats.md": stats, "docs/gen/locks.md": locks,
-         "man/mallocgc.7": manual}
+PAGES = {"docs/gen/knobs.md": (knobs, "src/base/knob.def"),
+         "docs/gen/stats.md": (stats, "src/base/stat.def"),
+         "docs/gen/locks.md": (locks, "src/os/lock.h"),
+         "man/mallocgc.7": (manual, "src/base/knob.def")}
 
 
 def main():
     errors, checked = [], 0
-    for name, make in PAGES.items():
+    for name, (make, source) in PAGES.items():
+        if not os.path.exists(os.path.join(TOP, source)):
+            print(f"{source} does not exist, so neither does {name}")
+            continue
         text, count = make()
         path = os.path.join(TOP, name)
         checked += count > 0

@@ -1,11 +1,11 @@
 ;; workshop.lisp - compiles a module with ECL's native compiler (Lisp to C to a shared object),
 ;; loads it, and runs it from several threads at once while the main thread keeps a large tree
 ;; alive. Writes the module into the current folder.  usage: ecl -norc -shell workshop.lisp
-(require :cmp)
 (setf *compile-verbose* nil *compile-print* nil *load-verbose* nil)
+(require :cmp)
 
 (defparameter *module*
-  '((defstruct tree left key right)
+  '((defstruct (tree (:copier nil)) left key right)
     (defun insert (key tree)                  ; persistent: copies the path from the root
       (cond ((null tree) (make-tree :key key))
             ((< key (tree-key tree))
@@ -35,14 +35,14 @@
     (terpri out)))
 (load (compile-file "module.lisp" :output-file "module.fas"))
 
-(let* ((kept (forest 1 60000))
+(let* ((kept (forest 1 40000))
        (workers (loop for i from 1 to 3
                       collect (let ((seed i))
                                 (mp:process-run-function
                                  (format nil "worker ~d" i)
                                  (lambda ()
-                                   (list (size (forest seed 50000))
-                                         (dictionary seed 15000)
+                                   (list (size (forest seed 30000))
+                                         (dictionary seed 8000)
                                          (integer-length (factorial 1500)))))))))
   (format t "main: ~a trees~%" (loop for seed from 10 below 14 sum (size (forest seed 20000))))
   (format t "workers: ~a~%" (mapcar #'mp:process-join workers))

@@ -8,7 +8,7 @@
   (let ((args (command-line)))
     (if (> (length args) n) (string->number (list-ref args n)) default)))
 (define nsessions (argument 1 20000))
-(define nrequests (argument 2 200000))
+(define nrequests (argument 2 100000))
 (define history-length 64)
 
 (define-record-type session (make-session name history total) session?

@@ -3,7 +3,7 @@
 (use-modules (ice-9 hash-table) (ice-9 string-fun) (srfi srfi-1) (srfi srfi-13))
 
 (define nlines
-  (let ((args (cdr (command-line)))) (if (pair? args) (string->number (car args)) 30000)))
+  (let ((args (cdr (command-line)))) (if (pair? args) (string->number (car args)) 16000)))
 
 (define seed 42)
 (define (random-below! n)                     ; our own: the output must not depend on the build

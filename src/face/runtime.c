@@ -154,12 +154,19 @@ static void start(void)
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 	if (k.exitstats)
 		atexit(on_process_exit);
+	if (config->after_start != NULL)
+		config->after_start();
 	store_release(&started, true); /* pairs: runtime-started */
+}
+
+bool runtime_started(void)
+{
+	return load_acquire(&started); /* pairs: runtime-started */
 }
 
 void runtime_start(const struct runtime_config *config)
 {
-	if (load_acquire(&started)) /* pairs: runtime-started */
+	if (runtime_started())
 		return;
 	start_config = config;
 	pthread_once(&start_once, start);
@@ -170,8 +177,11 @@ struct mutator *runtime_attach(const struct runtime_config *config)
 	int saved = errno;
 	runtime_start(config);
 	struct mutator *m = mutator_attach(&runtime.heap);
-	if (m != NULL)
+	if (m != NULL) {
 		pthread_setspecific(exit_key, m);
+		if (config->attached != NULL)
+			config->attached(m);
+	}
 	errno = saved;
 	return m;
 }

@@ -24,7 +24,9 @@ extern struct runtime runtime;
 /* What a face wants different. */
 struct runtime_config {
 	int signal; /* 0: any free real-time signal */
-	void (*adjust)(struct knobs *k); /* NULL; before the heap exists */
+	void (*adjust)(struct knobs *k); /* before the heap exists; NULL: nothing */
+	void (*after_start)(void);       /* the heap is there, no thread is attached; NULL: nothing */
+	void (*attached)(struct mutator *m); /* on the thread itself; NULL: nothing */
 	bool globals;
 	bool end_pointers;
 	bool own_finalizer_thread;
@@ -35,6 +37,7 @@ void runtime_start(const struct runtime_config *config);
 /* runtime_attach - the calling thread becomes a mutator; NULL: no memory for its record. */
 struct mutator *runtime_attach(const struct runtime_config *config);
 void runtime_detach(void);
+bool runtime_started(void);
 /* runtime_run_finalizers - those that are due, on this thread; how many. */
 size_t runtime_run_finalizers(void);
 

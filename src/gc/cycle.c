@@ -151,6 +151,8 @@ static void record(struct cycle *c)
 	store_release(&gc->ncycles, r->number); /* pairs: cycle-count */
 	if (gc->observer != NULL)
 		gc->observer(gc, r);
+	if (gc->after_cycle != NULL)
+		gc->after_cycle(gc);
 }
 
 /* run - WORLD is held, the caller is inside a section of its own. */

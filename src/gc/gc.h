@@ -61,6 +61,7 @@ struct gc {
 	void (*observer)(const struct gc *gc, const struct cycle_record *r);
 	/* a face's calls around a stop and after it; NULL: none */
 	void (*before_stop)(struct gc *gc); /* libgc's start callback: world still running */
+	void (*after_cycle)(struct gc *gc); /* world lock held */
 	void (*notify_due)(struct gc *gc);  /* finalizers became due; world lock not held */
 	uint32_t background_started;        /* atomic */
 	uint32_t background_word;           /* atomic, futex: cycles the background thread may tidy after */

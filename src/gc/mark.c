@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "gc/trace.h"
 #include "mallocgc.h"
 
 /* After this many objects a marker looks whether others are idle. */
@@ -215,15 +216,14 @@ static void scan_periodic(struct marker *mk, const struct layout_desc *d, uintpt
 	}
 }
 
-/* What a trace callback gets: its first member is all that mgc_trace needs. */
-struct mgc_tracer {
-	struct marker *mk;
-	uintptr_t ambiguous;
-};
-
 void mgc_trace(struct mgc_tracer *tracer, const void *ref)
 {
 	candidate(tracer->mk, (uintptr_t)ref, tracer->ambiguous);
+}
+
+void *trace_user(const void *tracer)
+{
+	return ((const struct mgc_tracer *)tracer)->user;
 }
 
 static void scan_long(struct marker *mk, uintptr_t at, const struct spanclass *sc)
@@ -237,7 +237,7 @@ static void scan_long(struct marker *mk, uintptr_t at, const struct spanclass *s
 		end = align_down(end, sizeof(uintptr_t));
 	}
 	if (sc->scan == SCAN_TRACE) {
-		struct mgc_tracer tracer = { mk, ambiguous };
+		struct mgc_tracer tracer = { mk, ambiguous, d->user };
 		d->trace((void *)object, &tracer);
 	} else if (sc->scan == SCAN_PERIOD) {
 		scan_periodic(mk, d, object, at, end, ambiguous);

@@ -89,6 +89,19 @@ static void remove_at(struct roots *r, size_t at)
 	memmove(&r->range[at], &r->range[at + 1], (r->nranges - at) * sizeof *r->range);
 }
 
+int roots_add_union(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags)
+{
+	lock_acquire(&r->lock);
+	for (size_t at = find(r, lo); at < r->nranges && r->range[at].lo < hi;) {
+		lo = min_size(lo, r->range[at].lo);
+		hi = max_size(hi, r->range[at].hi);
+		remove_at(r, at);
+	}
+	int err = add_locked(r, &(struct root_range){ .lo = lo, .hi = hi, .flags = flags });
+	lock_release(&r->lock);
+	return err;
+}
+
 int roots_remove(struct roots *r, uintptr_t lo)
 {
 	lock_acquire(&r->lock);
@@ -122,6 +135,8 @@ void roots_note_segment(struct roots *r, uintptr_t lo, uintptr_t hi)
 {
 	/* our own variables hold addresses of the heap that are no references */
 	if ((uintptr_t)&mutator_none >= lo && (uintptr_t)&mutator_none < hi)
+		return;
+	if (r->keep_segment != NULL && !r->keep_segment(lo))
 		return;
 	if (r->nsegments == r->segment_capacity &&
 	    !grow_table((void **)&r->segment, &r->segment_capacity, sizeof *r->segment))
@@ -264,17 +279,18 @@ static MGC_NO_SANITIZE uintptr_t lowest_pointer_into(uintptr_t from, uintptr_t t
 static void read_mutator_stack(struct roots *r, struct marker *mk, struct mutator *m)
 {
 	struct mgc_stack *coroutine = stack_of(r, m->sp);
+	uintptr_t hi = m->stack_hi_var != NULL ? *m->stack_hi_var : m->stack_hi;
 	if (coroutine != NULL) {
 		read_stack(r, mk, m->sp, coroutine->hi);
 	} else if (m->sp >= m->altstack_lo && m->sp < m->altstack_hi) {
 		read_stack(r, mk, m->altstack_lo, m->altstack_hi);
 		read_stack(r, mk, lowest_pointer_into(m->sp, m->altstack_hi, m->stack_lo, m->stack_hi),
 			   m->stack_hi);
-	} else if (m->sp < m->stack_hi) {
-		read_stack(r, mk, m->sp, m->stack_hi);
+	} else if (m->sp < hi) {
+		read_stack(r, mk, m->sp, hi);
 	} else {
 		mgc_misuse("thread %d runs on a stack that was not registered (sp %p, its own ends at %p)",
-			   m->tid, (void *)m->sp, (void *)m->stack_hi);
+			   m->tid, (void *)m->sp, (void *)hi);
 	}
 	if (m->own_sp != 0 && coroutine != NULL) /* its own stack waits below the switch */
 		read_stack(r, mk, m->own_sp, m->stack_hi);

@@ -45,6 +45,7 @@ struct roots {
 	struct mgc_stack *stacks, *free_stacks;
 	bool globals; /* data segments and TLS are roots */
 	bool end_pointers; /* a root word that is just behind an object keeps it (libgc face) */
+	bool (*keep_segment)(uintptr_t lo); /* which data segments count; NULL: all */
 	/* a face's own roots: called with the world stopped */
 	void (*extra)(void *arg, struct marker *mk);
 	void *extra_arg;
@@ -60,6 +61,8 @@ void roots_destroy(struct roots *r);
 /* roots_add - 0, EINVAL (misaligned, overlapping) or ENOMEM. owner and top: NULL, or an owned range. */
 int roots_add(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags, struct mutator *owner,
 	      const uintptr_t *top);
+/* roots_add_union - the same, but what overlaps is merged (libgc face). */
+int roots_add_union(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags);
 int roots_remove(struct roots *r, uintptr_t lo);
 /* roots_remove_within - every range that lies in [lo, hi) (libgc face). */
 void roots_remove_within(struct roots *r, uintptr_t lo, uintptr_t hi);

@@ -62,6 +62,7 @@ struct mutator {
 
 	/* The stack. hi is its cold end; a thread may change it (coroutines). */
 	uintptr_t stack_lo, stack_hi;
+	const uintptr_t *stack_hi_var; /* not NULL: the cold end is what this variable says (libgc face) */
 	uintptr_t altstack_lo, altstack_hi;
 	uintptr_t sp;              /* where it stands: written by the owner when parked or BLOCKED */
 	const uintptr_t *regs;     /* with sp: the registers that are not on the stack above it */
@@ -72,7 +73,7 @@ struct mutator {
 	uintptr_t tls; /* handle for os_each_tls */
 	uint32_t parked;    /* atomic: stands still for stop number `parked` */
 	uint32_t signalled; /* collector: the stop that the thread was last sent a signal for */
-	uint32_t attach_count; /* nested registrations of the libgc face */
+	uint32_t in_finalizer; /* the libgc face runs one on this thread */
 	struct mutator_ext *ext; /* for the face that attached it */
 
 	uint64_t nbytes_handed; /* since the last flush into heap->live_nbytes */

@@ -274,7 +274,7 @@ static bool find_in_chunk(const uint64_t *words, size_t chunk_page, struct want 
 		size_t page = chunk_page + (size_t)w * 64;
 		size_t lead = bits == ~UINT64_C(0) ? 64 : bits_ctz(~bits);
 		size_t at = align_up(page - open, want->align);
-		if (at < page && at + n <= page + lead) {
+		if (at + n <= page + lead) {
 			want->found = at;
 			return true;
 		}

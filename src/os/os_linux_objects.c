@@ -137,8 +137,10 @@ struct tls_visit {
 static bool readable(uintptr_t addr)
 {
 	int saved = errno;
-	long r = syscall(SYS_rt_sigprocmask, -1, addr, NULL, sizeof(uint64_t));
-	bool ok = r == 0 || errno != EFAULT;
+	if (addr == 0)
+		return false; /* means "no mask" there */
+	bool ok = syscall(SYS_rt_sigprocmask, -1, addr, NULL, sizeof(uint64_t)) == 0 ||
+		  errno != EFAULT;
 	errno = saved;
 	return ok;
 }

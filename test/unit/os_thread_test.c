@@ -385,6 +385,7 @@ Test(os_thread, altstack)
 	cr_assert_eq(hi - lo, on.ss_size);
 	cr_assert_eq(sigaltstack(&off, NULL), 0);
 	cr_assert(!os_altstack(&lo, &hi));
+	free(on.ss_sp);
 }
 
 /* ── helpers ────────────────────────────────────────────────────────────────────────────── */

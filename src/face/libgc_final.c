@@ -1,0 +1,238 @@
+/* libgc_final.c - finalizers in libgc's four orders, disappearing links, and when finalizers run. */
+#include "base/check.h"
+#include "face/libgc.h"
+
+LIBGC_API void GC_register_finalizer(void *obj, GC_finalization_proc fn, void *cd,
+				     GC_finalization_proc *ofn, void **ocd);
+LIBGC_API void GC_register_finalizer_ignore_self(void *obj, GC_finalization_proc fn, void *cd,
+						 GC_finalization_proc *ofn, void **ocd);
+LIBGC_API void GC_register_finalizer_no_order(void *obj, GC_finalization_proc fn, void *cd,
+					      GC_finalization_proc *ofn, void **ocd);
+LIBGC_API void GC_register_finalizer_unreachable(void *obj, GC_finalization_proc fn, void *cd,
+						 GC_finalization_proc *ofn, void **ocd);
+LIBGC_API int GC_invoke_finalizers(void);
+LIBGC_API int GC_should_invoke_finalizers(void);
+LIBGC_API void GC_finalize_all(void);
+LIBGC_API int GC_register_disappearing_link(void **link);
+LIBGC_API int GC_general_register_disappearing_link(void **link, const void *obj);
+LIBGC_API int GC_move_disappearing_link(void **from, void **to);
+LIBGC_API int GC_unregister_disappearing_link(void **link);
+LIBGC_API int GC_register_long_link(void **link, const void *obj);
+LIBGC_API int GC_move_long_link(void **from, void **to);
+LIBGC_API int GC_unregister_long_link(void **link);
+LIBGC_API void GC_set_finalize_on_demand(int v);
+LIBGC_API int GC_get_finalize_on_demand(void);
+LIBGC_API void GC_set_java_finalization(int v);
+LIBGC_API int GC_get_java_finalization(void);
+LIBGC_API void GC_set_finalizer_notifier(void (*fn)(void));
+LIBGC_API void (*GC_get_finalizer_notifier(void))(void);
+
+int GC_finalize_on_demand, GC_java_finalization;
+void (*GC_finalizer_notifier)(void);
+
+/* run_due - inside a finalizer, or one that allocates, nothing more is run. */
+static int run_due(void)
+{
+	struct mutator *m = libgc_self();
+	int n = 0;
+	if (m == NULL || m->in_finalizer)
+		return 0;
+	m->in_finalizer = 1;
+	n = (int)runtime_run_finalizers();
+	m->in_finalizer = 0;
+	return n;
+}
+
+static void notify_due(struct gc *gc)
+{
+	(void)gc;
+	if (!GC_finalize_on_demand)
+		run_due();
+	else if (GC_finalizer_notifier != NULL)
+		GC_finalizer_notifier();
+}
+
+/* before_stop - settings that clients write as variables are read when a cycle begins. */
+static void before_stop(struct gc *gc)
+{
+	gc->no_order = GC_java_finalization != 0;
+	gc->roots.end_pointers = GC_all_interior_pointers != 0;
+	if (libgc.start_callback != NULL)
+		libgc.start_callback();
+}
+
+void libgc_init_final(void)
+{
+	runtime.gc.notify_due = notify_due;
+	runtime.gc.before_stop = before_stop;
+}
+
+/* ── finalizers ─────────────────────────────────────────────────────────────────────────── */
+
+static void set(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_proc *ofn, void **ocd,
+		enum finalizer_order order)
+{
+	struct mutator *m = libgc_self();
+	struct finalizer f = { fn, cd, order }, old = { 0 };
+	size_t nbytes;
+	bool ok = true;
+	if (m != NULL && gc_object(&runtime.gc, (uintptr_t)obj, &nbytes) == (uintptr_t)obj) {
+		mutator_enter(m);
+		ok = specials_set_finalizer(&runtime.gc.specials, (uintptr_t)obj, &f, &old);
+		mutator_leave(m);
+	}
+	if (!ok)
+		libgc_out_of_memory(sizeof(struct finalizer));
+	if (ofn != NULL)
+		*ofn = old.fn;
+	if (ocd != NULL)
+		*ocd = old.arg;
+}
+
+void GC_register_finalizer(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_proc *ofn,
+			   void **ocd)
+{
+	set(obj, fn, cd, ofn, ocd, FINALIZE_ORDERED);
+}
+
+void GC_register_finalizer_ignore_self(void *obj, GC_finalization_proc fn, void *cd,
+				       GC_finalization_proc *ofn, void **ocd)
+{
+	set(obj, fn, cd, ofn, ocd, FINALIZE_IGNORE_SELF);
+}
+
+void GC_register_finalizer_no_order(void *obj, GC_finalization_proc fn, void *cd,
+				    GC_finalization_proc *ofn, void **ocd)
+{
+	set(obj, fn, cd, ofn, ocd, FINALIZE_NO_ORDER);
+}
+
+void GC_register_finalizer_unreachable(void *obj, GC_finalization_proc fn, void *cd,
+				       GC_finalization_proc *ofn, void **ocd)
+{
+	set(obj, fn, cd, ofn, ocd, FINALIZE_UNREACHABLE);
+}
+
+int GC_invoke_finalizers(void)
+{
+	return run_due();
+}
+
+int GC_should_invoke_finalizers(void)
+{
+	return load_relaxed(&runtime.gc.specials.ndue) != 0;
+}
+
+void GC_finalize_all(void)
+{
+	run_due();
+}
+
+/* ── links ──────────────────────────────────────────────────────────────────────────────── */
+
+static int set_link(void **link, const void *obj, bool is_long)
+{
+	struct mutator *m = libgc_self();
+	size_t nbytes;
+	if ((uintptr_t)link % sizeof(GC_word) != 0)
+		mgc_misuse("a disappearing link at %p, which is not aligned to 8", (void *)link);
+	uintptr_t base = gc_object(&runtime.gc, (uintptr_t)obj, &nbytes);
+	if (m == NULL)
+		return GC_NO_MEMORY;
+	if (base == 0) /* an object that is not collected never disappears */
+		return GC_SUCCESS;
+	mutator_enter(m);
+	int known = specials_set_link(&runtime.gc.specials, (uintptr_t)link, base, is_long);
+	mutator_leave(m);
+	return known < 0 ? GC_NO_MEMORY : known > 0 ? GC_DUPLICATE : GC_SUCCESS;
+}
+
+static int move_link(void **from, void **to)
+{
+	static const int result[] = { GC_SUCCESS, GC_NOT_FOUND, GC_DUPLICATE };
+	struct mutator *m = libgc_self();
+	if (m == NULL)
+		return GC_NO_MEMORY;
+	mutator_enter(m);
+	int r = specials_move_link(&runtime.gc.specials, (uintptr_t)from, (uintptr_t)to);
+	mutator_leave(m);
+	return r < 0 ? GC_NO_MEMORY : result[r];
+}
+
+static int clear_link(void **link)
+{
+	struct mutator *m = libgc_self();
+	if (m == NULL)
+		return 0;
+	mutator_enter(m);
+	bool known = specials_clear_link(&runtime.gc.specials, (uintptr_t)link);
+	mutator_leave(m);
+	return known;
+}
+
+int GC_general_register_disappearing_link(void **link, const void *obj)
+{
+	return set_link(link, obj, false);
+}
+
+int GC_register_disappearing_link(void **link)
+{
+	return set_link(link, link, false);
+}
+
+int GC_move_disappearing_link(void **from, void **to)
+{
+	return move_link(from, to);
+}
+
+int GC_unregister_disappearing_link(void **link)
+{
+	return clear_link(link);
+}
+
+int GC_register_long_link(void **link, const void *obj)
+{
+	return set_link(link, obj, true);
+}
+
+int GC_move_long_link(void **from, void **to)
+{
+	return move_link(from, to);
+}
+
+int GC_unregister_long_link(void **link)
+{
+	return clear_link(link);
+}
+
+/* ── settings ───────────────────────────────────────────────────────────────────────────── */
+
+void GC_set_finalize_on_demand(int v)
+{
+	GC_finalize_on_demand = v;
+}
+
+int GC_get_finalize_on_demand(void)
+{
+	return GC_finalize_on_demand;
+}
+
+void GC_set_java_finalization(int v)
+{
+	GC_java_finalization = v;
+}
+
+int GC_get_java_finalization(void)
+{
+	return GC_java_finalization;
+}
+
+void GC_set_finalizer_notifier(void (*fn)(void))
+{
+	GC_finalizer_notifier = fn;
+}
+
+void (*GC_get_finalizer_notifier(void))(void)
+{
+	return GC_finalizer_notifier;
+}

@@ -1,0 +1,360 @@
+/* libgc_threads.c - registration of threads, blocking calls, and the pthread wrappers. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "face/libgc.h"
+#include "os/os.h"
+
+LIBGC_API int GC_register_my_thread(const struct GC_stack_base *sb);
+LIBGC_API int GC_unregister_my_thread(void);
+LIBGC_API int GC_thread_is_registered(void);
+LIBGC_API void GC_allow_register_threads(void);
+LIBGC_API int GC_get_stack_base(struct GC_stack_base *sb);
+LIBGC_API void *GC_get_my_stackbottom(struct GC_stack_base *sb);
+LIBGC_API void GC_set_stackbottom(void *thread, const struct GC_stack_base *sb);
+LIBGC_API void *GC_call_with_stack_base(void *(*fn)(struct GC_stack_base *, void *), void *arg);
+LIBGC_API void *GC_do_blocking(GC_fn_type fn, void *arg);
+LIBGC_API void *GC_call_with_gc_active(GC_fn_type fn, void *arg);
+LIBGC_API void *GC_call_with_alloc_lock(GC_fn_type fn, void *arg);
+LIBGC_API void GC_alloc_lock(void);
+LIBGC_API void GC_alloc_unlock(void);
+LIBGC_API int GC_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
+LIBGC_API int GC_pthread_join(pthread_t t, void **result);
+LIBGC_API int GC_pthread_detach(pthread_t t);
+LIBGC_API int GC_pthread_cancel(pthread_t t);
+LIBGC_API void GC_pthread_exit(void *result) __attribute__((noreturn));
+LIBGC_API int GC_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
+LIBGC_API void *GC_dlopen(const char *path, int mode);
+LIBGC_API int GC_get_suspend_signal(void);
+LIBGC_API int GC_get_thr_restart_signal(void);
+LIBGC_API void GC_set_suspend_signal(int sig);
+LIBGC_API void GC_set_thr_restart_signal(int sig);
+
+char *GC_stackbottom;
+
+/* libgc_attached - the main thread's cold end is the variable that coroutine clients write. */
+void libgc_attached(struct mutator *m)
+{
+	if (m->tid != (int)getpid())
+		return;
+	if (GC_stackbottom == NULL)
+		GC_stackbottom = (char *)m->stack_hi;
+	m->stack_hi_var = (const uintptr_t *)(const void *)&GC_stackbottom;
+}
+
+/* ── registration ───────────────────────────────────────────────────────────────────────── */
+
+int GC_register_my_thread(const struct GC_stack_base *sb)
+{
+	if (mutator_attached()) {
+		return GC_DUPLICATE;
+	}
+	struct mutator *m = libgc_self();
+	if (m == NULL)
+		return GC_NO_MEMORY;
+	if (sb != NULL && sb->mem_base != NULL)
+		m->stack_hi = max_size(m->stack_hi, (uintptr_t)sb->mem_base);
+	return GC_SUCCESS;
+}
+
+int GC_unregister_my_thread(void)
+{
+	runtime_detach();
+	return GC_SUCCESS;
+}
+
+int GC_thread_is_registered(void)
+{
+	return mutator_attached();
+}
+
+void GC_allow_register_threads(void)
+{
+	libgc_ready();
+}
+
+int GC_get_stack_base(struct GC_stack_base *sb)
+{
+	uintptr_t lo, hi;
+	int err = os_stack_bounds(&lo, &hi);
+	if (err != 0)
+		return GC_UNIMPLEMENTED;
+	sb->mem_base = (void *)hi;
+	return GC_SUCCESS;
+}
+
+void *GC_get_my_stackbottom(struct GC_stack_base *sb)
+{
+	struct mutator *m = libgc_self();
+	sb->mem_base = m == NULL ? NULL : (void *)(m->stack_hi_var != NULL ? *m->stack_hi_var : m->stack_hi);
+	return m;
+}
+
+void GC_set_stackbottom(void *thread, const struct GC_stack_base *sb)
+{
+	struct mutator *m = thread != NULL ? thread : libgc_self();
+	if (m == NULL)
+		return;
+	if (m->stack_hi_var != NULL)
+		GC_stackbottom = sb->mem_base;
+	else
+		m->stack_hi = (uintptr_t)sb->mem_base;
+}
+
+MGC_NOINLINE void *GC_call_with_stack_base(void *(*fn)(struct GC_stack_base *, void *), void *arg)
+{
+	struct GC_stack_base sb = { __builtin_frame_address(0) };
+	void *result = fn(&sb, arg);
+	MGC_KEEP(&sb);
+	return result;
+}
+
+/* ── blocking ───────────────────────────────────────────────────────────────────────────── */
+
+MGC_NOINLINE void *GC_do_blocking(GC_fn_type fn, void *arg)
+{
+	struct mutator *m = libgc_self();
+	if (m == NULL || load_relaxed(&m->status) == MUTATOR_BLOCKED)
+		return fn(arg);
+	stw_block(m);
+	void *result = fn(arg);
+	stw_unblock(&runtime.gc.stw, m);
+	MGC_KEEP(arg);
+	return result;
+}
+
+/* GC_call_with_gc_active - from inside a blocking call back into code that uses the heap: what lies
+ * above the blocking call stays in use as an older segment of the stack. */
+MGC_NOINLINE void *GC_call_with_gc_active(GC_fn_type fn, void *arg)
+{
+	struct mutator *m = libgc_self();
+	if (m == NULL || load_relaxed(&m->status) == MUTATOR_RUNNING)
+		return fn(arg);
+	uintptr_t saved[MUTATOR_SAVED_REGS]; /* on this stack: read as part of the new segment */
+	memcpy(saved, m->saved, sizeof saved);
+	const uintptr_t *var = m->stack_hi_var;
+	uintptr_t hi = m->stack_hi, sp = m->sp;
+	struct stack_segment segment = { m->segments, sp, var != NULL ? *var : hi };
+	m->segments = &segment;
+	m->stack_hi_var = NULL;
+	m->stack_hi = (uintptr_t)__builtin_frame_address(0) + 2 * sizeof(uintptr_t);
+	stw_unblock(&runtime.gc.stw, m);
+	void *result = fn(arg);
+	stw_block(m);
+	m->segments = segment.older;
+	m->stack_hi_var = var;
+	m->stack_hi = hi;
+	memcpy(m->saved, saved, sizeof saved);
+	m->sp = sp;
+	MGC_KEEP(saved);
+	return result;
+}
+
+/* The client's allocation lock: mutual exclusion, and no collection in between. */
+void GC_alloc_lock(void)
+{
+	struct mutator *m = libgc_self();
+	lock_acquire(&libgc.lock);
+	if (m != NULL)
+		mutator_enter(m);
+}
+
+void GC_alloc_unlock(void)
+{
+	if (mutator_attached())
+		mutator_leave(mutator_self());
+	lock_release(&libgc.lock);
+}
+
+void *GC_call_with_alloc_lock(GC_fn_type fn, void *arg)
+{
+	GC_alloc_lock();
+	void *result = fn(arg);
+	GC_alloc_unlock();
+	return result;
+}
+
+/* ── threads ────────────────────────────────────────────────────────────────────────────── */
+
+/* What is known of a thread made by GC_pthread_create: its result stays alive until it is joined. In
+ * an uncollectable object. */
+struct thread {
+	struct thread *next;
+	pthread_t id;
+	void *(*fn)(void *);
+	void *arg;
+	void *result;
+	uint32_t attached; /* atomic, futex */
+	bool detached, finished;
+};
+
+static pthread_mutex_t threads_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct thread *threads;
+
+static void *make_thread(void *(*fn)(void *), void *arg)
+{
+	struct mutator *m = libgc_self();
+	uintptr_t p = m == NULL ? 0 : gc_alloc(&runtime.gc, m, libgc.kind_layout[KIND_UNCOLLECTABLE], sizeof(struct thread));
+	struct thread *t = (struct thread *)p;
+	if (t != NULL) {
+		t->fn = fn;
+		t->arg = arg;
+	}
+	return t;
+}
+
+static void forget_thread(struct thread *t)
+{
+	gc_free(&runtime.gc, mutator_self(), (uintptr_t)t);
+}
+
+/* take - unlinks the record of a thread that is joined, or is detached and finished. */
+static struct thread *take(pthread_t id, bool only_finished)
+{
+	struct thread *found = NULL;
+	pthread_mutex_lock(&threads_mutex);
+	for (struct thread **at = &threads; *at != NULL; at = &(*at)->next) {
+		if (!pthread_equal((*at)->id, id) || (only_finished && !(*at)->finished))
+			continue;
+		found = *at;
+		*at = found->next;
+		break;
+	}
+	pthread_mutex_unlock(&threads_mutex);
+	return found;
+}
+
+static void finished(struct thread *t, void *result)
+{
+	pthread_mutex_lock(&threads_mutex);
+	t->result = result;
+	t->finished = true;
+	bool mine = t->detached;
+	pthread_mutex_unlock(&threads_mutex);
+	if (mine && take(t->id, true) == t)
+		forget_thread(t);
+}
+
+static void *thread_main(void *p)
+{
+	struct thread *t = p;
+	if (libgc_self() == NULL)
+		mgc_fatal("no memory to attach a thread");
+	pthread_mutex_lock(&threads_mutex);
+	t->id = pthread_self();
+	t->next = threads;
+	threads = t;
+	pthread_mutex_unlock(&threads_mutex);
+	store_release(&t->attached, 1u); /* pairs: libgc-thread */
+	os_wake(&t->attached, 1);
+	void *result = t->fn(t->arg);
+	finished(t, result);
+	return result;
+}
+
+int GC_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+	struct thread *t = make_thread(fn, arg);
+	int state = PTHREAD_CREATE_JOINABLE;
+	if (t == NULL)
+		return EAGAIN;
+	if (attr != NULL)
+		pthread_attr_getdetachstate(attr, &state);
+	t->detached = state == PTHREAD_CREATE_DETACHED;
+	int err = pthread_create(id, attr, thread_main, t);
+	if (err != 0)
+		forget_thread(t);
+	while (err == 0 && load_acquire(&t->attached) == 0) /* pairs: libgc-thread */
+		os_wait(&t->attached, 0, 0);
+	return err;
+}
+
+int GC_pthread_join(pthread_t id, void **result)
+{
+	void *value = NULL;
+	int err = pthread_join(id, &value);
+	if (err != 0)
+		return err;
+	if (result != NULL)
+		*result = value;
+	struct thread *t = take(id, false);
+	if (t != NULL && libgc_self() != NULL)
+		forget_thread(t);
+	return 0;
+}
+
+int GC_pthread_detach(pthread_t id)
+{
+	pthread_mutex_lock(&threads_mutex);
+	for (struct thread *t = threads; t != NULL; t = t->next)
+		if (pthread_equal(t->id, id))
+			t->detached = true;
+	pthread_mutex_unlock(&threads_mutex);
+	struct thread *t = take(id, true);
+	if (t != NULL && libgc_self() != NULL)
+		forget_thread(t);
+	return pthread_detach(id);
+}
+
+int GC_pthread_cancel(pthread_t id)
+{
+	return pthread_cancel(id);
+}
+
+void GC_pthread_exit(void *result)
+{
+	pthread_t me = pthread_self();
+	struct thread *mine = NULL;
+	pthread_mutex_lock(&threads_mutex);
+	for (struct thread *t = threads; t != NULL; t = t->next)
+		if (pthread_equal(t->id, me))
+			mine = t;
+	pthread_mutex_unlock(&threads_mutex);
+	if (mine != NULL)
+		finished(mine, result);
+	pthread_exit(result);
+}
+
+/* GC_pthread_sigmask - a thread that blocked our signal could not be stopped. */
+int GC_pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+	sigset_t mine;
+	libgc_ready();
+	if (set != NULL && (how == SIG_BLOCK || how == SIG_SETMASK)) {
+		mine = *set;
+		sigdelset(&mine, runtime.gc.stw.signal);
+		set = &mine;
+	}
+	return pthread_sigmask(how, set, old);
+}
+
+void *GC_dlopen(const char *path, int mode)
+{
+	return dlopen(path, mode);
+}
+
+int GC_get_suspend_signal(void)
+{
+	libgc_ready();
+	return runtime.gc.stw.signal;
+}
+
+int GC_get_thr_restart_signal(void)
+{
+	return SIGXCPU; /* never sent: one signal is enough here */
+}
+
+void GC_set_suspend_signal(int sig)
+{
+	(void)sig;
+}
+
+void GC_set_thr_restart_signal(int sig)
+{
+	(void)sig;
+}
