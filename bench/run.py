@@ -13,6 +13,7 @@ import argparse
 import csv
 import datetime
 import glob
+import hashlib
 import os
 import platform
 import shutil
@@ -81,7 +82,7 @@ RSS_METRICS = [Metric("rss_to_limit", "x", {OURS: (None, 1.0)}),
                Metric("full_rss_mib", "MiB"), Metric("collect_ms", "ms"), Metric("fill_s", "s"), *GC_METRICS]
 
 BENCHES = [
-    Bench("alloc", "alloc", ["1024"], ["128"], ALLOC_METRICS + [Metric("rss_mib", "MiB"), *GC_METRICS]),
+    Bench("alloc", "alloc", ["1024"], ["128"], ALLOC_METRICS + [Metric("rss_mib", "MiB", against_go(1.0)), *GC_METRICS]),
     Bench("binary-trees", "binary_trees", ["18"], ["15"], process_metrics(), 256),
     Bench("binary-trees-21", "binary_trees", ["21"], ["18"], process_metrics(), 1024,
           timeout_s=900, default=False),
@@ -172,6 +173,8 @@ class Builder:
                                         "-L", lib, "-lmallocgc", f"-Wl,-rpath,{lib}"], {})
         with open(os.path.join(ROOT, "VERSION"), encoding="utf-8") as f:
             self.notes[OURS] = f.read().strip()
+        with open(os.path.join(lib, "libmallocgc.so"), "rb") as f:  # tells uncommitted builds apart
+            self.notes[OURS] += "+" + hashlib.sha256(f.read()).hexdigest()[:8]
 
     def build_go(self, sources):
         version, go = find_go()
@@ -327,6 +330,11 @@ class Runner:
 
 # ---- the table ------------------------------------------------------------------------------------
 
+def number(x):
+    """Four digits, and no exponent where a count can be written out."""
+    return "%.0f" % x if abs(x) >= 1000 else "%.4g" % x
+
+
 class Table:
     def __init__(self, runner):
         self.runner, self.missed, self.met = runner, [], 0
@@ -363,7 +371,7 @@ class Table:
                 continue
             line = "%-24s" % f"{metric.key.removesuffix('_' + metric.unit.lower())} {metric.unit}"
             for v in self.variants:
-                line += "%20s" % ("-" if not stats[v] else "%.4g (%.4g)" % stats[v])
+                line += "%20s" % ("-" if not stats[v] else " (".join(map(number, stats[v])) + ")")
             for p in ratios:
                 both = stats[OURS] and stats[p] and stats[p][0]
                 line += "%12s" % ("%.2f" % (stats[OURS][0] / stats[p][0]) if both else "-")
@@ -425,6 +433,8 @@ def main():
     for bench in chosen:
         runner.bench(bench)
         table.show(bench)
+    if options.quick:
+        print("\nquick sizes: the targets are for the full ones")
     print(f"\n{table.met} targets met, {len(table.missed)} missed; all runs are in {out}")
     for line in table.missed:
         print("MISS " + line)

@@ -1,8 +1,10 @@
 # Tests are found by their place: test/KIND/**/NAME_test.c is test KIND/NAME with label KIND.
-# Its first ten lines may say, in a comment:
-#   cmocka          link cmocka instead of Criterion
-#   plain           link no framework: main() returns 0 for passed, 77 for skipped
-#   links: mallocgc | libgc | malloc   link that shared library, not the internal archive
+# Its framework is the one that it includes, <criterion/criterion.h> or <cmocka.h>; with neither it
+# is a plain program whose main() returns 0 for passed, 77 for skipped. It may use everything
+# internal, unless its first ten lines say which shared library it links instead:
+#   links: mallocgc | libgc | malloc
+# They may also say in which builds the test has no meaning (a Criterion test can cr_skip instead):
+#   not under: thread, address, undefined, hostile, cross      (those that apply)
 add_custom_target(tests) # not part of `all`: `make` stays quick
 
 set(MGC_TIMEOUT_unit 60)
@@ -12,17 +14,34 @@ set(MGC_TIMEOUT_misuse 60)
 set(MGC_TIMEOUT_stress 120)
 set(MGC_TIMEOUT_conform 120)
 
+find_program(MGC_SYMBOLIZER llvm-symbolizer-19 llvm-symbolizer)
 set(MGC_TEST_ENV
   "ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1"
-  "TSAN_OPTIONS=halt_on_error=1:abort_on_error=1"
+  "TSAN_OPTIONS=halt_on_error=1:abort_on_error=1:external_symbolizer_path=${MGC_SYMBOLIZER}"
   "UBSAN_OPTIONS=print_stacktrace=1")
 
-# The test frameworks are host libraries: a cross build runs the plain tests only.
-foreach(lib criterion cmocka)
-  if(NOT CMAKE_CROSSCOMPILING)
-    find_library(MGC_LIB_${lib} ${lib})
-  endif()
-endforeach()
+# The frameworks are host libraries. Where Criterion cannot run (cross builds; ThreadSanitizer, under
+# which its worker processes do not start) a header of ours gives the tests the same interface.
+if(NOT CMAKE_CROSSCOMPILING)
+  find_library(MGC_LIB_cmocka cmocka)
+endif()
+if(CMAKE_CROSSCOMPILING OR MGC_SANITIZE STREQUAL thread)
+  add_library(mgc_criterion_shim INTERFACE)
+  target_include_directories(mgc_criterion_shim SYSTEM INTERFACE ${PROJECT_SOURCE_DIR}/cmake/shim)
+  set(MGC_LIB_criterion mgc_criterion_shim)
+else()
+  find_library(MGC_LIB_criterion criterion)
+endif()
+
+# One word for this build, for `not under:`.
+set(MGC_BUILD "${MGC_SANITIZE}")
+if(CMAKE_CROSSCOMPILING)
+  set(MGC_BUILD cross)
+elseif(MGC_HOSTILE)
+  set(MGC_BUILD hostile)
+elseif(NOT MGC_BUILD)
+  set(MGC_BUILD ordinary)
+endif()
 
 # mgc_add_test(name label executable timeout args...)
 function(mgc_add_test name label exe timeout)
@@ -47,9 +66,13 @@ function(mgc_test_file kind file)
   if("${head}" MATCHES "links: *(mallocgc|libgc|malloc)")
     set(face ${CMAKE_MATCH_1})
   endif()
-  set(framework criterion)
-  if("${head}" MATCHES "(^|[^a-z])(plain|cmocka)([^a-z]|$)")
-    set(framework ${CMAKE_MATCH_2})
+  if("${head}" MATCHES "not under:[a-z, ]*${MGC_BUILD}")
+    return()
+  endif()
+  set(framework plain)
+  file(STRINGS ${file} include REGEX "^#include <(criterion/|cmocka)")
+  if("${include}" MATCHES "<(criterion|cmocka)")
+    set(framework ${CMAKE_MATCH_1})
   endif()
 
   set(libs mgc_flags)
@@ -61,8 +84,8 @@ function(mgc_test_file kind file)
     list(APPEND libs mallocgc_${face})
   endif()
   list(GET libs -1 needed)
-  if(NOT TARGET ${needed} OR (MGC_SANITIZE STREQUAL thread AND framework STREQUAL criterion))
-    return() # no such face (yet); or TSan, under which Criterion's worker processes do not start
+  if(NOT TARGET ${needed})
+    return() # that face does not exist (yet)
   endif()
   if(NOT framework STREQUAL plain)
     if(NOT MGC_LIB_${framework})

@@ -21,7 +21,7 @@ POLL_S = 0.01
 # libgc 8 prints this for each collection when GC_PRINT_STATS is set.
 LIBGC_LINE = re.compile(r"^World-stopped marking took (\d+) ms (\d+) ns", re.M)
 # Go's GODEBUG=gctrace=1: "gc 3 @0.1s 2%: 0.02+1.5+0.03 ms clock, ..."; the outer two are stops.
-GCTRACE_LINE = re.compile(r"^gc \d+ @[\d.]+s +\d+%: ([\d.]+)\+[\d.]+\+([\d.]+) ms clock", re.M)
+GCTRACE_LINE = re.compile(r"^gc \d+ @[\d.]+ ?s +\d+%: ([\d.]+)\+[\d.]+\+([\d.]+) ms clock", re.M)
 
 
 class Missing(Exception):

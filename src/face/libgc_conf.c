@@ -16,8 +16,10 @@
 
 /* The libgc whose interface this is, as GC_get_version packs it: 8.2.2. */
 #define VERSION_MIMICKED (8u << 16 | 2u << 8 | 2u)
-/* libgc grows its heap by about half of what is live before it collects; more would cost residence. */
+/* libgc collects when what was allocated is about half of what is live, but lets small heaps keep some
+ * tens of MB first: these two give the same residence on its clients (measured: docs/adr/0004). */
 #define DEFAULT_PERCENT 75
+#define EXTRA_NBYTES ((uint64_t)12 << 20)
 
 struct libgc libgc = { .lock = { 0, LOCK_CLIENT } };
 
@@ -147,6 +149,8 @@ static void after_start(void)
 	libgc_init_roots();
 	libgc_init_final();
 	runtime.gc.after_cycle = observe;
+	runtime.gc.pacer.extra_nbytes = EXTRA_NBYTES;
+	cycle_set_goal(&runtime.gc);
 	GC_parallel = (int)runtime.gc.workers.limit;
 	GC_least_plausible_heap_addr = (void *)runtime.heap.pageheap.space.base;
 	GC_greatest_plausible_heap_addr =

@@ -17,6 +17,7 @@ struct cycle {
 	struct cycle_record rec;
 	struct marker mk;
 	uint64_t seen; /* cycles finished before this one was asked for */
+	uint32_t nhelpers; /* woken; rec.nworkers says how many marked */
 	bool noted;    /* the list of data segments was begun anew */
 };
 
@@ -75,13 +76,14 @@ static void mark(void *arg)
 		c->self->sp = (uintptr_t)__builtin_frame_address(0);
 		c->self->nregs = 0;
 	}
-	uint32_t helpers = c->rec.nworkers - 1;
-	grey_start(&gc->pool, c->rec.nworkers);
+	grey_start(&gc->pool);
 	marker_init(&c->mk, gc->heap, &gc->pool, ignore);
-	workers_begin(&gc->workers, helpers, gc->heap, &gc->pool, ignore);
+	workers_begin(&gc->workers, c->nhelpers, gc->heap, &gc->pool, ignore);
+	c->mk.alone = c->nhelpers == 0;
 	mark_roots(c);
 	marker_drain(&c->mk);
-	workers_end(&gc->workers, helpers, &c->mk);
+	c->rec.nworkers = 1;
+	workers_count(&gc->workers, c->nhelpers, &c->mk, &c->rec.nworkers);
 	finish_overflow(c);
 	heap_set_phase(gc->heap, PHASE_CLEAR, heap_sweepgen(gc->heap));
 	c->rec.finalizers_due = specials_after_mark(&gc->specials, &c->mk, gc->no_order);
@@ -161,10 +163,11 @@ static void run(struct cycle *c)
 	struct gc *gc = c->gc;
 	c->rec.start_ns = os_now_ns() - gc->start_ns;
 	sweep_rest(c);
-	c->rec.nworkers = 1 + workers_prepare(&gc->workers, wanted_helpers(gc));
+	c->nhelpers = workers_prepare(&gc->workers, wanted_helpers(gc));
 	lock_acquire(&gc->roots.lock);
 	stopped_part(c);
 	lock_release(&gc->roots.lock);
+	workers_end(&gc->workers);
 	grey_trim(&gc->pool);
 	sweep_large(gc->heap);
 	if (c->rec.reason == CYCLE_FORCED || c->rec.reason == CYCLE_NO_MEMORY)

@@ -127,7 +127,9 @@ MGC_INLINE void mark_candidate(struct marker *mk, uintptr_t tagged)
 			invalid_pointer(mk, tagged);
 		return;
 	}
-	if (or_relaxed(&pair->mark, bit) & bit)
+	if (mk->alone)
+		store_relaxed(&pair->mark, load_relaxed(&pair->mark) | bit);
+	else if (or_relaxed(&pair->mark, bit) & bit)
 		return;
 	mk->marked_objects++;
 	mk->marked_nbytes += sc->slot_nbytes;

@@ -43,6 +43,7 @@ struct marker {
 	uintptr_t fifo[MARK_FIFO];
 	uintptr_t scanning; /* the object whose words are being read, for messages */
 	bool ignore_invalid;
+	bool alone; /* nobody else sets mark bits now: no atomic instruction is needed */
 	uint64_t marked_nbytes, marked_objects;
 };
 

@@ -18,7 +18,7 @@ static uint64_t percent_goal(const struct pacer *p)
 	if (p->percent < 0)
 		return UINT64_MAX;
 	uint64_t grow = share_of(p->live_nbytes + p->roots_nbytes, p->percent);
-	uint64_t goal = p->live_nbytes + grow, least = share_of(p->min_nbytes, p->percent);
+	uint64_t goal = p->live_nbytes + grow + p->extra_nbytes, least = share_of(p->min_nbytes, p->percent);
 	return goal > least ? goal : least;
 }
 

@@ -20,7 +20,6 @@ void grey_pool_init(struct grey_pool *p)
 	memset(p, 0, sizeof *p);
 	lock_init(&p->lock, LOCK_RECORDS);
 	p->max_slabs = SIZE_MAX;
-	p->nmarkers = 1;
 }
 
 static struct grey_block *pop(struct grey_block **stack)
@@ -105,6 +104,15 @@ struct grey_block *grey_take_full(struct grey_pool *p)
 	return b;
 }
 
+/* all_idle - true when the mark is over; whoever sees it first closes it, unless somebody joins. */
+static bool all_idle(struct grey_pool *p)
+{
+	uint32_t n = load_acquire(&p->nmarkers); /* pairs: mark-join */
+	if (load_acquire(&p->nidle) != (n & ~GREY_OPEN)) /* pairs: mark-idle */
+		return false;
+	return !(n & GREY_OPEN) || cas_acq_rel(&p->nmarkers, &n, n & ~GREY_OPEN); /* pairs: mark-join */
+}
+
 struct grey_block *grey_wait_full(struct grey_pool *p)
 {
 	struct grey_block *b = grey_take_full(p);
@@ -121,7 +129,7 @@ struct grey_block *grey_wait_full(struct grey_pool *p)
 				return b;
 			add_acq_rel(&p->nidle, 1u); /* pairs: mark-idle */
 		}
-		if (load_acquire(&p->nidle) == p->nmarkers) /* pairs: mark-idle */
+		if (all_idle(p))
 			return NULL;
 		if (spins < IDLE_SPINS)
 			cpu_relax();
@@ -130,11 +138,20 @@ struct grey_block *grey_wait_full(struct grey_pool *p)
 	}
 }
 
-void grey_start(struct grey_pool *p, uint32_t nmarkers)
+void grey_start(struct grey_pool *p)
 {
 	MGC_CHECK(p->full == NULL);
-	p->nmarkers = nmarkers;
 	store_relaxed(&p->nidle, 0u);
+	store_release(&p->nmarkers, 1u | GREY_OPEN); /* pairs: mark-join */
+}
+
+bool grey_join(struct grey_pool *p)
+{
+	uint32_t n = load_acquire(&p->nmarkers); /* pairs: mark-join */
+	while (n & GREY_OPEN)
+		if (cas_acq_rel(&p->nmarkers, &n, n + 1)) /* pairs: mark-join */
+			return true;
+	return false;
 }
 
 void grey_trim(struct grey_pool *p)

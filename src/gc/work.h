@@ -4,6 +4,7 @@
  * WHAT   A marker fills and empties a block of its own, last in first out. A full one goes to the
  *        shared stack; who runs dry takes one from there; who sees others idle gives half of his.
  * STATE  a block is a marker's, on `full`, or on `empty`.
+ *        A mark is open (helpers may join) until all who joined are idle.
  * INV    W1 an object on a queue is marked                               [marker_push's caller]
  *        W2 all markers idle ⇒ `full` is empty and no marker holds an object
  *        W3 marking never fails: without memory for a block the object's span is flagged `overflow`
@@ -28,6 +29,8 @@
 #define GREY_BLOCK_OBJECTS 510
 #endif
 
+#define GREY_OPEN 0x80000000u
+
 struct grey_block {
 	struct grey_block *next;
 	uint64_t n;
@@ -44,7 +47,7 @@ struct grey_pool {
 	struct lock lock;
 	struct grey_block *full, *empty; /* lock; `full` is also peeked at without */
 	struct grey_slab *slabs;         /* lock */
-	uint32_t nmarkers; /* taking part in this mark */
+	uint32_t nmarkers; /* atomic: taking part in this mark; GREY_OPEN set while more may join */
 	uint32_t nidle;    /* atomic */
 	uint32_t overflow; /* atomic */
 	size_t max_slabs;  /* tests: fewer, to see W3 at work */
@@ -61,10 +64,13 @@ void grey_put_full(struct grey_pool *p, struct grey_block *b);
 /* grey_take_full - a block with objects, or NULL when there is none now. */
 struct grey_block *grey_take_full(struct grey_pool *p);
 /* grey_wait_full - as take_full, but waits until there is one, or until every marker waits here
- * (NULL: the mark is over). */
+ * (NULL: the mark is over, and closed: nobody joins it any more). */
 struct grey_block *grey_wait_full(struct grey_pool *p);
-/* grey_start - before a mark with that many markers. */
-void grey_start(struct grey_pool *p, uint32_t nmarkers);
+/* grey_start - opens a mark with one marker, the caller. */
+void grey_start(struct grey_pool *p);
+/* grey_join - one marker more; false when the mark is over. A helper that the system runs late is not
+ * waited for. */
+bool grey_join(struct grey_pool *p);
 /* grey_trim - after a cycle: gives slabs back to the system. Every block must be on `empty`. */
 void grey_trim(struct grey_pool *p);
 

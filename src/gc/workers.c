@@ -6,6 +6,7 @@
 
 static void drain(struct worker *me)
 {
+	me->joined = true;
 	marker_drain(&me->mk);
 	marker_finish(&me->mk);
 }
@@ -24,7 +25,8 @@ static void run(void *arg)
 		seen = round;
 		if (me->index >= load_relaxed(&w->nwanted))
 			continue;
-		drain(me);
+		if (grey_join(me->mk.pool))
+			drain(me);
 		if (sub_acq_rel(&w->nbusy, 1u) == 1) /* pairs: worker-done */
 			os_wake(&w->nbusy, 1);
 	}
@@ -59,23 +61,31 @@ void workers_begin(struct workers *w, uint32_t n, struct heap *h, struct grey_po
 {
 	if (n == 0)
 		return;
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		marker_init(&w->worker[i].mk, h, pool, ignore_invalid);
+		w->worker[i].joined = false;
+	}
 	store_relaxed(&w->nwanted, n);
 	store_relaxed(&w->nbusy, n);
 	add_acq_rel(&w->round, 1u); /* pairs: worker-round */
 	os_wake(&w->round, UINT32_MAX);
 }
 
-void workers_end(struct workers *w, uint32_t n, struct marker *mk)
+/* What a worker wrote before it went idle is seen by who closed the mark (work.c: mark-idle). */
+void workers_count(struct workers *w, uint32_t n, struct marker *mk, uint32_t *joined)
 {
-	uint32_t busy;
-	while (n > 0 && (busy = load_acquire(&w->nbusy)) != 0) /* pairs: worker-done */
-		os_wait(&w->nbusy, busy, 0);
 	for (uint32_t i = 0; i < n; i++) {
+		*joined += w->worker[i].joined;
 		mk->marked_nbytes += w->worker[i].mk.marked_nbytes;
 		mk->marked_objects += w->worker[i].mk.marked_objects;
 	}
+}
+
+void workers_end(struct workers *w)
+{
+	uint32_t busy;
+	while ((busy = load_acquire(&w->nbusy)) != 0) /* pairs: worker-done */
+		os_wait(&w->nbusy, busy, 0);
 }
 
 void workers_after_fork(struct workers *w)

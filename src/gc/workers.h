@@ -1,6 +1,8 @@
 /* workers.h - the threads that mark together with the one that collects.
  * STATE  started at the first collection that is worth it; then asleep on `round`.
- * INV    K1 a worker touches the heap only between a change of `round` and its own report
+ *        In a round a worker joins the mark if it is still open, or passes.
+ * INV    K1 a worker touches the heap only between joining and its own report
+ *        K2 nobody waits for a worker while the world is stopped, except for what it marks
  * LOCKS  none; WORLD's holder is the only caller. */
 #ifndef MGC_GC_WORKERS_H
 #define MGC_GC_WORKERS_H
@@ -19,6 +21,7 @@ struct worker {
 	struct workers *all;
 	struct marker mk;
 	unsigned index;
+	bool joined; /* this round */
 };
 
 struct workers {
@@ -30,13 +33,15 @@ struct workers {
 	struct worker *worker;
 };
 
-/* workers_begin - sets up to n workers (fewer when threads are refused) to drain; returns how many take
- * part. init prepares a worker's marker. */
+/* workers_prepare - starts threads up to n; how many there are (fewer when threads are refused). */
 uint32_t workers_prepare(struct workers *w, uint32_t n);
+/* workers_begin - wakes n of them to take part in a mark that is open. */
 void workers_begin(struct workers *w, uint32_t n, struct heap *h, struct grey_pool *pool,
 		   bool ignore_invalid);
-/* workers_end - waits until all have reported; adds what they marked to *mk. */
-void workers_end(struct workers *w, uint32_t n, struct marker *mk);
+/* workers_count - adds what they marked to *mk, and to *joined how many did; the mark is over. */
+void workers_count(struct workers *w, uint32_t n, struct marker *mk, uint32_t *joined);
+/* workers_end - waits until all have reported: their blocks are back in the pool. */
+void workers_end(struct workers *w);
 /* workers_after_fork - in the child: they are gone. */
 void workers_after_fork(struct workers *w);
 

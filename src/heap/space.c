@@ -90,8 +90,9 @@ void space_destroy(struct space *sp)
 {
 	if (sp->reserved)
 		os_release(sp->mapping, sp->mapping_nbytes);
-	else if (sp->grown > 0)
-		os_release(sp->base, sp->grown << MGC_PAGE_SHIFT);
+	for (size_t page = 0; !sp->reserved && page < sp->grown; page += MGC_CHUNK_PAGES)
+		if (sp->spans[page].state != SPAN_LOST)
+			os_release(space_page_addr(sp, page), MGC_CHUNK_SIZE);
 	release_tables(sp);
 	memset(sp, 0, sizeof *sp);
 }
@@ -147,6 +148,7 @@ bool space_grow(struct space *sp, size_t nchunks, size_t *first_page)
 		}
 		if (err != EEXIST)
 			return false;
+		sp->spans[sp->grown].state = SPAN_LOST;
 		sp->grown += MGC_CHUNK_PAGES;
 	}
 	return false;

@@ -3,7 +3,8 @@
  * WHAT   The record of a span lies in space.spans[] at the span's first page, so address → span is
  *        arithmetic. Which slots are taken stands in the space's side bits (space.h), at the granule
  *        where the slot begins.
- * STATE  state   FREE → (pageheap) → IN_USE → FREE
+ * STATE  state   FREE → (pageheap) → IN_USE → FREE; LOST: at the first page of a chunk of the range
+ *                that somebody else has (space_grow), for ever
  *        sweepgen against the heap's h (even, +2 per cycle):
  *                h-2 unswept → h-1 one owner is sweeping → h swept
  *        where   which of its central's lists the span is on (central.h)
@@ -29,7 +30,7 @@
 #include "heap/sizeclass.h"
 #include "heap/space.h"
 
-enum span_state { SPAN_FREE, SPAN_IN_USE };
+enum span_state { SPAN_FREE, SPAN_IN_USE, SPAN_LOST };
 enum span_where { SPAN_ON_NONE, SPAN_PARTIAL, SPAN_FULL, SPAN_CACHED };
 
 struct span {

@@ -150,10 +150,12 @@ void os_each_data(void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void (*with
 
 /* os_tls_self - the calling thread's handle for os_each_tls. [signal-safe] */
 uintptr_t os_tls_self(void);
-/* os_each_tls - calls fn for each thread-local block of the thread with that handle, static and
- * dynamic (none where the C library's layout is unknown, as musl's). That thread must be stopped or
- * be the caller, and the caller must be inside os_each_data's `within`: it takes the same lock
- * again, and outside a stopped thread may hold it. Not from a handler. */
+/* os_each_tls - calls fn for the thread-local blocks of the thread with that handle: the static ones
+ * in one range with all that lies between and around them, each dynamic one (none at all where the C
+ * library's layout is unknown, as musl's). No alignment. That thread must be stopped or be the
+ * caller, and the caller must be inside os_each_data's `within`: it takes the same lock again, and
+ * outside a stopped thread may hold it. Not from a handler. The handle of a thread that has ended
+ * gives nothing as long as nobody else has taken its memory. */
 void os_each_tls(uintptr_t handle, void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void *arg);
 
 #endif

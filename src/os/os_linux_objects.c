@@ -16,8 +16,15 @@
  * ends the outer walk. musl holds no lock while it calls back: there objects are never unloaded,
  * and one that another thread is loading right now may be missed until its next visit.
  *
- * NOT SEEN  objects in other namespaces (dlmopen); values of pthread_setspecific in the main
- *           thread, which lie in the C library's own record; all thread-local blocks on musl. */
+ * STATIC BLOCKS. The blocks of modules with an offset fixed for all threads lie around the thread's
+ * record. The vector does not name them all: when a loaded library takes space from the surplus
+ * that the loader keeps there (initial-exec, or descriptors, which arm64 uses), threads that are
+ * running use the block without an entry. So one range is reported for the whole area: the record,
+ * which also holds the first 32 values of pthread_setspecific, the blocks known, and the surplus.
+ *
+ * NOT SEEN  objects in other namespaces (dlmopen); values of pthread_setspecific from the 33rd key
+ *           on; a surplus above 4 KiB (glibc.rtld.optional_static_tls), except in threads other
+ *           than the first, where it is part of the stack; all thread-local blocks on musl. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -101,8 +108,7 @@ uintptr_t os_tls_self(void)
 {
 	uintptr_t tp;
 #if defined(__x86_64__)
-	__asm__("movq %%fs:0, %0"
-		: "=r"(tp)); /* the first word of the thread's record is its address */
+	__asm__("movq %%fs:0, %0" : "=r"(tp)); /* the record begins with its own address */
 #elif defined(__aarch64__)
 	__asm__("mrs %0, tpidr_el0" : "=r"(tp));
 #endif
@@ -116,18 +122,27 @@ struct dtv_entry {
 	uintptr_t to_free; /* 0: a static block, next to the thread's record */
 };
 #define UNALLOCATED UINTPTR_MAX
+/* Where the record holds the vector's address, and what lies on either side of the handle: blocks
+ * grow away from the record. */
+#define RECORD_BYTES 2304
+#define SURPLUS_BYTES 4096
 #if defined(__x86_64__)
 #define DTV_OFFSET sizeof(uintptr_t)
+#define BYTES_BELOW SURPLUS_BYTES
+#define BYTES_ABOVE RECORD_BYTES
 #else
 #define DTV_OFFSET 0
+#define BYTES_BELOW RECORD_BYTES
+#define BYTES_ABOVE SURPLUS_BYTES
 #endif
-/* Static blocks lie within this distance of the thread's record, in the same mapping. */
-#define STATIC_REACH ((uintptr_t)1 << 20)
+/* A static block further away than this is treated like a dynamic one. */
+#define STATIC_REACH ((uintptr_t)16 << 20)
 
 struct tls_visit {
 	uintptr_t tp;
 	const struct dtv_entry *dtv;
 	uintptr_t nentries;
+	uintptr_t static_lo, static_hi; /* around tp and the static blocks met so far */
 	void (*fn)(void *arg, uintptr_t lo, uintptr_t hi);
 	void *arg;
 };
@@ -154,9 +169,18 @@ static uintptr_t readable_end(uintptr_t lo, uintptr_t hi)
 	return at < hi ? (at > lo ? at : lo) : hi;
 }
 
+/* readable_begin - lo, or the last page boundary in [lo, hi) below which nothing can be read. */
+static uintptr_t readable_begin(uintptr_t lo, uintptr_t hi)
+{
+	uintptr_t page = os_page_size(), at = align_down(hi, page);
+	while (at > lo && readable(at - page))
+		at -= page;
+	return at > lo ? at : lo;
+}
+
 /* visit_block - D2. A dynamic block may be of a module that is gone and whose number was given to
  * another with a larger block, so each page is asked for. */
-static void visit_block(const struct tls_visit *v, uintptr_t id, size_t nbytes)
+static void visit_block(struct tls_visit *v, uintptr_t id, size_t nbytes)
 {
 	if (id == 0 || id >= v->nentries)
 		return;
@@ -164,9 +188,12 @@ static void visit_block(const struct tls_visit *v, uintptr_t id, size_t nbytes)
 	uintptr_t lo = entry->block, hi = lo + nbytes;
 	if (lo == 0 || lo == UNALLOCATED || hi < lo)
 		return;
-	uintptr_t distance = lo < v->tp ? v->tp - lo : lo - v->tp;
-	if (entry->to_free != 0 || distance > STATIC_REACH)
-		hi = readable_end(lo, hi);
+	if (entry->to_free == 0 && lo >= v->tp - STATIC_REACH && hi <= v->tp + STATIC_REACH) {
+		v->static_lo = lo < v->static_lo ? lo : v->static_lo;
+		v->static_hi = hi > v->static_hi ? hi : v->static_hi;
+		return;
+	}
+	hi = readable_end(lo, hi);
 	if (lo < hi)
 		v->fn(v->arg, lo, hi);
 }
@@ -180,19 +207,31 @@ static int visit_tls(struct dl_phdr_info *info, size_t size, void *arg)
 	return 0;
 }
 
+/* vector_length - the readable entries of a vector that claims to be at dtv. */
+static uintptr_t vector_length(uintptr_t dtv)
+{
+	const uintptr_t entry = sizeof(struct dtv_entry);
+	uintptr_t end;
+	if (dtv % sizeof(uintptr_t) != 0 || dtv < entry || !readable(dtv - entry))
+		return 0;
+	uintptr_t count = *(const volatile uintptr_t *)(dtv - entry);
+	if (__builtin_mul_overflow(count, entry, &end) ||
+	    __builtin_add_overflow(dtv + entry, end, &end))
+		return 0;
+	return (readable_end(dtv, end) - dtv) / entry;
+}
+
 void os_each_tls(uintptr_t handle, void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void *arg)
 {
+	if (!readable(handle))
+		return; /* a thread that is gone, with its stack */
 	uintptr_t dtv = *(const volatile uintptr_t *)(handle + DTV_OFFSET);
-	if (dtv % sizeof(uintptr_t) != 0 || !readable(dtv - sizeof(struct dtv_entry)))
-		return;
-	const struct dtv_entry *entries = (const struct dtv_entry *)dtv;
-	uintptr_t end, count = *(const volatile uintptr_t *)(entries - 1);
-	if (__builtin_mul_overflow(count + 1, sizeof *entries, &end) ||
-	    __builtin_add_overflow(dtv, end, &end))
-		return;
-	end = readable_end(dtv, end);
-	struct tls_visit v = { handle, entries, (end - dtv) / sizeof *entries, fn, arg };
+	struct tls_visit v = {
+		handle, (const struct dtv_entry *)dtv, vector_length(dtv), handle, handle, fn, arg
+	};
 	dl_iterate_phdr(visit_tls, &v);
+	fn(arg, readable_begin(v.static_lo - BYTES_BELOW, handle),
+	   readable_end(handle, v.static_hi + BYTES_ABOVE));
 }
 
 #else

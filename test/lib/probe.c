@@ -111,7 +111,7 @@ void probe_library(const char *source, char *path)
 	size_t n = strlen(source);
 	must(fd >= 0 && write(fd, source, n) == (ssize_t)n, "mkstemp");
 	close(fd);
-	snprintf(path, 64, "%s.so", c_path);
+	snprintf(path, 64, "%.50s.so", c_path);
 	snprintf(command, sizeof command, "%s -shared -fPIC -xc -o %s %s", cc != NULL ? cc : "cc",
 		 path, c_path);
 	must(system(command) == 0, command);

@@ -66,7 +66,7 @@ Test(lock, sleepers_are_woken, .timeout = 20)
 	os_sleep_ns(200000000);
 	cpu = os_cpu_ns() - cpu;
 	cr_assert_eq(counter, 0);
-	cr_assert_eq(shared.state, 2, "somebody sleeps");
+	cr_assert_eq(load_relaxed(&shared.state), 2, "somebody sleeps");
 	cr_assert_lt(cpu, 150000000, "waiters burnt %lu ns of 200 ms", (unsigned long)cpu);
 	lock_release(&shared);
 	for (int i = 0; i < NTHREADS; i++)

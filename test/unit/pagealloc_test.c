@@ -80,8 +80,8 @@ Test(pagealloc, levels_follow_the_reservation, .timeout = 10)
 	const struct {
 		size_t nchunks;
 		unsigned nlevels;
-	} rows[] = { { 1, 1 }, { 8, 1 }, { 9, 2 }, { 64, 2 }, { 65, 3 }, { 512, 3 }, { 513, 4 },
-		     { (size_t)1 << 18, 6 } };
+	} rows[] = { { 1, 1 },  { 8, 1 },   { 9, 2 },   { 64, 2 },
+		     { 65, 3 }, { 512, 3 }, { 513, 4 }, { (size_t)1 << 18, 6 } };
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		cr_assert_eq(pagealloc_init(&pa, rows[i].nchunks * CHUNK), 0);
 		cr_expect_eq(pa.nlevels, rows[i].nlevels, "%zu chunks", rows[i].nchunks);
@@ -106,7 +106,9 @@ Test(pagealloc, lowest_first, .timeout = 10)
 	for (size_t i = 0; i < 4 * CHUNK; i++)
 		cr_assert_eq(must_alloc(1, 1, 1), i);
 	must_fail(1, 1);
-	const size_t holes[] = { 3, 5, 6, 30, 2 * CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 1, 3 * CHUNK + 9 };
+	const size_t holes[] = {
+		3, 5, 6, 30, 2 * CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 1, 3 * CHUNK + 9
+	};
 	const size_t nholes = sizeof holes / sizeof holes[0];
 	for (size_t i = 0; i < nholes; i++)
 		pagealloc_free(&pa, holes[i], 1);
@@ -124,8 +126,22 @@ Test(pagealloc, lowest_first, .timeout = 10)
 /* A run of each length around the sizes of words, chunks and blocks, ending at each kind of edge. */
 Test(pagealloc, runs_across_edges, .timeout = 30)
 {
-	const size_t lengths[] = { 1, 2, 63, 64, 65, 127, 128, 129, CHUNK - 1, CHUNK, CHUNK + 1,
-				   2 * CHUNK, 8 * CHUNK - 1, 8 * CHUNK, 8 * CHUNK + 1, 17 * CHUNK };
+	const size_t lengths[] = { 1,
+				   2,
+				   63,
+				   64,
+				   65,
+				   127,
+				   128,
+				   129,
+				   CHUNK - 1,
+				   CHUNK,
+				   CHUNK + 1,
+				   2 * CHUNK,
+				   8 * CHUNK - 1,
+				   8 * CHUNK,
+				   8 * CHUNK + 1,
+				   17 * CHUNK };
 	const size_t edges[] = { 64, CHUNK, 8 * CHUNK, 9 * CHUNK, 64 * CHUNK };
 	start(130 * CHUNK, 130 * CHUNK);
 	must_alloc(130 * CHUNK, 1, 130 * CHUNK);
@@ -170,8 +186,8 @@ Test(pagealloc, aligned_lowest, .timeout = 10)
 {
 	start(20 * CHUNK, 20 * CHUNK);
 	must_alloc(20 * CHUNK, 1, 20 * CHUNK);
-	pagealloc_free(&pa, 3, 5);           /* 3…7: 4…7 fits 4 at 4 */
-	pagealloc_free(&pa, 17, 6);          /* 17…22 holds no 4 at 4 but 20…22: too short */
+	pagealloc_free(&pa, 3, 5); /* 3…7: 4…7 fits 4 at 4 */
+	pagealloc_free(&pa, 17, 6); /* 17…22 holds no 4 at 4 but 20…22: too short */
 	pagealloc_free(&pa, 2 * CHUNK, 100); /* and much */
 	cr_expect_eq(must_alloc(4, 4, 0), 4);
 	cr_expect_eq(must_alloc(4, 4, 0), 2 * CHUNK);
@@ -215,13 +231,14 @@ Test(pagealloc, counts_clean, .timeout = 10)
 	finish();
 }
 
-static void must_take(size_t below, size_t min, size_t max, size_t align, size_t first, size_t npages)
+static void must_take(size_t below, size_t min, size_t max, size_t align, size_t first,
+		      size_t npages)
 {
 	size_t at = SIZE_MAX, n = SIZE_MAX;
 	if (!pagealloc_take_dirty(&pa, below, min, max, align, &at, &n))
 		n = 0;
-	cr_expect(npages == n && (n == 0 || at == first), "wanted %zu+%zu, got %zu+%zu", first, npages,
-		  at, n);
+	cr_expect(npages == n && (n == 0 || at == first), "wanted %zu+%zu, got %zu+%zu", first,
+		  npages, at, n);
 	pagealloc_verify(&pa);
 }
 
@@ -237,7 +254,7 @@ Test(pagealloc, take_dirty_from_the_top, .timeout = 10)
 	pagealloc_put_clean(&pa, 17 * CHUNK - 16, 16);
 	must_take(17 * CHUNK - 16, 1, 16, 1, 17 * CHUNK - 32, 16);
 	must_take(16 * CHUNK, 1, 2 * CHUNK, 1, 15 * CHUNK, CHUNK); /* `below` cuts the run */
-	must_take(15 * CHUNK, 7, SIZE_MAX, 1, 5, 10);              /* min leaves out the 6 */
+	must_take(15 * CHUNK, 7, SIZE_MAX, 1, 5, 10); /* min leaves out the 6 */
 	must_take(SIZE_MAX, 6, 16, 1, 17 * CHUNK - 48, 16);
 	must_take(15 * CHUNK, 6, 64, 1, CHUNK - 3, 6);
 	must_take(15 * CHUNK, 1, 64, 1, 0, 0);
@@ -248,8 +265,8 @@ Test(pagealloc, take_dirty_aligned, .timeout = 10)
 {
 	start(4 * CHUNK, 4 * CHUNK);
 	must_alloc(4 * CHUNK, 1, 4 * CHUNK);
-	pagealloc_free(&pa, 3, 18);          /* 8…15 of [3, 21) at 8 */
-	pagealloc_free(&pa, 25, 6);          /* nothing at 8 */
+	pagealloc_free(&pa, 3, 18); /* 8…15 of [3, 21) at 8 */
+	pagealloc_free(&pa, 25, 6); /* nothing at 8 */
 	pagealloc_free(&pa, 2 * CHUNK - 9, 9 + 17); /* 2C-8 … 2C+15 */
 	must_take(SIZE_MAX, 1, 16, 8, 2 * CHUNK, 16);
 	must_take(SIZE_MAX, 1, 20, 8, 2 * CHUNK - 8, 8);
@@ -306,15 +323,15 @@ Test(pagealloc, free_of_absent_dies, .timeout = 10, .signal = SIGABRT)
 #endif
 
 /* The verifier sees each of the invariants break. */
-#define BREAKS(name, ...)                                                             \
-	Test(pagealloc, verify_sees_##name, .timeout = 10, .signal = SIGABRT)         \
-	{                                                                             \
-		start(20 * CHUNK, 20 * CHUNK);                                        \
-		must_alloc(100, 1, 100);                                              \
-		pagealloc_free(&pa, 10, 5);                                           \
-		pagealloc_verify(&pa);                                                \
-		__VA_ARGS__;                                                          \
-		pagealloc_verify(&pa);                                                \
+#define BREAKS(name, ...) \
+	Test(pagealloc, verify_sees_##name, .timeout = 10, .signal = SIGABRT) \
+	{ \
+		start(20 * CHUNK, 20 * CHUNK); \
+		must_alloc(100, 1, 100); \
+		pagealloc_free(&pa, 10, 5); \
+		pagealloc_verify(&pa); \
+		__VA_ARGS__; \
+		pagealloc_verify(&pa); \
 	}
 BREAKS(free_below_first, pa.first = 11)
 BREAKS(dirty_above_dirty_end, pa.dirty_end = 14)

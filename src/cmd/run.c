@@ -1,0 +1,178 @@
+/* run.c - mallocgc run: start a program with its memory manager replaced.
+ * WHAT   sets LD_LIBRARY_PATH (to our libgc.so.1) or LD_PRELOAD (to our malloc), then execs.
+ * WHO    main.c.
+ * STATE  the environment that the program inherits.  LOCKS  none.
+ * FROM   ld.so(8); statuses of env(1). */
+#include <errno.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "cmd/program.h"
+#include "mallocgc.h"
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+#define MALLOC_SO "libmallocgc-malloc.so." TEXT(MGC_VERSION_MAJOR)
+#define LIBGC_SO "libgc.so.1"
+
+enum face { FACE_AUTO, FACE_LIBGC, FACE_MALLOC };
+
+struct request {
+	enum face face;
+	bool trace;
+	char **argv; /* the program and its arguments */
+};
+
+static int help(void)
+{
+	puts("Usage: mallocgc run [--libgc|--malloc] [--trace] [--] PROGRAM [ARGS…]\n"
+	     "Runs PROGRAM with its memory manager replaced.\n\n"
+	     "  --libgc   in the place of Boehm's collector: our libgc.so.1 is found first\n"
+	     "  --malloc  in the place of the C library's malloc, free, …\n"
+	     "            Without either: --libgc if PROGRAM is linked with libgc.so.1, else --malloc.\n"
+	     "  --trace   a line for each collection on standard error, or in the file MGC_LOG");
+	return finish_output();
+}
+
+/* parse - fills `r`; -1 to go on, else an exit status. */
+static int parse(struct request *r, int argc, char **argv)
+{
+	static const struct option options[] = { { "libgc", no_argument, NULL, 'l' },
+						 { "malloc", no_argument, NULL, 'm' },
+						 { "trace", no_argument, NULL, 't' },
+						 { "help", no_argument, NULL, 'h' },
+						 { NULL, 0, NULL, 0 } };
+	int c;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
+		enum face face = c == 'l' ? FACE_LIBGC : FACE_MALLOC;
+		if (c == 'h')
+			return help();
+		if (c == 't') {
+			r->trace = true;
+		} else if (c != 'l' && c != 'm') {
+			return bad_option("run", c, argv);
+		} else if (r->face != FACE_AUTO && r->face != face) {
+			return usage_error("run", "--libgc and --malloc exclude each other");
+		} else {
+			r->face = face;
+		}
+	}
+	r->argv = argv + optind;
+	return r->argv[0] != NULL ? -1 : usage_error("run", "a program is missing");
+}
+
+/* find_library - the absolute path of our library: beside this command (the build tree, or an
+ * installation that was moved), else where it was installed. 0 or an exit status. */
+static int find_library(enum face face, char out[PATH_MAX])
+{
+	static const char *const places[][3] = {
+		[FACE_LIBGC] = { "../libgc/" LIBGC_SO, "../lib/mallocgc/" LIBGC_SO,
+				 MGC_LIBDIR "/mallocgc/" LIBGC_SO },
+		[FACE_MALLOC] = { "../lib/" MALLOC_SO, "../lib/mallocgc/" MALLOC_SO,
+				  MGC_LIBDIR "/" MALLOC_SO },
+	};
+	char exe[PATH_MAX], path[2 * PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+	exe[n > 0 ? n : 0] = '\0';
+	const char *folder = dirname(exe);
+	for (size_t i = 0; i < 3; i++) {
+		const char *place = places[face][i];
+		bool absolute = place[0] == '/';
+		snprintf(path, sizeof path, "%s%s%s", absolute ? "" : folder, absolute ? "" : "/",
+			 place);
+		if (realpath(path, out) != NULL && access(out, R_OK) == 0)
+			return 0;
+	}
+	complain("%s is missing: looked in %s/.. and " MGC_LIBDIR,
+		 face == FACE_LIBGC ? LIBGC_SO : MALLOC_SO, folder);
+	return STATUS_FAILED;
+}
+
+/* set_joined - NAME=first SEPARATOR second; an empty half leaves the separator out. 0 or an exit
+ * status. */
+static int set_joined(const char *name, const char *first, const char *separator, const char *second)
+{
+	char *text = NULL;
+	if (*first == '\0' || *second == '\0')
+		separator = "";
+	if (asprintf(&text, "%s%s%s", first, separator, second) >= 0 && setenv(name, text, 1) == 0) {
+		free(text);
+		return 0;
+	}
+	complain("%s cannot be set: %s", name, strerror(errno));
+	return STATUS_FAILED;
+}
+
+static const char *environment(const char *name)
+{
+	const char *value = getenv(name);
+	return value != NULL ? value : "";
+}
+
+/* select_library - makes the dynamic linker find our library first. 0 or an exit status. */
+static int select_library(enum face face)
+{
+	char path[PATH_MAX];
+	int status = find_library(face, path);
+	if (status != 0)
+		return status;
+	/* Neither variable has a way to quote. */
+	const char *variable = face == FACE_LIBGC ? "LD_LIBRARY_PATH" : "LD_PRELOAD";
+	const char *separators = face == FACE_LIBGC ? ":;" : ": ";
+	if (strpbrk(path, separators) != NULL) {
+		complain("%s cannot name %s: its path has one of the characters \"%s\"", variable,
+			 path, separators);
+		return STATUS_FAILED;
+	}
+	return set_joined(variable, face == FACE_LIBGC ? dirname(path) : path, ":",
+			  environment(variable));
+}
+
+/* add_trace - gctrace=1 in MGC_DEBUG; the last word counts, so ours goes behind. */
+static int add_trace(void)
+{
+	return set_joined("MGC_DEBUG", environment("MGC_DEBUG"), ",", "gctrace=1");
+}
+
+/* choose_face - by what the program is linked with; 0 or an exit status. */
+static int choose_face(struct request *r, const struct program *p)
+{
+	bool uses_libgc = r->face != FACE_MALLOC && program_needs(p, LIBGC_SO);
+	if (r->face == FACE_LIBGC && !uses_libgc && p->loader[0] != '\0')
+		complain("note: %s is not linked with " LIBGC_SO ": ours serves it only if it loads "
+			 "one while it runs", p->elf);
+	if (r->face == FACE_AUTO)
+		r->face = uses_libgc ? FACE_LIBGC : FACE_MALLOC;
+	if (r->face == FACE_MALLOC && r->trace) {
+		complain("--trace shows collections, and --malloc has none");
+		return STATUS_FAILED;
+	}
+	return 0;
+}
+
+static int run_main(int argc, char **argv)
+{
+	struct request r = { .face = FACE_AUTO };
+	static struct program program;
+	int status = parse(&r, argc, argv);
+	if (status >= 0)
+		return status;
+	if ((status = program_find(&program, r.argv[0])) != 0 ||
+	    (status = program_check(&program)) != 0 || (status = choose_face(&r, &program)) != 0 ||
+	    (status = select_library(r.face)) != 0 || (r.trace && (status = add_trace()) != 0))
+		return status;
+	execvp(program.path, r.argv);
+	complain("%s: %s", program.path, strerror(errno));
+	return errno == ENOENT ? STATUS_NOT_FOUND : STATUS_CANNOT_RUN;
+}
+
+const struct subcommand cmd_run = { "run", "run a program with its memory manager replaced",
+				    run_main };
