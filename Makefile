@@ -16,7 +16,7 @@ help:
 
 ## all: the libraries and the command, optimised, in build/lib, build/libgc and build/bin
 all:
-	@cmake --preset $(PRESET) --log-level=WARNING
+	@cmake --preset $(PRESET) --log-level=WARNING >/dev/null
 	@cmake --build --preset $(PRESET) --parallel
 
 ## deps: install the Debian packages that building, testing and the demo need (as root)

@@ -6,6 +6,8 @@ if(TARGET mallocgc)
   install(TARGETS mallocgc LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(FILES ${PROJECT_BINARY_DIR}/lib/libmallocgc.a DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(FILES include/mallocgc.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  file(RELATIVE_PATH MGC_LIBDIR_TO_INCLUDE ${CMAKE_INSTALL_FULL_LIBDIR}
+    ${CMAKE_INSTALL_FULL_INCLUDEDIR})
   configure_file(cmake/mallocgc.pc.in mallocgc.pc @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/mallocgc.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
   configure_package_config_file(cmake/mallocgcConfig.cmake.in mallocgcConfig.cmake
@@ -28,3 +30,10 @@ foreach(section 1 3 7)
   file(GLOB pages CONFIGURE_DEPENDS man/*.${section})
   install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
 endforeach()
+
+# Try it as a user would. The build runs inside the test, so it takes a test's time.
+if(TARGET mallocgc AND NOT MGC_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
+  add_test(NAME conform/install COMMAND ${PROJECT_SOURCE_DIR}/cmake/install_test.sh
+    ${PROJECT_BINARY_DIR})
+  set_tests_properties(conform/install PROPERTIES LABELS conform TIMEOUT 120)
+endif()

@@ -15,7 +15,7 @@ import tempfile
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PACKAGE = {"guile": "guile-3.0", "w3m": "w3m", "ecl": "ecl", "gcc": "gcc"}
+PACKAGE = {"guile": "guile-3.0", "nekoc": "neko", "nix-instantiate": "nix-bin"}
 POLL_S = 0.01
 
 # libgc 8 prints this for each collection when GC_PRINT_STATS is set.
@@ -39,22 +39,20 @@ def gctrace_pauses(text):
 
 
 class Library:
-    """A collector: .name, .version, and how to start a program on it."""
+    """A collector: .name, .version, and how to start a program on it. `settings` are environment
+    variables of every run, `tracing` those that make it report its collections in a file that
+    `log` names; pauses() reads that file."""
 
-    def __init__(self, name, version, prefix, settings, log_variable, pauses):
-        self.name, self.version = name, version
-        self.prefix, self.settings = prefix, settings
-        self.log_variable, self.pauses = log_variable, pauses
+    def __init__(self, name, version, prefix, settings, tracing, log, pauses):
+        self.name, self.version, self.prefix = name, version, prefix
+        self.settings, self.tracing, self.log, self.pauses = settings, tracing, log, pauses
 
     def environment(self, extra, log):
         env = {k: v for k, v in os.environ.items()
                if not k.startswith(("GC_", "MGC_")) and k not in ("LD_PRELOAD", "LD_LIBRARY_PATH")}
         env.update(LC_ALL="C.UTF-8", TERM="dumb", **self.settings, **extra)
         if log:
-            env[self.log_variable] = log
-        else:
-            for name in ("GC_PRINT_STATS", "MGC_DEBUG"):
-                env.pop(name, None)
+            env.update(self.tracing, **{self.log: log})
         return env
 
 
@@ -68,12 +66,13 @@ def libgc_version(path):
 
 def system_libgc(folder=None):
     """libgc.so.1 as the dynamic linker finds it, or the one in `folder`."""
-    settings = {"GC_PRINT_STATS": "1"}
+    settings = {}
     path = "libgc.so.1"
     if folder:
         path = os.path.join(os.path.abspath(folder), path)
         settings["LD_LIBRARY_PATH"] = os.path.abspath(folder)
-    return Library("libgc", libgc_version(path), [], settings, "GC_LOG_FILE", libgc_pauses)
+    return Library("libgc", libgc_version(path), [], settings,
+                   {"GC_PRINT_STATS": "1"}, "GC_LOG_FILE", libgc_pauses)
 
 
 def our_libgc(build):
@@ -85,7 +84,7 @@ def our_libgc(build):
     with os.popen(f"'{command}' --version") as answer:
         version = answer.readline().split()
     return Library("mallocgc", version[-1] if version else "?", [command, "run", "--libgc", "--"],
-                   {"MGC_DEBUG": "gctrace=1"}, "MGC_LOG", gctrace_pauses)
+                   {}, {"MGC_DEBUG": "gctrace=1"}, "MGC_LOG", gctrace_pauses)
 
 
 def need(*programs):

@@ -77,7 +77,9 @@ int program_find(struct program *p, const char *name)
 	if (find(p->path, name))
 		return 0;
 	int error = errno;
-	if (error == ENOENT && strchr(name, '/') == NULL)
+	if (*name == '\0')
+		complain("the program's name is empty");
+	else if (error == ENOENT && strchr(name, '/') == NULL)
 		complain("%s: not found in PATH", name);
 	else
 		complain("%s: %s", name, strerror(error));

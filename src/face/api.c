@@ -205,9 +205,7 @@ static int add_root(void *start, size_t nbytes, unsigned flags, bool owned, void
 		return fail(ENOMEM);
 	if (nbytes == 0 || lo + nbytes < lo || flags & ~(unsigned)(MGC_ROOT_UNBARRIERED | MGC_ROOT_AMBIGUOUS))
 		return fail(EINVAL);
-	mutator_enter(m);
 	int err = roots_add(&runtime.gc.roots, lo, lo + nbytes, flags, owned ? m : NULL, (const uintptr_t *)(void *)top);
-	mutator_leave(m);
 	return err == 0 ? 0 : fail(err);
 }
 
@@ -226,9 +224,7 @@ int mgc_root_remove(void *start)
 	struct mutator *m = self();
 	if (m == NULL)
 		return fail(ENOMEM);
-	mutator_enter(m);
 	int err = roots_remove(&runtime.gc.roots, (uintptr_t)start);
-	mutator_leave(m);
 	return err == 0 ? 0 : fail(err);
 }
 
@@ -312,9 +308,7 @@ struct mgc_stack *mgc_stack_register(void *lo, void *hi)
 		errno = EINVAL;
 		return NULL;
 	}
-	mutator_enter(m);
 	struct mgc_stack *s = roots_add_stack(&runtime.gc.roots, (uintptr_t)lo, (uintptr_t)hi);
-	mutator_leave(m);
 	return s != NULL ? s : no_memory();
 }
 
@@ -325,9 +319,7 @@ void mgc_stack_unregister(struct mgc_stack *stack)
 		return;
 	if (stack->running != NULL)
 		mgc_misuse("mgc_stack_unregister of a stack that a thread runs on");
-	mutator_enter(m);
 	roots_remove_stack(&runtime.gc.roots, stack);
-	mutator_leave(m);
 }
 
 void mgc_stack_switch(struct mgc_stack *from, struct mgc_stack *to)

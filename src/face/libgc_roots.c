@@ -78,9 +78,7 @@ void GC_add_roots(void *lo, void *hi)
 	uintptr_t a = align_up((uintptr_t)lo, sizeof(GC_word)), b = align_down((uintptr_t)hi, sizeof(GC_word));
 	if (m == NULL || a >= b)
 		return;
-	mutator_enter(m);
 	int err = roots_add_union(&runtime.gc.roots, a, b, MGC_ROOT_AMBIGUOUS | MGC_ROOT_UNBARRIERED);
-	mutator_leave(m);
 	if (err != 0)
 		libgc_warn("GC_add_roots: no memory for the table of roots (%lu bytes not added)\n", b - a);
 }
@@ -90,9 +88,7 @@ void GC_remove_roots(void *lo, void *hi)
 	struct mutator *m = libgc_self();
 	if (m == NULL)
 		return;
-	mutator_enter(m);
 	roots_remove_within(&runtime.gc.roots, (uintptr_t)lo, (uintptr_t)hi);
-	mutator_leave(m);
 }
 
 void GC_clear_roots(void)

@@ -9,8 +9,8 @@
 /* One step of sweeping frees at most this much before it lets a cycle in. */
 #define SWEEP_STEP_PAGES 512
 /* Free memory that stays resident for the next allocation. */
-#define KEEP_SHARE 8
-#define KEEP_BYTES ((size_t)4 << 20)
+#define KEEP_SHARE 32
+#define KEEP_BYTES ((size_t)2 << 20)
 /* Give back in runs of 2 MiB first; only what is still too much in smaller ones. */
 #define LONG_RUN_PAGES ((size_t)256)
 
@@ -64,8 +64,11 @@ static void run(void *arg)
 			os_wait(&gc->background_word, seen, 0);
 		seen = wait_quiet(gc, load_acquire(&gc->background_word), SWEEP_AFTER_NS); /* pairs: background */
 		sweep_all(gc);
+		if (wait_quiet(gc, seen, RELEASE_AFTER_NS) != seen)
+			continue;
+		release_some(gc);
 		if (wait_quiet(gc, seen, RELEASE_AFTER_NS) == seen)
-			release_some(gc);
+			pageheap_scavenge(&gc->heap->pageheap, SIZE_MAX, 1);
 	}
 }
 

@@ -1,8 +1,8 @@
 /* background.h - the thread that tidies up when nobody else does: sweeps what a cycle left, gives free
  * memory back, runs due finalizers of the native face.
- * WHEN   it starts after the first cycle that leaves something to do, never in a process that does not
- *        collect. Some 50 ms after a cycle it sweeps in small steps; when no cycle came for 300 ms it
- *        gives memory back until free resident memory is at most 1/8 of what is in use, plus 4 MiB.
+ * WHEN   it starts after the first cycle, never in a process that does not collect. Some 50 ms after a
+ *        cycle it sweeps in small steps; when no cycle came for 300 ms it gives memory back until free
+ *        resident memory is at most 1/32 of what is in use, plus 2 MiB; after 550 ms all of it.
  * LOCKS  WORLD for each step of sweeping, so that a cycle never starts in the middle of one. */
 #ifndef MGC_GC_BACKGROUND_H
 #define MGC_GC_BACKGROUND_H

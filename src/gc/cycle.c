@@ -14,6 +14,7 @@
 struct cycle {
 	struct gc *gc;
 	struct mutator *self;
+	uintptr_t sp; /* of self: what lies below belongs to this cycle, and is no root */
 	struct cycle_record rec;
 	struct marker mk;
 	uint64_t seen; /* cycles finished before this one was asked for */
@@ -65,15 +66,14 @@ static uint32_t wanted_helpers(const struct gc *gc)
 	return gc->pacer.live_nbytes < PARALLEL_FROM_BYTES && !MGC_HOSTILE ? 0 : gc->workers.limit;
 }
 
-/* mark - the caller's stack lies above; the world is stopped. */
-static void mark(void *arg)
+/* mark - the world is stopped. */
+static void mark(struct cycle *c)
 {
-	struct cycle *c = arg;
 	struct gc *gc = c->gc;
 	uint64_t begin = os_now_ns();
 	bool ignore = gc->knobs.invalidptr == 0;
 	if (c->self != NULL) {
-		c->self->sp = (uintptr_t)__builtin_frame_address(0);
+		c->self->sp = c->sp;
 		c->self->nregs = 0;
 	}
 	grey_start(&gc->pool);
@@ -119,21 +119,33 @@ static void account(struct cycle *c)
 	gc->pacer.roots_nbytes = r->stack_nbytes + r->roots_nbytes;
 }
 
+static void tell(struct gc *gc, enum cycle_event e)
+{
+	if (gc->event != NULL)
+		gc->event(e);
+}
+
 /* stopped_part - from the first signal to the start of the world. */
 static void stopped_part(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	uint64_t begin = os_now_ns(), cpu_begin = os_cpu_ns();
+	tell(gc, CYCLE_STOPPING);
 	stw_stop(&gc->stw, c->self);
+	tell(gc, CYCLE_STOPPED);
 	c->rec.stopping_ns = os_now_ns() - begin;
 	sweep_cached(gc->heap);
 	if (gc->knobs.verify)
 		heap_verify(gc->heap);
 	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
-	regs_call(mark, c);
+	tell(gc, CYCLE_MARKING);
+	mark(c);
+	tell(gc, CYCLE_MARKED);
 	flip(c);
 	account(c);
+	tell(gc, CYCLE_STARTING);
 	stw_start(&gc->stw, c->self);
+	tell(gc, CYCLE_STARTED);
 	c->rec.pause_ns = os_now_ns() - begin;
 	c->rec.cpu_ns = os_cpu_ns() - cpu_begin;
 }
@@ -161,6 +173,7 @@ static void record(struct cycle *c)
 static void run(struct cycle *c)
 {
 	struct gc *gc = c->gc;
+	tell(gc, CYCLE_BEGIN);
 	c->rec.start_ns = os_now_ns() - gc->start_ns;
 	sweep_rest(c);
 	c->nhelpers = workers_prepare(&gc->workers, wanted_helpers(gc));
@@ -173,16 +186,49 @@ static void run(struct cycle *c)
 	if (c->rec.reason == CYCLE_FORCED || c->rec.reason == CYCLE_NO_MEMORY)
 		heap_sweep_some(gc->heap, SIZE_MAX);
 	record(c);
+	tell(gc, CYCLE_END);
 	background_after_cycle(gc);
+}
+
+/* note_around - the segment without our own variables, which hold addresses of the heap that are no
+ * references. The program's may lie beside them: the library can be part of its executable. */
+static void note_around(struct roots *r, uintptr_t lo, uintptr_t hi, const struct os_segment *own, size_t n)
+{
+	if (lo >= hi)
+		return;
+	if (n == 0) {
+		roots_note_segment(r, lo, hi);
+		return;
+	}
+	note_around(r, lo, min_size(hi, own->lo), own + 1, n - 1);
+	note_around(r, max_size(lo, own->hi), hi, own + 1, n - 1);
 }
 
 static void note_segment(void *arg, uintptr_t lo, uintptr_t hi)
 {
 	struct cycle *c = arg;
+	struct gc *gc = c->gc;
+	const struct os_segment own[] = {
+		{ (uintptr_t)gc, (uintptr_t)(gc + 1) },
+		{ (uintptr_t)gc->heap, (uintptr_t)(gc->heap + 1) },
+		{ (uintptr_t)&mutator_none, (uintptr_t)(&mutator_none + 1) },
+	};
 	if (!c->noted)
-		c->gc->roots.nsegments = 0;
+		gc->roots.nsegments = 0;
 	c->noted = true;
-	roots_note_segment(&c->gc->roots, lo, hi);
+	note_around(&gc->roots, lo, hi, own, sizeof own / sizeof own[0]);
+}
+
+/* take_world - waits as a BLOCKED thread: it may block signals, and need not be interrupted. */
+static void take_world(struct gc *gc, struct mutator *self)
+{
+	if (lock_try(&gc->world))
+		return;
+	if (self != NULL)
+		stw_block(self);
+	lock_acquire(&gc->world);
+	if (self != NULL)
+		stw_unblock(&gc->stw, self);
 }
 
 /* exclusive - one collection at a time. Where data segments are roots, the loader's lock is held
@@ -191,7 +237,7 @@ static void exclusive(void *arg)
 {
 	struct cycle *c = arg;
 	struct gc *gc = c->gc;
-	lock_acquire(&gc->world);
+	take_world(gc, c->self);
 	if (c->rec.reason != CYCLE_HEAP || load_acquire(&gc->ncycles) == c->seen) { /* pairs: cycle-count */
 		if (c->self != NULL)
 			mutator_enter(c->self);
@@ -202,16 +248,36 @@ static void exclusive(void *arg)
 	lock_release(&gc->world);
 }
 
-void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
+struct request {
+	struct gc *gc;
+	struct mutator *self;
+	enum cycle_reason reason;
+};
+
+/* collect - everything the caller keeps is on the stack above this frame, registers included. The
+ * cycle's own record lies below: a marker holds addresses that are no references. */
+static MGC_NOINLINE void collect(void *arg)
 {
-	struct cycle c = { .gc = gc, .self = m, .seen = load_acquire(&gc->ncycles) }; /* pairs: cycle-count */
-	c.rec.reason = reason;
-	if (gc->before_stop != NULL)
-		gc->before_stop(gc);
+	const struct request *r = arg;
+	struct gc *gc = r->gc;
+	struct cycle c = { .gc = gc, .self = r->self, .sp = (uintptr_t)__builtin_frame_address(0),
+			   .seen = load_acquire(&gc->ncycles) }; /* pairs: cycle-count */
+	c.rec.reason = r->reason;
 	if (gc->roots.globals)
 		os_each_data(note_segment, exclusive, &c);
 	else
 		exclusive(&c);
+}
+
+void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
+{
+	struct request r = { gc, m, reason };
+	if (m != NULL && m->sec != 0)
+		mgc_misuse("collection inside the allocator: from a signal handler, or a trace or root "
+			   "callback (thread %d)", m->tid);
+	if (gc->before_stop != NULL)
+		gc->before_stop(gc);
+	regs_call(collect, &r);
 	if (gc->notify_due != NULL && load_relaxed(&gc->specials.ndue) != 0)
 		gc->notify_due(gc);
 }

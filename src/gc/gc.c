@@ -16,6 +16,12 @@ static void park(struct mutator *m)
 	stw_park(&m->heap->gc->stw, m);
 }
 
+/* attached - threads inherit their mask: one that blocks all signals must still be stopped. */
+static void attached(struct mutator *m)
+{
+	os_signal_unblock(m->heap->gc->stw.signal);
+}
+
 static void detached(struct mutator *m)
 {
 	roots_drop_owned(&m->heap->gc->roots, m);
@@ -55,6 +61,7 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 	h->gc = gc;
 	h->ops.sweep_span = sweep_span;
 	h->ops.park = park;
+	h->ops.attached = attached;
 	h->ops.detached = detached;
 	h->pageheap.reclaim = sweep_reclaim;
 	h->pageheap.reclaim_arg = h;

@@ -19,6 +19,18 @@
 
 enum cycle_reason { CYCLE_HEAP, CYCLE_FORCED, CYCLE_NO_MEMORY, CYCLE_STRESS };
 
+/* The moments of a cycle that a face may want to pass on. */
+enum cycle_event {
+	CYCLE_BEGIN,
+	CYCLE_STOPPING,
+	CYCLE_STOPPED,
+	CYCLE_MARKING,
+	CYCLE_MARKED,
+	CYCLE_STARTING,
+	CYCLE_STARTED,
+	CYCLE_END,
+};
+
 /* What is known of a finished cycle. */
 struct cycle_record {
 	uint64_t number;
@@ -62,6 +74,8 @@ struct gc {
 	/* a face's calls around a stop and after it; NULL: none */
 	void (*before_stop)(struct gc *gc); /* libgc's start callback: world still running */
 	void (*after_cycle)(struct gc *gc); /* world lock held */
+	void (*event)(enum cycle_event e);  /* on the collecting thread; between STOPPED and STARTING the
+					       world stands still */
 	void (*notify_due)(struct gc *gc);  /* finalizers became due; world lock not held */
 	uint32_t background_started;        /* atomic */
 	uint32_t background_word;           /* atomic, futex: cycles the background thread may tidy after */

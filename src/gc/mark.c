@@ -30,6 +30,8 @@ void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool
 void marker_finish(struct marker *mk)
 {
 	MGC_CHECK(mk->ring_n == 0 && mk->fifo_n == 0);
+	memset(mk->ring, 0, sizeof mk->ring); /* what stays behind on this stack would keep objects later */
+	memset(mk->fifo, 0, sizeof mk->fifo);
 	if (mk->block != NULL) {
 		MGC_CHECK(mk->block->n == 0);
 		grey_put_empty(mk->pool, mk->block);

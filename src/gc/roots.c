@@ -133,9 +133,6 @@ void roots_drop_owned(struct roots *r, struct mutator *m)
 
 void roots_note_segment(struct roots *r, uintptr_t lo, uintptr_t hi)
 {
-	/* our own variables hold addresses of the heap that are no references */
-	if ((uintptr_t)&mutator_none >= lo && (uintptr_t)&mutator_none < hi)
-		return;
 	if (r->keep_segment != NULL && !r->keep_segment(lo))
 		return;
 	if (r->nsegments == r->segment_capacity &&
@@ -216,8 +213,12 @@ void roots_switch_stack(struct mutator *m, struct mgc_stack *from, struct mgc_st
 	regs_call(park_from, &p);
 	if (to != NULL)
 		to->running = m;
-	else
-		m->own_sp = 0;
+}
+
+/* stands_on - the thread that was said to run on the stack really does by now. */
+static bool stands_on(const struct mgc_stack *s)
+{
+	return s->running != NULL && s->running->sp >= s->lo && s->running->sp < s->hi;
 }
 
 /* ── reading stacks ─────────────────────────────────────────────────────────────────────── */
@@ -234,8 +235,10 @@ static void snapshot_resolve(struct roots *r, struct marker *mk, struct snapshot
 		marker_candidate(mk, snap->word[i], MARK_AMBIGUOUS);
 		if (r->end_pointers) /* marks the slot before, when the word is a slot's first byte */
 			marker_candidate(mk, snap->word[i] - 1, MARK_AMBIGUOUS);
+		snap->word[i] = 0; /* what stays behind on this stack would keep objects later */
 	}
 	snap->n = 0;
+	MGC_KEEP(snap);
 }
 
 static MGC_NO_SANITIZE void read_stack(struct roots *r, struct marker *mk, uintptr_t lo, uintptr_t hi)
@@ -275,6 +278,28 @@ static MGC_NO_SANITIZE uintptr_t lowest_pointer_into(uintptr_t from, uintptr_t t
 	return lowest;
 }
 
+/* read_below_handler - the thread was stopped in a handler of the program's, on the alternate stack. */
+static void read_below_handler(struct roots *r, struct marker *mk, struct mutator *m)
+{
+	uintptr_t lo = lowest_pointer_into(m->sp, m->altstack_hi, m->stack_lo, m->stack_hi);
+	read_stack(r, mk, m->altstack_lo, m->altstack_hi);
+	read_stack(r, mk, m->own_sp != 0 ? min_size(lo, m->own_sp) : lo, m->stack_hi);
+	for (struct mgc_stack *s = r->stacks; s != NULL; s = s->next)
+		if (s->running == m)
+			read_stack(r, mk, lowest_pointer_into(m->sp, m->altstack_hi, s->lo, s->hi), s->hi);
+}
+
+/* on_own_stack - a first thread may have grown beyond the limit that it attached with. */
+static bool on_own_stack(struct mutator *m)
+{
+	if (m->sp >= m->stack_lo)
+		return true;
+	if (!os_readable(m->sp, m->stack_lo))
+		return false;
+	m->stack_lo = m->sp;
+	return true;
+}
+
 /* read_mutator_stack - from where the thread stands to the cold end of the stack it stands on. */
 static void read_mutator_stack(struct roots *r, struct marker *mk, struct mutator *m)
 {
@@ -282,18 +307,16 @@ static void read_mutator_stack(struct roots *r, struct marker *mk, struct mutato
 	uintptr_t hi = m->stack_hi_var != NULL ? *m->stack_hi_var : m->stack_hi;
 	if (coroutine != NULL) {
 		read_stack(r, mk, m->sp, coroutine->hi);
+		if (m->own_sp != 0) /* its own stack waits below the switch */
+			read_stack(r, mk, m->own_sp, m->stack_hi);
 	} else if (m->sp >= m->altstack_lo && m->sp < m->altstack_hi) {
-		read_stack(r, mk, m->altstack_lo, m->altstack_hi);
-		read_stack(r, mk, lowest_pointer_into(m->sp, m->altstack_hi, m->stack_lo, m->stack_hi),
-			   m->stack_hi);
-	} else if (m->sp < hi) {
+		read_below_handler(r, mk, m);
+	} else if (m->sp < hi && (m->stack_hi_var != NULL || on_own_stack(m))) {
 		read_stack(r, mk, m->sp, hi);
 	} else {
 		mgc_misuse("thread %d runs on a stack that was not registered (sp %p, its own ends at %p)",
 			   m->tid, (void *)m->sp, (void *)hi);
 	}
-	if (m->own_sp != 0 && coroutine != NULL) /* its own stack waits below the switch */
-		read_stack(r, mk, m->own_sp, m->stack_hi);
 	for (struct stack_segment *s = m->segments; s != NULL; s = s->older)
 		read_stack(r, mk, s->lo, s->hi);
 }
@@ -393,7 +416,7 @@ void roots_mark_shared(struct roots *r, struct marker *mk)
 		}
 	}
 	for (struct mgc_stack *s = r->stacks; s != NULL; s = s->next) {
-		if (s->sp != 0 && s->running == NULL)
+		if (s->sp != 0 && !stands_on(s))
 			read_stack(r, mk, s->sp, s->hi);
 	}
 	mark_uncollectable(mk);

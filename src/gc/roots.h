@@ -35,7 +35,7 @@ struct mgc_stack {
 	struct mgc_stack *next;
 	uintptr_t lo, hi;
 	uintptr_t sp;            /* parked: used from here to hi; 0: nothing on it */
-	struct mutator *running; /* on this thread now: scanned from that thread's sp */
+	struct mutator *running; /* on this thread now, or after the switch that it announced */
 };
 
 struct roots {

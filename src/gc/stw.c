@@ -9,8 +9,6 @@
 
 /* A stop that waits this long asks why, and says so once. */
 #define LATE_NS UINT64_C(2000000000)
-/* Bytes below the stack pointer that a leaf function may use (x86-64; harmless elsewhere). */
-#define RED_ZONE 128
 
 /* The one handler of the process serves the one collecting heap of this copy of the library. */
 static struct stw *handler_stw;
@@ -36,6 +34,14 @@ static void stand_still(struct stw *stw, struct mutator *m, uint32_t stop)
 	store_relaxed(&m->parked, 0u);
 }
 
+/* note_sp - where the calling thread stands. It may have got an alternate stack since it attached. */
+static void note_sp(struct mutator *m, uintptr_t sp)
+{
+	if ((sp < m->stack_lo || sp >= m->stack_hi) && !os_altstack(&m->altstack_lo, &m->altstack_hi))
+		m->altstack_lo = m->altstack_hi = 0;
+	m->sp = sp;
+}
+
 struct park {
 	struct stw *stw;
 	struct mutator *m;
@@ -47,7 +53,7 @@ static void park_here(void *arg)
 	uint32_t stop;
 	while ((stop = load_acquire(&p->stw->stopping)) != 0) { /* pairs: stopping */
 		store_relaxed(&p->m->pending, 0u);
-		p->m->sp = (uintptr_t)__builtin_frame_address(0);
+		note_sp(p->m, (uintptr_t)__builtin_frame_address(0));
 		p->m->nregs = 0;
 		stand_still(p->stw, p->m, stop);
 	}
@@ -56,6 +62,11 @@ static void park_here(void *arg)
 void stw_park(struct stw *stw, struct mutator *m)
 {
 	int saved = errno;
+	if (MGC_UNLIKELY(lock_thread.nheld != 0)) { /* T1: when it has given back the last one */
+		store_relaxed(&m->pending, 0u);
+		store_relaxed(&lock_thread.stop_wanted, 1u);
+		return;
+	}
 	struct park p = { stw, m };
 	do {
 		store_relaxed(&m->pending, 0u);
@@ -70,6 +81,14 @@ void stw_park(struct stw *stw, struct mutator *m)
 	errno = saved;
 }
 
+/* on_unlocked - the thread gave back its last lock, and was asked to stop while it had one. */
+static void on_unlocked(void)
+{
+	struct mutator *m = mutator_self();
+	if (m != &mutator_none && m->sec == 0) /* else it parks at the end of its section */
+		stw_park(handler_stw, m);
+}
+
 static void on_signal(uintptr_t sp, const uintptr_t *regs, size_t nregs)
 {
 	struct stw *stw = load_acquire(&handler_stw); /* pairs: handler-ready */
@@ -77,14 +96,16 @@ static void on_signal(uintptr_t sp, const uintptr_t *regs, size_t nregs)
 	uint32_t stop;
 	if (m == &mutator_none || stw == NULL)
 		return;
-	if (m->sec != 0) {
+	if (m->sec != 0 || lock_thread.nheld != 0) {
 		store_relaxed(&m->pending, 1u);
+		store_relaxed(&lock_thread.stop_wanted, lock_thread.nheld);
 		return;
 	}
 	while ((stop = load_acquire(&stw->stopping)) != 0) { /* pairs: stopping */
 		if (load_acquire(&m->status) != MUTATOR_RUNNING) /* claimed: its stack is known */
 			return;
-		m->sp = sp - RED_ZONE;
+		store_relaxed(&m->pending, 0u);
+		note_sp(m, sp);
 		m->regs = regs;
 		m->nregs = nregs;
 		stand_still(stw, m, stop);
@@ -151,6 +172,7 @@ int stw_init(struct stw *stw, struct heap *h, int signal)
 	if (stw->signal == 0)
 		return ENOSPC;
 	store_release(&handler_stw, stw); /* pairs: handler-ready */
+	lock_stop_hook = on_unlocked;
 	return os_signal_install(stw->signal, on_signal);
 }
 
@@ -171,6 +193,7 @@ static bool ask(struct stw *stw, struct mutator *m)
 			m->gone = 1;
 		if (err == 0)
 			m->signalled = stop;
+		store_relaxed(&m->pending, 1u); /* should it block the signal: at the end of a section */
 	}
 	return false;
 }

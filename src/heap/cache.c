@@ -56,8 +56,11 @@ static bool next_run(struct mutator *m, unsigned spanclass, struct span *s)
 	if (load_relaxed(&s->needzero) && !(m->heap->layouts.spanclass[spanclass].flags & LAYOUT_NOZERO))
 		memset((void *)addr, 0, end - addr);
 	span_take_run(sp, s, lo, hi, m->black != 0);
-	m->runs[spanclass].end = end;
-	store_relaxed(&m->runs[spanclass].cur, addr);
+	/* no step in between names a slot that is not unborn: the child of a fork may start from it */
+	struct run *r = &m->runs[spanclass];
+	store_relaxed(&r->end, (uintptr_t)0);
+	store_release(&r->cur, addr);
+	store_release(&r->end, end);
 	count_handed(m, end - addr);
 	return true;
 }
@@ -167,9 +170,9 @@ void cache_free(struct mutator *m, uintptr_t p, struct span *s)
 		struct bitpair *pair = space_bits(&h->pageheap.space, p, &bit);
 		store_relaxed(&s->needzero, (uint8_t)1); /* pairs: free-dirties */
 		and_seq(&pair->mark, ~bit); /* an unswept span must not bring it back */
-		and_seq(&pair->alloc, ~bit);
-		if (s->where != SPAN_CACHED)
-			central_note_free(h, s);
+		uint64_t left = and_seq(&pair->alloc, ~bit) & ~bit;
+		if (load_seq(&s->where) != SPAN_CACHED) /* pairs: note-free */
+			central_note_free(h, s, left == 0);
 		else if (m->spans[s->spanclass] == s && s->scan_from > 0)
 			s->scan_from = (uint16_t)min_size(s->scan_from, span_slot_of(s, p));
 	}

@@ -22,6 +22,13 @@ static void list_span(struct list *head, struct span *s, enum span_where where)
 	store_seq(&s->where, (uint8_t)where); /* pairs: note-free */
 }
 
+static void unlist(struct central *c, struct span *s)
+{
+	list_remove(&s->node);
+	store_relaxed(&s->where, (uint8_t)SPAN_ON_NONE);
+	c->nspans--;
+}
+
 static struct span *first_span(struct list *head)
 {
 	return list_empty(head) ? NULL : LIST_ENTRY(head->next, struct span, node);
@@ -61,11 +68,10 @@ static bool file(struct heap *h, struct central *c, struct span *s)
 	lock_acquire(&c->lock);
 	list_span(&c->full, s, SPAN_FULL);
 	/* bits are counted after `where` says FULL, so that a free on its way is seen here or sees it */
+	fence_seq();
 	uint32_t taken = span_count(&h->pageheap.space, s);
 	if (taken == 0) {
-		list_remove(&s->node);
-		store_relaxed(&s->where, (uint8_t)SPAN_ON_NONE);
-		c->nspans--;
+		unlist(c, s);
 		kept = false;
 	} else if (taken < s->nslots) {
 		list_span(&c->partial, s, SPAN_PARTIAL);
@@ -91,7 +97,7 @@ struct span *central_take(struct heap *h, unsigned spanclass)
 		s->scan_from = 0;
 		if (!unswept || h->ops.sweep_span(h, s) < s->nslots)
 			return s;
-		file(h, c, s);
+		central_put(h, s);
 	}
 }
 
@@ -101,16 +107,28 @@ void central_put(struct heap *h, struct span *s)
 		pageheap_free(&h->pageheap, s);
 }
 
-void central_note_free(struct heap *h, struct span *s)
+void central_note_free(struct heap *h, struct span *s, bool emptied)
 {
-	if (load_seq(&s->where) != SPAN_FULL) /* pairs: note-free */
+	uint8_t where = load_seq(&s->where); /* pairs: note-free */
+	if (where != SPAN_FULL && (where != SPAN_PARTIAL || !emptied))
 		return;
-	struct central *c = heap_central(h, s->spanclass);
+	/* someone else's last free may have given the span back, even to another class by now */
+	unsigned spanclass = load_relaxed(&s->spanclass);
+	struct central *c = heap_central(h, spanclass);
+	bool gone = false;
 	lock_acquire(&c->lock);
-	if (s->where == SPAN_FULL && load_relaxed(&s->sweepgen) == heap_sweepgen(h) &&
-	    span_count(&h->pageheap.space, s) < s->nslots)
-		list_span(&c->partial, s, SPAN_PARTIAL);
+	if ((s->where == SPAN_FULL || s->where == SPAN_PARTIAL) && s->spanclass == spanclass &&
+	    load_relaxed(&s->sweepgen) == heap_sweepgen(h)) {
+		uint32_t taken = span_count(&h->pageheap.space, s);
+		gone = taken == 0;
+		if (gone)
+			unlist(c, s);
+		else if (taken < s->nslots)
+			list_span(&c->partial, s, SPAN_PARTIAL);
+	}
 	lock_release(&c->lock);
+	if (gone)
+		pageheap_free(&h->pageheap, s);
 }
 
 void central_add_large(struct heap *h, struct span *s)
@@ -126,9 +144,7 @@ void central_remove(struct heap *h, struct span *s)
 {
 	struct central *c = heap_central(h, s->spanclass);
 	lock_acquire(&c->lock);
-	list_remove(&s->node);
-	store_relaxed(&s->where, (uint8_t)SPAN_ON_NONE);
-	c->nspans--;
+	unlist(c, s);
 	lock_release(&c->lock);
 }
 

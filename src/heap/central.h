@@ -5,6 +5,7 @@
  *          (page heap) → CACHED → FULL ─┐ free() of a slot: FULL → PARTIAL → CACHED
  *                          ↑            ↓ end of a cycle
  *                          └──────── UNSWEPT → (sweep) → PARTIAL, FULL or back to the page heap
+ *        A free that leaves a FULL or PARTIAL span empty gives it back to the page heap.
  *        A CACHED span is owned by one mutator; it stays listed, so that a sweep that must finish can
  *        reach it. A span being swept is CACHED too, by whoever sweeps.
  *        The end of a cycle moves whole lists, so an unswept span still says FULL or PARTIAL; its
@@ -43,8 +44,9 @@ struct span *central_take(struct heap *h, unsigned spanclass);
 void central_put(struct heap *h, struct span *s);
 
 /* central_note_free - a slot of a span was freed by someone who is not its owner: a FULL span becomes
- * PARTIAL. Call after the allocation bit was cleared. */
-void central_note_free(struct heap *h, struct span *s);
+ * PARTIAL, one without taken slots goes back to the page heap. `emptied`: no slot near it is taken,
+ * so the whole may be. Call after the allocation bit was cleared. */
+void central_note_free(struct heap *h, struct span *s, bool emptied);
 
 /* central_add_large - lists a new large span. central_remove - unlists a span, to free it. */
 void central_add_large(struct heap *h, struct span *s);

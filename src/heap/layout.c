@@ -10,8 +10,9 @@
 
 #define HASH_CELLS (2 * MGC_MAX_LAYOUT)
 #define MASK_ROOM ((size_t)256 << 10)
-/* Span classes kept back for the layouts that must not merge: no pointers, every word, callbacks. */
-#define RESERVED_SPANCLASSES (3 * MGC_NSIZECLASS)
+/* Span classes kept back for the layouts that always exist, and for callbacks, which must not merge. */
+#define RESERVED_FIXED (2 * MGC_NSIZECLASS + 1)
+#define RESERVED_TRACE MGC_NSIZECLASS
 
 static size_t mask_words(uint32_t period)
 {
@@ -96,6 +97,15 @@ static unsigned full_table_layout(const struct layout_desc *d)
 	return d->kind != LAYOUT_TRACE && plain ? LAYOUT_ID_WORDS : 0;
 }
 
+/* spanclass_left - true when one more span class may be given to this layout. Lock held. */
+static bool spanclass_left(const struct layouts *ls, unsigned layout, bool may_merge)
+{
+	if (layout < LAYOUT_ID_FIRST_FREE)
+		return ls->nspanclasses < MGC_MAX_SPANCLASS;
+	uint32_t others = ls->nspanclasses - ls->nfixed;
+	return others < MGC_MAX_SPANCLASS - RESERVED_FIXED - (may_merge ? RESERVED_TRACE : 0);
+}
+
 static unsigned intern_locked(struct layouts *ls, struct layout_desc *d)
 {
 	size_t cell = hash_layout(d);
@@ -160,11 +170,12 @@ unsigned layout_spanclass_slow(struct layouts *ls, unsigned layout, unsigned siz
 	lock_acquire(&ls->lock);
 	unsigned id = load_relaxed(cell);
 	if (id == 0) {
-		bool may_merge = d->kind == LAYOUT_MASK && full_table_layout(d) != 0;
-		if (ls->nspanclasses < MGC_MAX_SPANCLASS - (may_merge ? RESERVED_SPANCLASSES : 0)) {
+		bool may_merge = layout >= LAYOUT_ID_FIRST_FREE && full_table_layout(d) != 0;
+		if (spanclass_left(ls, layout, may_merge)) {
 			id = ls->nspanclasses;
 			fill_spanclass(&ls->spanclass[id], d, layout, sizeclass);
 			store_relaxed(&ls->nspanclasses, id + 1);
+			ls->nfixed += layout < LAYOUT_ID_FIRST_FREE;
 			store_release(cell, (uint16_t)id); /* pairs: spanclass */
 		} else if (may_merge) {
 			lock_release(&ls->lock);

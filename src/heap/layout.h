@@ -75,6 +75,7 @@ _Static_assert(sizeof(struct spanclass) == 32, "two a cache line, in the marker'
 struct layouts {
 	struct lock lock;
 	uint32_t nlayouts, nspanclasses; /* atomic; ids below are in use, id 0 never */
+	uint32_t nfixed;                 /* span classes of the layouts that always exist */
 	struct layout *layout;           /* [MGC_MAX_LAYOUT], demand-zero */
 	uint16_t *hash;                  /* [2 * MGC_MAX_LAYOUT] ids, open addressing */
 	struct spanclass spanclass[MGC_MAX_SPANCLASS];
@@ -97,7 +98,7 @@ unsigned layout_intern(struct layouts *ls, const struct layout_desc *desc);
 unsigned layout_spanclass_slow(struct layouts *ls, unsigned layout, unsigned sizeclass);
 
 /* layout_spanclass - the span class of objects of that size class (0: large) and layout. When the
- * table is full it is one of "every word"; 0 only when even that, or a callback, cannot be had. */
+ * table is full it is one of "every word"; 0 only when a callback or such flags cannot be had. */
 MGC_INLINE unsigned layout_spanclass(struct layouts *ls, unsigned layout, unsigned sizeclass)
 {
 	unsigned id = load_acquire(&ls->layout[layout].spanclass[sizeclass]); /* pairs: spanclass */

@@ -105,7 +105,7 @@ static void keep_limit(struct pageheap *ph)
 
 struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pages)
 {
-	if (npages > ph->space.npages || align_pages > ph->space.npages)
+	if (npages > ph->space.npages || align_pages > MGC_ARENA_SIZE >> MGC_PAGE_SHIFT)
 		return NULL;
 	struct span *s = NULL;
 	for (int attempt = 0; attempt < 2 && s == NULL; attempt++) {
@@ -159,6 +159,7 @@ size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages)
 			break;
 		uintptr_t addr = space_page_addr(&ph->space, first);
 		int err = os_discard(addr, npages << MGC_PAGE_SHIFT);
+		space_discard_tables(&ph->space, first, npages); /* hidden from allocation: nobody uses them */
 		lock_acquire(&ph->lock);
 		if (err == 0) {
 			pagealloc_put_clean(&ph->pages, first, npages);

@@ -43,7 +43,8 @@ void pageheap_destroy(struct pageheap *ph);
 
 /* pageheap_alloc - a span of npages (> 0), first page a multiple of align_pages (a power of two), in
  * state IN_USE, needzero set unless all its memory reads as zero; not yet initialised as a class and
- * not published. NULL: the limit, the range or the system's memory is exhausted (errno untouched). */
+ * not published. NULL: the limit, the range or the system's memory is exhausted, or the alignment
+ * is above that of the range, MGC_ARENA_SIZE (errno untouched). */
 struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pages);
 
 /* pageheap_free - unpublishes the span, clears the bits of its slots and frees its pages (dirty). */

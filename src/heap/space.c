@@ -153,3 +153,19 @@ bool space_grow(struct space *sp, size_t nchunks, size_t *first_page)
 	}
 	return false;
 }
+
+/* discard_within - what lies in whole system pages of [lo, hi). */
+static void discard_within(uintptr_t lo, uintptr_t hi)
+{
+	lo = align_up(lo, os_page_size());
+	hi = align_down(hi, os_page_size());
+	if (lo < hi)
+		(void)os_discard(lo, hi - lo); /* refused: it stays resident, no harm */
+}
+
+void space_discard_tables(const struct space *sp, size_t first_page, size_t npages)
+{
+	size_t pairs = MGC_PAGE_SIZE / 1024;
+	discard_within((uintptr_t)&sp->spans[first_page], (uintptr_t)&sp->spans[first_page + npages]);
+	discard_within((uintptr_t)&sp->bits[first_page * pairs], (uintptr_t)&sp->bits[(first_page + npages) * pairs]);
+}

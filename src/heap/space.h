@@ -78,6 +78,10 @@ void space_destroy(struct space *sp);
  * a later smaller call may succeed. Caller holds PAGEHEAP. */
 bool space_grow(struct space *sp, size_t nchunks, size_t *first_page);
 
+/* space_discard_tables - gives back the memory of the span records and bits of those pages, which are
+ * in no span: all of it reads as zero already, and will again. */
+void space_discard_tables(const struct space *sp, size_t first_page, size_t npages);
+
 MGC_INLINE bool space_contains(const struct space *sp, uintptr_t addr)
 {
 	return addr - sp->base < sp->nbytes;

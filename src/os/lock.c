@@ -7,6 +7,16 @@
 /* Spins this often before it sleeps: sections are shorter than a system call (185 ns here). */
 #define SPINS 60
 
+MGC_TLS struct lock_thread lock_thread;
+void (*lock_stop_hook)(void);
+
+void lock_left_slow(void)
+{
+	store_relaxed(&lock_thread.stop_wanted, 0u);
+	if (lock_stop_hook != NULL)
+		lock_stop_hook();
+}
+
 void lock_acquire_slow(struct lock *l)
 {
 	for (unsigned i = 0; i < SPINS; i++) {
@@ -15,8 +25,11 @@ void lock_acquire_slow(struct lock *l)
 			return;
 		cpu_relax();
 	}
-	while (swap_acq_rel(&l->state, 2u) != 0)
+	while (swap_acq_rel(&l->state, 2u) != 0) {
+		lock_leave(); /* may be stopped while it sleeps */
 		os_wait(&l->state, 2, 0);
+		lock_enter();
+	}
 }
 
 void lock_release_slow(struct lock *l)
@@ -66,10 +79,12 @@ void lock_reset(struct lock *l)
 {
 	l->state = 0;
 	nheld = 0;
+	lock_thread = (struct lock_thread){ 0, 0 };
 }
 #else
 void lock_reset(struct lock *l)
 {
 	l->state = 0;
+	lock_thread = (struct lock_thread){ 0, 0 };
 }
 #endif

@@ -3,8 +3,10 @@
  * builds check it on each acquire and print every holder. Only WORLD, PAGEHEAP and RECORDS may be
  * held across a system call that can take long.
  * STATE  0 free → 1 held → 2 held, somebody sleeps.
- * A lock is only taken inside a mutator's section (heap/mutator.h) or by a collector thread, so a
- * stopped thread never holds one. */
+ * INV    L1 a thread that is stopped holds no lock: the stop handler looks at lock_thread, and the
+ *           thread stands still when it gives back its last one. While it sleeps for its first one
+ *           it may be stopped; so a lock that is held over a stop (WORLD, ROOTS, REGISTRY) is never
+ *           waited for inside a mutator's section (heap/mutator.h). */
 #ifndef MGC_OS_LOCK_H
 #define MGC_OS_LOCK_H
 #ifndef MGC_IMPL
@@ -40,8 +42,18 @@ struct lock {
 
 #define LOCK_INIT(name) { 0, LOCK_##name }
 
+/* What the stop of the world must know of the calling thread. */
+struct lock_thread {
+	uint32_t nheld;       /* locks it has, or is about to have */
+	uint32_t stop_wanted; /* set by the handler that found nheld > 0 */
+};
+extern MGC_TLS struct lock_thread lock_thread;
+/* The collector's: the thread gave back its last lock and a stop was wanted meanwhile. */
+extern void (*lock_stop_hook)(void);
+
 void lock_acquire_slow(struct lock *l);
 void lock_release_slow(struct lock *l);
+void lock_left_slow(void);
 #if MGC_ASSERT
 void lock_note_acquire(struct lock *l);
 void lock_note_release(struct lock *l);
@@ -64,11 +76,29 @@ MGC_INLINE void lock_init(struct lock *l, enum lock_rank rank)
 	l->rank = (uint32_t)rank;
 }
 
+MGC_INLINE void lock_enter(void)
+{
+	lock_thread.nheld++;
+	MGC_COMPILER_FENCE(); /* L1: counted before it is taken */
+}
+
+MGC_INLINE void lock_leave(void)
+{
+	MGC_COMPILER_FENCE();
+	lock_thread.nheld--;
+	MGC_COMPILER_FENCE();
+	if (MGC_UNLIKELY(load_relaxed(&lock_thread.stop_wanted)) && lock_thread.nheld == 0)
+		lock_left_slow();
+}
+
 MGC_INLINE bool lock_try(struct lock *l)
 {
 	uint32_t expected = 0;
-	if (!cas_acq_rel(&l->state, &expected, 1u))
+	lock_enter();
+	if (!cas_acq_rel(&l->state, &expected, 1u)) {
+		lock_leave();
 		return false;
+	}
 	lock_note_acquire(l);
 	return true;
 }
@@ -76,6 +106,7 @@ MGC_INLINE bool lock_try(struct lock *l)
 MGC_INLINE void lock_acquire(struct lock *l)
 {
 	uint32_t expected = 0;
+	lock_enter();
 	if (MGC_UNLIKELY(!cas_acq_rel(&l->state, &expected, 1u)))
 		lock_acquire_slow(l);
 	lock_note_acquire(l);
@@ -86,6 +117,7 @@ MGC_INLINE void lock_release(struct lock *l)
 	lock_note_release(l);
 	if (MGC_UNLIKELY(swap_acq_rel(&l->state, 0u) == 2))
 		lock_release_slow(l);
+	lock_leave();
 }
 
 MGC_INLINE bool lock_is_held(struct lock *l)

@@ -109,6 +109,8 @@ os_tid os_self(void); /* [signal-safe], the kernel's id; not cached across fork 
  * of it is mapped. Reads files and, except in the first thread, may allocate: only at attach, never
  * while threads are stopped. 0 or errno. */
 int os_stack_bounds(uintptr_t *lo, uintptr_t *hi);
+/* os_readable - whether every page of [lo, hi) can be read, asked of the kernel. [signal-safe] */
+bool os_readable(uintptr_t lo, uintptr_t hi);
 /* os_altstack - the calling thread's alternate signal stack, false when none. [signal-safe] */
 bool os_altstack(uintptr_t *lo, uintptr_t *hi);
 
@@ -129,6 +131,8 @@ int os_pick_signal(int wanted);
  * our cookie go to the handler that was there before. A second call replaces fn. One caller at a
  * time. 0 or errno. */
 int os_signal_install(int sig, void (*fn)(uintptr_t sp, const uintptr_t *regs, size_t nregs));
+/* os_signal_unblock - the calling thread lets that signal in. [signal-safe] */
+void os_signal_unblock(int sig);
 /* os_signal_send - queues the signal, with our cookie, to one thread. 0, ESRCH (gone), EAGAIN (too
  * many are queued: RLIMIT_SIGPENDING). [signal-safe] */
 int os_signal_send(os_tid tid, int sig);

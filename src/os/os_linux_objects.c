@@ -102,6 +102,44 @@ void os_each_data(void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void (*with
 	dl_iterate_phdr(visit_all, &v);
 }
 
+/* ── what can be read ───────────────────────────────────────────────────────────────────── */
+
+/* readable - whether the aligned word at addr can be read, asked without reading it: the kernel
+ * copies the new mask before it looks at the impossible `how`, so EFAULT tells (as in abseil). */
+static bool readable(uintptr_t addr)
+{
+	int saved = errno;
+	if (addr == 0)
+		return false; /* means "no mask" there */
+	bool ok = syscall(SYS_rt_sigprocmask, -1, addr, NULL, sizeof(uint64_t)) == 0 ||
+		  errno != EFAULT;
+	errno = saved;
+	return ok;
+}
+
+/* readable_end - hi, or the first page boundary in [lo, hi) behind which nothing can be read. */
+static uintptr_t readable_end(uintptr_t lo, uintptr_t hi)
+{
+	uintptr_t page = os_page_size(), at = align_down(lo, page);
+	while (at < hi && readable(at))
+		at += page;
+	return at < hi ? (at > lo ? at : lo) : hi;
+}
+
+/* readable_begin - lo, or the last page boundary in [lo, hi) below which nothing can be read. */
+static uintptr_t readable_begin(uintptr_t lo, uintptr_t hi)
+{
+	uintptr_t page = os_page_size(), at = align_down(hi, page);
+	while (at > lo && readable(at - page))
+		at -= page;
+	return at > lo ? at : lo;
+}
+
+bool os_readable(uintptr_t lo, uintptr_t hi)
+{
+	return lo >= hi || readable_end(align_down(lo, sizeof(uintptr_t)), hi) == hi;
+}
+
 /* ── thread-local blocks ────────────────────────────────────────────────────────────────── */
 
 uintptr_t os_tls_self(void)
@@ -146,37 +184,6 @@ struct tls_visit {
 	void (*fn)(void *arg, uintptr_t lo, uintptr_t hi);
 	void *arg;
 };
-
-/* readable - whether the aligned word at addr can be read, asked without reading it: the kernel
- * copies the new mask before it looks at the impossible `how`, so EFAULT tells (as in abseil). */
-static bool readable(uintptr_t addr)
-{
-	int saved = errno;
-	if (addr == 0)
-		return false; /* means "no mask" there */
-	bool ok = syscall(SYS_rt_sigprocmask, -1, addr, NULL, sizeof(uint64_t)) == 0 ||
-		  errno != EFAULT;
-	errno = saved;
-	return ok;
-}
-
-/* readable_end - hi, or the first page boundary in [lo, hi) behind which nothing can be read. */
-static uintptr_t readable_end(uintptr_t lo, uintptr_t hi)
-{
-	uintptr_t page = os_page_size(), at = align_down(lo, page);
-	while (at < hi && readable(at))
-		at += page;
-	return at < hi ? (at > lo ? at : lo) : hi;
-}
-
-/* readable_begin - lo, or the last page boundary in [lo, hi) below which nothing can be read. */
-static uintptr_t readable_begin(uintptr_t lo, uintptr_t hi)
-{
-	uintptr_t page = os_page_size(), at = align_down(hi, page);
-	while (at > lo && readable(at - page))
-		at -= page;
-	return at > lo ? at : lo;
-}
 
 /* visit_block - D2. A dynamic block may be of a module that is gone and whose number was given to
  * another with a larger block, so each page is asked for. */

@@ -208,6 +208,14 @@ int os_signal_install(int sig, void (*fn)(uintptr_t sp, const uintptr_t *regs, s
 	return sigaction(sig, &sa, NULL) == 0 ? 0 : errno;
 }
 
+void os_signal_unblock(int sig)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int os_signal_send(os_tid tid, int sig)
 {
 	int saved = errno, result = 0;

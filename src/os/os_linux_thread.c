@@ -2,7 +2,7 @@
  * WHAT   who am I, where is my stack, start a helper, does that thread block this signal.
  * WHO    attach (bounds), the collector's start (helpers), the stop when a thread is late.
  * STATE  none.
- * INV    T1 a helper never runs a signal handler
+ * INV    T1 a helper runs no signal handler, unless it lets a signal in itself (a mutator does)
  * LOCKS  none of ours; os_spawn and os_stack_bounds may take the C library's.
  * UNITS  bytes.
  * FROM   glibc pthread_getattr_np.c for the main stack; unlike it no malloc and no stdio, so that a

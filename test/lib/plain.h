@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -154,14 +155,23 @@ static inline UNUSED void *unhide(uintptr_t hidden)
 	return (void *)~hidden;
 }
 
-/* on_thread - fn(arg) on a thread that is gone, with its stack, when this returns. */
+/* on_thread - fn(arg) on a thread with a fresh stack; both are gone when this returns. (A stack that
+ * the C library uses again would still hold the last thread's words in the gaps of its frames.) */
 static inline UNUSED void *on_thread(void *(*fn)(void *), void *arg)
 {
+	size_t nbytes = (size_t)1 << 20;
+	pthread_attr_t attr;
 	pthread_t thread;
 	void *result;
-	int err = pthread_create(&thread, NULL, fn, arg);
+	void *stack = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_attr_init(&attr);
+	int err = stack == MAP_FAILED ? ENOMEM : pthread_attr_setstack(&attr, stack, nbytes);
+	if (err == 0)
+		err = pthread_create(&thread, &attr, fn, arg);
 	if (err != 0 || pthread_join(thread, &result) != 0)
 		test_fail(__FILE__, __LINE__, "a thread could not be started");
+	pthread_attr_destroy(&attr);
+	munmap(stack, nbytes);
 	return result;
 }
 

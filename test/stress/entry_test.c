@@ -2,7 +2,6 @@
  * collects all the time: a thread that is stopped inside one must hold nothing that anybody needs.
  * A mistake here is a deadlock, so the time limit is the check. */
 #include <limits.h>
-#include <sys/mman.h>
 
 #include "lib/plain.h"
 #include "mallocgc.h"

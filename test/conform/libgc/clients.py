@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""clients.py - unmodified programs of the distribution on our libgc.so.1, against the system's.
+
+Each client runs N times on ours; what it prints must equal what it prints on the system's libgc.
+A crash, a hang or a difference is reported with the end of its standard error. Exits 0 only if
+every run of every client agreed.
+
+  clients.py                 the quick gate: every client 3 times
+  clients.py --n 50          the long gate
+  clients.py --debug verify=1 guile     settings for MGC_DEBUG; only clients with that word
+"""
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+DEMO = os.path.join(TOP, "demo")
+sys.path.insert(0, DEMO)
+import measure  # noqa: E402
+from page import page  # noqa: E402
+
+
+class Client:
+    """needs: programs that must be installed; build: a command that makes the client first, in
+    the folder; optional: left out, with a line that says so, where it is not installed."""
+
+    def __init__(self, name, argv, limit_s=60, slow=False, needs=(), build=None, optional=False):
+        self.name, self.argv, self.limit_s, self.slow = name, argv, limit_s, slow
+        self.needs, self.build, self.optional = needs or argv[:1], build, optional
+
+
+def clients(folder):
+    def guile(name, *args):
+        where = os.path.join(HERE, "clients", name)
+        if not os.path.exists(where):
+            where = os.path.join(DEMO, "guile", name)
+        return ["guile", where, *args]
+
+    def ecl(path):
+        return ["ecl", "-norc", "-shell", path]
+
+    def source(name):
+        return os.path.join(HERE, "clients", name)
+
+    def made(name):
+        return os.path.join(folder, name)
+
+    return [
+        Client("guile gcbench", guile("gcbench.scm", "16")),
+        Client("guile algebra", guile("algebra.scm")),
+        Client("guile words", guile("words.scm", "8000")),
+        Client("guile sessions", guile("sessions.scm", "8000", "30000")),
+        Client("guile threads", guile("threads.scm")),
+        Client("guile control", guile("control.scm")),
+        Client("guile compile", guile("compile.scm")),
+        Client("guile compile large", guile("compile.scm", "ice-9/psyntax-pp.scm"), 300, slow=True),
+        Client("ecl bytecode", ecl(os.path.join(HERE, "clients", "bytecode.lisp"))),
+        Client("ecl native threads", ecl(os.path.join(DEMO, "ecl", "workshop.lisp"))),
+        Client("w3m page", ["w3m", "-dump", "-cols", "100", made("page.html")], 180),
+        Client("crystal fibers", [made("fibers")], needs=["crystal", "gcc"], optional=True,
+               build=["crystal", "build", source("fibers.cr"), "-o", made("fibers")]),
+        Client("crystal compiler", ["crystal", "build", "--no-codegen", source("fibers.cr")],
+               optional=True),
+        Client("nim trees", [made("trees")], needs=["nim", "gcc"], optional=True,
+               build=["nim", "c", "--mm:boehm", "-d:release", "--hints:off",
+                      "--nimcache:" + made("nimcache"), "-o:" + made("trees"),
+                      source("trees.nim")]),
+        Client("neko trees", ["neko", made("trees.n")], needs=["neko", "nekoc"], optional=True,
+               build=["nekoc", "-o", folder, source("trees.neko")]),
+        Client("nix words", ["nix-instantiate", "--eval", "--strict", source("words.nix")],
+               optional=True),
+    ]
+
+
+class Tally:
+    """What happened to one client."""
+
+    def __init__(self):
+        self.good, self.theirs, self.problems = [], [], []
+
+    def add(self, result, reference):
+        if result.error:
+            self.problems.append(result.error + measure.tail(result.errors))
+        elif result.output != reference:
+            self.problems.append("prints something else: "
+                                 + measure.first_difference(reference, result.output))
+        else:
+            self.good.append(result)
+
+    def ratio(self, value):
+        if not self.good or not self.theirs:
+            return None
+        return measure.median(self.good, value) / measure.median(self.theirs, value)
+
+
+def exercise(client, theirs, ours, count, folder):
+    """One warm-up on theirs (Guile compiles there), then both in turn; theirs at most 3 times."""
+    env = {"XDG_CACHE_HOME": folder, "GUILE_WARN_DEPRECATED": "no",
+           "CRYSTAL_CACHE_DIR": folder, "NIX_REMOTE": f"local?root={folder}/nix"}
+
+    def once(library, argv=client.argv, trace=False):
+        return measure.run(library, argv, env, trace=trace, limit_s=client.limit_s)
+
+    tally = Tally()
+    if client.build:
+        built = once(theirs, client.build)
+        if built.error:
+            tally.problems.append(f"{client.build[0]}: {built.error}"
+                                  f"{measure.tail(built.output + built.errors)}")
+            return tally
+    reference = once(theirs)
+    for number in range(count):
+        if reference.error:
+            break
+        if number < 3:
+            result = once(theirs)
+            if result.error or result.output != reference.output:
+                reference.error = result.error or "prints something else each time"
+            tally.theirs.append(result)
+        # the first one also proves that it is our library that collects
+        tally.add(once(ours, trace=number == 0), reference.output)
+    if reference.error:
+        tally.problems.append(f"already on {theirs.name} {theirs.version}: {reference.error}"
+                              f"{measure.tail(reference.errors)}")
+    return tally
+
+
+def show(client, tally, count):
+    def text(ratio):
+        return f"{ratio:.2f}x" if ratio else "-"
+
+    ratios = (tally.ratio(lambda r: r.wall), tally.ratio(lambda r: r.cpu),
+              tally.ratio(lambda r: r.peak))
+    print(f"{client.name:22}{f'{len(tally.good)}/{count}':>8}"
+          + "".join(f"{text(ratio):>12}" for ratio in ratios))
+    shown = sorted(set(tally.problems))
+    for problem in shown[:5]:
+        print(f"    {tally.problems.count(problem)} times: {problem}")
+    if len(shown) > 5:
+        print(f"    and {len(shown) - 5} other problems")
+    sys.stdout.flush()
+    return ratios
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=3, metavar="RUNS", help="runs each (default 3)")
+    parser.add_argument("--build", default=os.path.join(TOP, "build"), help="build folder")
+    parser.add_argument("--libgc", metavar="DIR", help="compare with the libgc.so.1 in DIR")
+    parser.add_argument("--debug", default="", metavar="SETTINGS", help="MGC_DEBUG for our runs")
+    parser.add_argument("--slow", action="store_true",
+                        help="the slow clients too (always with 10 runs or more)")
+    parser.add_argument("--all", action="store_true",
+                        help="a client that is not installed is a failure")
+    parser.add_argument("--list", action="store_true", help="name the clients and stop")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="only clients with such a word")
+    options = parser.parse_args()
+    if options.n < 1:
+        parser.error("RUNS must be at least 1")
+    return options
+
+
+def choose(options, folder):
+    slow = options.slow or options.n >= 10
+    return [c for c in clients(folder)
+            if (any(w in c.name for w in options.words) if options.words else slow or not c.slow)]
+
+
+def main():
+    options = arguments()
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="mallocgc-clients-") as folder:
+        chosen = choose(options, folder)
+        if options.list:
+            print("\n".join(c.name for c in chosen))
+            return 0
+        if not chosen:
+            measure.die(f"clients: no client's name contains {' or '.join(options.words)}")
+        try:
+            measure.need(*sorted({n for c in chosen for n in c.needs
+                                  if options.all or not c.optional}))
+            theirs = measure.system_libgc(options.libgc)
+            ours = measure.our_libgc(os.path.abspath(options.build))
+        except measure.Missing as error:
+            measure.die(f"clients: {error}")
+        if options.debug:
+            ours.settings["MGC_DEBUG"] = options.debug
+            ours.tracing["MGC_DEBUG"] = options.debug + ",gctrace=1"
+        with open(os.path.join(folder, "page.html"), "w", encoding="utf-8") as file:
+            file.write(page(60))
+        print(f"mallocgc {ours.version} against libgc {theirs.version}, {options.n} runs\n\n"
+              f"{'client':22}{'good':>8}{'wall':>12}{'CPU':>12}{'peak RSS':>12}")
+        ratios, left_out = [], []
+        for client in chosen:
+            if not all(map(shutil.which, client.needs)):
+                left_out.append(client.name)
+                continue
+            tally = exercise(client, theirs, ours, options.n, folder)
+            ratios.append(show(client, tally, options.n))
+            failed += bool(tally.problems)
+        means = [measure.geometric_mean(column) for column in zip(*ratios)]
+        print(f"{'geometric mean':30}" + "".join(f"{f'{m:.2f}x' if m else '-':>12}" for m in means))
+    if left_out:
+        print(f"\nleft out, not installed: {', '.join(left_out)}")
+    print(f"\nclients: {len(ratios) - failed} passed, {failed} failed, {len(left_out)} left out")
+    return 1 if failed or not ratios else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,686 @@
+/* roots_test.c (plain) - gc/roots.h, gc/stw.h through the native API: everything that keeps an object
+ * alive, one root at a time. The object's address is nowhere else: elsewhere it is kept hidden, and
+ * what must know it runs on a thread that is gone afterwards. */
+#include <dlfcn.h>
+#include <ucontext.h>
+
+#include "lib/plain.h"
+#include "lib/probe.h"
+#include "mallocgc.h"
+
+/* ── objects that are looked at from afar ───────────────────────────────────────────────── */
+
+#define PATTERN UINT64_C(0x123456789abcdef)
+
+static void *make(void *arg)
+{
+	uint64_t *p = mgc_alloc(64, NULL, MGC_NOSCAN);
+	CHECK(p != NULL);
+	p[0] = p[7] = PATTERN;
+	*(uintptr_t *)arg = hide(p);
+	return NULL;
+}
+
+/* make_object - its hidden address; nothing refers to it. */
+static uintptr_t make_object(void)
+{
+	uintptr_t hidden;
+	on_thread(make, &hidden);
+	return hidden;
+}
+
+static void *look(void *arg)
+{
+	const uint64_t *p = unhide(*(uintptr_t *)arg);
+	return (void *)(uintptr_t)(mgc_base(p) == p && p[0] == PATTERN && p[7] == PATTERN);
+}
+
+static bool alive(uintptr_t hidden)
+{
+	return on_thread(look, &hidden) != NULL;
+}
+
+static void *collect(void *arg)
+{
+	mgc_collect();
+	return arg;
+}
+
+/* put - *slot = the object, without leaving its address on this thread's stack. */
+struct put {
+	void **slot;
+	uintptr_t hidden;
+};
+
+static void *put_on_thread(void *arg)
+{
+	struct put *p = arg;
+	*p->slot = unhide(p->hidden);
+	return NULL;
+}
+
+static void put(void **slot, uintptr_t hidden)
+{
+	struct put p = { slot, hidden };
+	on_thread(put_on_thread, &p);
+}
+
+/* filler - allocates, so that a slot wrongly freed is used again and its contents change. */
+static void *filler(void *arg)
+{
+	for (int i = 0; i < 2000; i++)
+		memset(mgc_alloc(64, NULL, MGC_NOSCAN), 0x55, 64);
+	return arg;
+}
+
+static void collect_and_fill(void)
+{
+	on_thread(collect, NULL);
+	on_thread(filler, NULL);
+}
+
+TEST(nothing_refers_to_it)
+{
+	uintptr_t h = make_object();
+	CHECK(alive(h));
+	collect_and_fill();
+	on_thread(collect, NULL);
+	CHECK(!alive(h));
+}
+
+/* ── registered ranges ──────────────────────────────────────────────────────────────────── */
+
+TEST(a_range)
+{
+	static void *range[5];
+	uintptr_t h = make_object();
+	CHECK_EQ(mgc_root_add(range, sizeof range, 0), 0);
+	put(&range[4], h);
+	collect_and_fill();
+	CHECK(alive(h));
+	CHECK_EQ(mgc_root_remove(range), 0);
+	on_thread(collect, NULL);
+	CHECK(!alive(h));
+}
+
+TEST(ranges_refused)
+{
+	static void *range[8];
+	void *top = range;
+	CHECK(mgc_root_add((char *)range + 4, 16, 0) == -1 && errno == EINVAL);
+	CHECK(mgc_root_add(range, 0, 0) == -1 && errno == EINVAL);
+	CHECK(mgc_root_add(range, SIZE_MAX, 0) == -1 && errno == EINVAL);
+	CHECK(mgc_root_add(range, 16, 1u << 30) == -1 && errno == EINVAL);
+	CHECK(mgc_root_add_owned(range, 16, NULL) == -1 && errno == EINVAL);
+	CHECK_EQ(mgc_root_add(&range[2], 16, 0), 0);
+	CHECK(mgc_root_add(&range[2], 16, 0) == -1 && errno == EINVAL);
+	CHECK(mgc_root_add(&range[1], 16, 0) == -1 && errno == EINVAL);
+	CHECK(mgc_root_add(&range[3], 32, 0) == -1 && errno == EINVAL);
+	CHECK(mgc_root_add(&range[0], 64, 0) == -1 && errno == EINVAL);
+	CHECK_EQ(mgc_root_add(&range[0], 16, 0), 0); /* right before */
+	CHECK_EQ(mgc_root_add_owned(&range[4], 16, &top), 0); /* right behind */
+	CHECK(mgc_root_remove(&range[1]) == -1 && errno == EINVAL);
+	CHECK_EQ(mgc_root_remove(&range[2]), 0);
+	CHECK(mgc_root_remove(&range[2]) == -1 && errno == EINVAL);
+	CHECK_EQ(mgc_root_remove(&range[0]), 0);
+	CHECK_EQ(mgc_root_remove(&range[4]), 0);
+}
+
+/* More than fit the first table, added and removed in a mixed order. */
+TEST(many_ranges)
+{
+	enum { N = 3000 };
+	static void *slot[2 * N];
+	static uintptr_t hidden[N];
+	for (size_t i = 0; i < N; i++) {
+		size_t at = i * 1543 % N;
+		CHECK_EQ(mgc_root_add(&slot[2 * at], sizeof *slot, i & 1 ? MGC_ROOT_AMBIGUOUS : 0), 0);
+	}
+	for (size_t i = 0; i < N; i += 100) {
+		hidden[i] = make_object();
+		put(&slot[2 * i], hidden[i]);
+	}
+	for (size_t i = 0; i < N; i += 200)
+		CHECK_EQ(mgc_root_remove(&slot[2 * i]), 0);
+	collect_and_fill();
+	for (size_t i = 0; i < N; i += 100)
+		CHECK_EQ(alive(hidden[i]), i % 200 != 0);
+}
+
+/* A word of an ambiguous root may be anything; also a free slot. */
+TEST(ambiguous_words)
+{
+	static uintptr_t range[64];
+	uintptr_t h = make_object();
+	CHECK_EQ(mgc_root_add(range, sizeof range, MGC_ROOT_AMBIGUOUS), 0);
+	for (unsigned i = 0; i < 64; i++)
+		range[i] = ~h + i * 16; /* neighbours that were never born, or are free */
+	put((void **)&range[0], h);
+	range[7] = ~h + (UINT64_C(1) << 30);
+	for (int i = 0; i < 3; i++)
+		collect_and_fill();
+	CHECK(alive(h));
+}
+
+TEST(owned_range)
+{
+	static void *stack[16];
+	static void *top;
+	uintptr_t below = make_object(), above = make_object();
+	top = &stack[8];
+	CHECK_EQ(mgc_root_add_owned(stack, sizeof stack, &top), 0);
+	put(&stack[7], below);
+	put(&stack[8], above);
+	collect_and_fill();
+	CHECK(alive(below));
+	CHECK(!alive(above));
+	top = stack;
+	on_thread(collect, NULL);
+	CHECK(!alive(below));
+	top = (void *)UINTPTR_MAX; /* beyond its end counts as its end */
+	on_thread(collect, NULL);
+	top = NULL;
+	on_thread(collect, NULL);
+}
+
+static void *own_and_leave(void *arg)
+{
+	static void *top;
+	void **range = arg;
+	top = range + 4;
+	CHECK_EQ(mgc_root_add_owned(range, 4 * sizeof *range, &top), 0);
+	return NULL;
+}
+
+TEST(owned_range_of_a_thread_that_is_gone)
+{
+	static void *range[4];
+	uintptr_t h = make_object();
+	put(&range[1], h);
+	on_thread(own_and_leave, range);
+	on_thread(collect, NULL);
+	CHECK(!alive(h));
+	CHECK(mgc_root_remove(range) == -1 && errno == EINVAL);
+}
+
+TEST(uncollectable)
+{
+	void **p = mgc_alloc(48, NULL, MGC_UNCOLLECTABLE), **big = mgc_alloc(300000, NULL, MGC_UNCOLLECTABLE);
+	uintptr_t h = make_object(), g = make_object(), hidden_p = hide(p), hidden_big = hide(big);
+	put(&p[5], h);
+	put(&big[300000 / 8 - 1], g);
+	p = big = NULL;
+	collect_and_fill();
+	CHECK(alive(h) && alive(g));
+	mgc_free(unhide(hidden_p));
+	mgc_free(unhide(hidden_big));
+	on_thread(collect, NULL);
+	CHECK(!alive(h));
+	CHECK(!alive(g));
+}
+
+/* ── globals and thread-local variables ─────────────────────────────────────────────────── */
+
+static void *global_data = &global_data;
+static void *global_bss;
+static __thread void *thread_local_slot;
+
+TEST(globals)
+{
+	uintptr_t a = make_object(), b = make_object();
+	put(&global_data, a);
+	put(&global_bss, b);
+	CHECK_EQ(mgc_root_add_globals(), 0);
+	collect_and_fill();
+	CHECK(alive(a));
+	CHECK(alive(b));
+	global_data = global_bss = NULL;
+	on_thread(collect, NULL);
+	CHECK(!alive(a));
+	CHECK(!alive(b));
+}
+
+TEST(globals_only_when_asked)
+{
+	uintptr_t a = make_object();
+	put(&global_bss, a);
+	on_thread(collect, NULL);
+	CHECK(!alive(a));
+}
+
+struct holder {
+	uint32_t ready, leave;
+	uintptr_t hidden;
+	void **(*slot)(void); /* of the calling thread */
+	pthread_t thread;
+};
+
+static void *hold_in_tls(void *arg)
+{
+	struct holder *h = arg;
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put(h->slot(), h->hidden);
+	publish(&h->ready, 1);
+	spin_until(&h->leave, 1);
+	return NULL;
+}
+
+static void **own_tls_slot(void)
+{
+	return &thread_local_slot;
+}
+
+static void check_tls(void **(*slot)(void))
+{
+	struct holder h = { .hidden = make_object(), .slot = slot };
+	uintptr_t mine = make_object();
+	CHECK_EQ(mgc_root_add_globals(), 0);
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put(slot(), mine);
+	pthread_create(&h.thread, NULL, hold_in_tls, &h);
+	spin_until(&h.ready, 1);
+	collect_and_fill();
+	CHECK(alive(h.hidden));
+	CHECK(alive(mine));
+	mgc_collect(); /* by the owner of one itself */
+	CHECK(alive(h.hidden));
+	CHECK(alive(mine));
+	publish(&h.leave, 1);
+	pthread_join(h.thread, NULL);
+	on_thread(collect, NULL);
+	CHECK(!alive(h.hidden));
+	*slot() = NULL;
+	on_thread(collect, NULL);
+	CHECK(!alive(mine));
+}
+
+TEST(thread_local_variables)
+{
+	check_tls(own_tls_slot);
+}
+
+/* The data and the thread-local block of a library that is loaded later, and goes away. */
+TEST(loaded_library)
+{
+	char path[64];
+	probe_library("void *data[100]; __thread void *tls[100];"
+		      "void **data_slot(void) { return &data[99]; }"
+		      "void **tls_slot(void) { return &tls[99]; }",
+		      path);
+	CHECK_EQ(mgc_root_add_globals(), 0);
+	uintptr_t h = make_object();
+	void *lib = dlopen(path, RTLD_NOW);
+	CHECK(lib != NULL);
+	void **(*data_slot)(void) = (void **(*)(void))dlsym(lib, "data_slot");
+	put(data_slot(), h);
+	collect_and_fill();
+	CHECK(alive(h));
+	check_tls((void **(*)(void))dlsym(lib, "tls_slot"));
+	CHECK(alive(h));
+	dlclose(lib);
+	unlink(path);
+	on_thread(collect, NULL);
+	CHECK(!alive(h));
+}
+
+/* ── stacks and registers of threads ────────────────────────────────────────────────────── */
+
+static void *hold_on_stack(void *arg)
+{
+	struct holder *h = arg;
+	void *volatile local = NULL;
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put((void **)(uintptr_t)&local, h->hidden);
+	publish(&h->ready, 1);
+	while (__atomic_load_n(&h->leave, __ATOMIC_ACQUIRE) == 0)
+		; /* is interrupted here, not in a call */
+	local = NULL;
+	return NULL;
+}
+
+TEST(stack_of_a_running_thread)
+{
+	struct holder h = { .hidden = make_object() };
+	pthread_create(&h.thread, NULL, hold_on_stack, &h);
+	spin_until(&h.ready, 1);
+	for (int i = 0; i < 5; i++)
+		collect_and_fill();
+	CHECK(alive(h.hidden));
+	publish(&h.leave, 1);
+	pthread_join(h.thread, NULL);
+	on_thread(collect, NULL);
+	CHECK(!alive(h.hidden));
+}
+
+/* A pointer to the middle keeps the object; one just behind it does not. */
+TEST(inner_pointers)
+{
+	static void *range[2];
+	uintptr_t inside = make_object(), behind = make_object();
+	CHECK_EQ(mgc_root_add(range, sizeof range, MGC_ROOT_AMBIGUOUS), 0);
+	put(&range[0], inside - 63); /* hidden is ~p: 63 further */
+	put(&range[1], behind - 64);
+	collect_and_fill();
+	CHECK(alive(inside));
+	CHECK(!alive(behind));
+}
+
+#if defined(__x86_64__)
+/* hold_in - the address is nowhere but in the registers that `load` fills from %0, the hidden one. */
+#define HOLD_IN(h, load, ...)                                                    \
+	__asm__ volatile(load "movl $1, %1\n"                                    \
+			      "1: pause\n cmpl $0, %2\n je 1b\n"                 \
+			 : "+&r"(hidden)                                         \
+			 : "m"((h)->ready), "m"((h)->leave)                      \
+			 : "memory", "cc", __VA_ARGS__)
+#define LOAD_GENERAL "movq %0, %%r12\n notq %%r12\n"
+#define LOAD_VECTOR "notq %0\n movq %0, %%xmm5\n notq %0\n"
+#define CLOBBER_GENERAL "r12"
+#define CLOBBER_VECTOR "xmm5"
+#elif defined(__aarch64__)
+#define HOLD_IN(h, load, ...)                                                    \
+	__asm__ volatile(load "mov w9, #1\n str w9, %1\n"                        \
+			      "1: yield\n ldr w9, %2\n cbz w9, 1b\n"             \
+			 : "+&r"(hidden)                                         \
+			 : "m"((h)->ready), "m"((h)->leave)                      \
+			 : "memory", "cc", "x9", __VA_ARGS__)
+#define LOAD_GENERAL "mvn x21, %0\n"
+#define LOAD_VECTOR "mvn %0, %0\n fmov d5, %0\n mvn %0, %0\n"
+#define CLOBBER_GENERAL "x21"
+#define CLOBBER_VECTOR "v5"
+#endif
+
+static void *hold_in_register(void *arg)
+{
+	struct holder *h = arg;
+	uintptr_t hidden = h->hidden;
+	CHECK_EQ(mgc_thread_attach(), 0);
+	HOLD_IN(h, LOAD_GENERAL, CLOBBER_GENERAL);
+	return NULL;
+}
+
+static void *hold_in_vector(void *arg)
+{
+	struct holder *h = arg;
+	uintptr_t hidden = h->hidden;
+	CHECK_EQ(mgc_thread_attach(), 0);
+	HOLD_IN(h, LOAD_VECTOR, CLOBBER_VECTOR);
+	return NULL;
+}
+
+static void check_held(void *(*hold)(void *))
+{
+	struct holder h = { .hidden = make_object() };
+	pthread_create(&h.thread, NULL, hold, &h);
+	spin_until(&h.ready, 1);
+	collect_and_fill();
+	collect_and_fill();
+	CHECK(alive(h.hidden));
+	publish(&h.leave, 1);
+	pthread_join(h.thread, NULL);
+	on_thread(collect, NULL);
+	CHECK(!alive(h.hidden));
+}
+
+/* ThreadSanitizer holds signals back until the next call, where such registers are on the stack. */
+#ifndef MGC_SANITIZE_THREAD
+TEST(general_register_of_a_running_thread)
+{
+	check_held(hold_in_register);
+}
+
+TEST(vector_register_of_a_running_thread)
+{
+	check_held(hold_in_vector);
+}
+#endif
+
+/* ── blocked threads ────────────────────────────────────────────────────────────────────── */
+
+static struct holder blocked;
+void scribble_and_wait(void);
+
+/* scribble_and_wait - overwrites the stack below the caller, as a system call's wrapper would. */
+NOINLINE void scribble_and_wait(void)
+{
+	volatile char room[4096];
+	memset((char *)(uintptr_t)room, 0x11, sizeof room);
+	publish(&blocked.ready, 1);
+	spin_until(&blocked.leave, 1);
+}
+
+/* Four objects, each in a callee-saved register only, over a call that blocks. */
+static uintptr_t held[4];
+
+static void *block_with_registers(void *arg)
+{
+	CHECK_EQ(mgc_thread_attach(), 0);
+#if defined(__x86_64__)
+	__asm__ volatile("movq %%rsp, %%r13\n subq $256, %%rsp\n andq $-16, %%rsp\n"
+			 "movq 0(%0), %%rbx\n movq 8(%0), %%r12\n movq 16(%0), %%r14\n movq 24(%0), %%r15\n"
+			 "notq %%rbx\n notq %%r12\n notq %%r14\n notq %%r15\n"
+			 "call mgc_blocking_enter@PLT\n call scribble_and_wait@PLT\n"
+			 "call mgc_blocking_leave@PLT\n movq %%r13, %%rsp\n"
+			 :
+			 : "r"(held)
+			 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "rbx", "r12", "r13",
+			   "r14", "r15", "memory", "cc");
+#elif defined(__aarch64__)
+	__asm__ volatile("ldp x19, x20, [%0]\n ldp x21, x22, [%0, #16]\n"
+			 "mvn x19, x19\n mvn x20, x20\n mvn x21, x21\n mvn x22, x22\n"
+			 "bl mgc_blocking_enter\n bl scribble_and_wait\n bl mgc_blocking_leave\n"
+			 :
+			 : "r"(held)
+			 : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",
+			   "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x30",
+			   "memory", "cc");
+#endif
+	return arg;
+}
+
+TEST(registers_of_a_blocked_thread)
+{
+	for (int i = 0; i < 4; i++)
+		held[i] = make_object();
+	pthread_create(&blocked.thread, NULL, block_with_registers, NULL);
+	spin_until(&blocked.ready, 1);
+	collect_and_fill();
+	for (int i = 0; i < 4; i++)
+		CHECK(alive(held[i]));
+	publish(&blocked.leave, 1);
+	pthread_join(blocked.thread, NULL);
+	on_thread(collect, NULL);
+	for (int i = 0; i < 4; i++)
+		CHECK(!alive(held[i]));
+}
+
+static void *block_with_stack(void *arg)
+{
+	struct holder *h = arg;
+	void *volatile local = NULL;
+	put((void **)(uintptr_t)&local, h->hidden);
+	mgc_blocking_enter();
+	publish(&h->ready, 1);
+	spin_until(&h->leave, 1);
+	mgc_blocking_leave();
+	local = NULL;
+	return NULL;
+}
+
+TEST(stack_of_a_blocked_thread)
+{
+	check_held(block_with_stack);
+}
+
+/* A blocked thread gets no signal: a call that would be interrupted sleeps on. */
+static void *sleep_blocked(void *arg)
+{
+	struct timespec t = { 0, 300000000 };
+	mgc_blocking_enter();
+	int err = nanosleep(&t, NULL);
+	mgc_blocking_leave();
+	return err == 0 ? arg : NULL;
+}
+
+TEST(a_blocked_thread_is_not_interrupted)
+{
+	pthread_t t;
+	void *result;
+	int dummy;
+	pthread_create(&t, NULL, sleep_blocked, &dummy);
+	for (double until = now_seconds() + 0.3; now_seconds() < until;)
+		on_thread(collect, NULL);
+	pthread_join(t, &result);
+	CHECK(result == &dummy);
+}
+
+/* ── other stacks ───────────────────────────────────────────────────────────────────────── */
+
+#define STACK_NBYTES ((size_t)256 << 10)
+
+static char *map_stack(void)
+{
+	char *s = mmap(NULL, STACK_NBYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(s != MAP_FAILED);
+	return s;
+}
+
+static struct {
+	ucontext_t home, self;
+	struct mgc_stack *stack;
+	uintptr_t hidden, at_home;
+	unsigned step;
+} co;
+
+/* Every collection here is made by another thread, which stops this one where it stands. */
+static void coroutine(void)
+{
+	void *volatile local = NULL;
+	put((void **)(uintptr_t)&local, co.hidden);
+	co.step = 1;
+	collect_and_fill(); /* stopped on this stack; the home stack waits */
+	CHECK(alive(co.hidden) && alive(co.at_home));
+	mgc_stack_switch(co.stack, NULL);
+	collect_and_fill(); /* between the announcement and the switch */
+	CHECK(alive(co.hidden) && alive(co.at_home));
+	swapcontext(&co.self, &co.home);
+	co.step = 2;
+	collect_and_fill();
+	CHECK(alive(co.hidden) && alive(co.at_home));
+	local = NULL;
+	mgc_stack_switch(co.stack, NULL);
+	swapcontext(&co.self, &co.home);
+}
+
+static void *run_coroutine(void *arg)
+{
+	void *volatile local = NULL;
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put((void **)(uintptr_t)&local, co.at_home);
+	mgc_stack_switch(NULL, co.stack);
+	collect_and_fill();
+	CHECK(alive(co.at_home));
+	swapcontext(&co.home, &co.self);
+	CHECK_EQ(co.step, 1);
+	collect_and_fill(); /* the coroutine waits */
+	CHECK(alive(co.hidden) && alive(co.at_home));
+	mgc_stack_switch(NULL, co.stack);
+	collect_and_fill(); /* announced, but still here */
+	CHECK(alive(co.hidden) && alive(co.at_home));
+	swapcontext(&co.home, &co.self);
+	CHECK_EQ(co.step, 2);
+	local = NULL;
+	return arg;
+}
+
+#ifndef MGC_SANITIZE_THREAD /* which loses track of switched stacks */
+TEST(coroutine)
+{
+	char *memory = map_stack();
+	co.stack = mgc_stack_register(memory, memory + STACK_NBYTES);
+	CHECK(co.stack != NULL);
+	co.hidden = make_object();
+	co.at_home = make_object();
+	getcontext(&co.self);
+	co.self.uc_stack.ss_sp = memory;
+	co.self.uc_stack.ss_size = STACK_NBYTES;
+	makecontext(&co.self, coroutine, 0);
+	on_thread(run_coroutine, NULL);
+	mgc_stack_unregister(co.stack);
+	on_thread(collect, NULL);
+	CHECK(!alive(co.hidden) && !alive(co.at_home));
+}
+#endif
+
+/* A handler of the program's runs on an alternate stack that was set up after the thread attached;
+ * a collection must still find the thread's own stack below it, and what lies on the other one. */
+static struct holder in_handler;
+static uintptr_t on_altstack;
+
+static void wait_in_handler(int sig)
+{
+	void *volatile local = NULL;
+	(void)sig;
+	put((void **)(uintptr_t)&local, on_altstack);
+	publish(&in_handler.ready, 1);
+	while (__atomic_load_n(&in_handler.leave, __ATOMIC_ACQUIRE) == 0)
+		;
+	local = NULL;
+}
+
+static void *run_on_altstack(void *arg)
+{
+	struct holder *h = arg;
+	void *volatile local = NULL;
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put((void **)(uintptr_t)&local, h->hidden);
+	stack_t alt = { .ss_sp = map_stack(), .ss_size = STACK_NBYTES };
+	CHECK_EQ(sigaltstack(&alt, NULL), 0);
+	struct sigaction sa = { .sa_handler = wait_in_handler, .sa_flags = SA_ONSTACK };
+	sigaction(SIGUSR1, &sa, NULL);
+	raise(SIGUSR1);
+	local = NULL;
+	return NULL;
+}
+
+#ifndef MGC_SANITIZE_THREAD /* which runs handlers where it likes */
+TEST(alternate_stack)
+{
+	on_altstack = make_object();
+	in_handler.hidden = make_object();
+	pthread_create(&in_handler.thread, NULL, run_on_altstack, &in_handler);
+	spin_until(&in_handler.ready, 1);
+	collect_and_fill();
+	CHECK(alive(in_handler.hidden));
+	CHECK(alive(on_altstack));
+	publish(&in_handler.leave, 1);
+	pthread_join(in_handler.thread, NULL);
+	on_thread(collect, NULL);
+	CHECK(!alive(in_handler.hidden));
+}
+#endif
+
+/* ── the argument of a new thread ───────────────────────────────────────────────────────── */
+
+static void *take_argument(void *arg)
+{
+	on_thread(collect, NULL);
+	CHECK(alive(hide(arg)));
+	return NULL;
+}
+
+static void *pass_argument(void *arg)
+{
+	pthread_t t;
+	CHECK_EQ(mgc_thread_create(&t, NULL, take_argument, unhide(*(uintptr_t *)arg)), 0);
+	pthread_join(t, NULL);
+	return NULL;
+}
+
+TEST(argument_of_a_thread)
+{
+	uintptr_t h = make_object();
+	on_thread(pass_argument, &h);
+	on_thread(collect, NULL);
+	CHECK(!alive(h));
+}
