@@ -38,11 +38,6 @@ MGC_INLINE void fence_seq(void)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-MGC_INLINE void fence_acquire(void)
-{
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-}
-
 MGC_INLINE void cpu_relax(void)
 {
 #if defined(__x86_64__)

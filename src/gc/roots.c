@@ -347,18 +347,21 @@ static void mark_runs(struct marker *mk, struct mutator *m)
 struct visit {
 	struct roots *r;
 	struct marker *mk;
+	uintptr_t sp;
 };
 
 static void mark_block(void *arg, uintptr_t lo, uintptr_t hi)
 {
 	struct visit *v = arg;
+	if (v->sp > lo && v->sp < hi) /* reaches into the stack below: what is under sp is dead */
+		lo = v->sp;
 	marker_range(v->mk, lo, hi, MARK_AMBIGUOUS);
 	v->r->scanned_nbytes += hi - lo;
 }
 
 void roots_mark_mutator(struct roots *r, struct marker *mk, struct mutator *m)
 {
-	struct visit v = { r, mk };
+	struct visit v = { r, mk, m->sp };
 	mark_runs(mk, m);
 	if (m->gone)
 		return;

@@ -51,7 +51,6 @@ static bool next_run(struct mutator *m, unsigned spanclass, struct span *s)
 	uint32_t lo, hi;
 	if (!span_find_run(sp, s, run_limit(s), &lo, &hi))
 		return false;
-	fence_acquire(); /* pairs: free-dirties: bits seen clear, so needzero is seen set */
 	uintptr_t addr = span_slot_addr(s, lo), end = span_slot_addr(s, hi);
 	if (load_relaxed(&s->needzero) && !(m->heap->layouts.spanclass[spanclass].flags & LAYOUT_NOZERO))
 		memset((void *)addr, 0, end - addr);
@@ -161,6 +160,7 @@ void cache_free(struct mutator *m, uintptr_t p, struct span *s)
 	uint64_t bit;
 	mutator_enter(m);
 	size_t nbytes = s->slot_nbytes;
+	unsigned spanclass = s->spanclass;
 	sub_relaxed(&h->live_nbytes, min_size(nbytes, load_relaxed(&h->live_nbytes)));
 	add_relaxed(&h->freed_nbytes, nbytes);
 	if (s->sizeclass == 0) {
@@ -168,13 +168,15 @@ void cache_free(struct mutator *m, uintptr_t p, struct span *s)
 		pageheap_free(&h->pageheap, s);
 	} else {
 		struct bitpair *pair = space_bits(&h->pageheap.space, p, &bit);
-		store_relaxed(&s->needzero, (uint8_t)1); /* pairs: free-dirties */
+		uint32_t slot = span_slot_of(s, p);
+		store_relaxed(&s->needzero, (uint8_t)1);
 		and_seq(&pair->mark, ~bit); /* an unswept span must not bring it back */
-		uint64_t left = and_seq(&pair->alloc, ~bit) & ~bit;
-		if (load_seq(&s->where) != SPAN_CACHED) /* pairs: note-free */
-			central_note_free(h, s, left == 0);
-		else if (m->spans[s->spanclass] == s && s->scan_from > 0)
-			s->scan_from = (uint16_t)min_size(s->scan_from, span_slot_of(s, p));
+		uint64_t left = and_seq(&pair->alloc, ~bit) & ~bit; /* pairs: free-dirties */
+		/* from here on the span may be given back, and be another's */
+		if (m->spans[spanclass] == s)
+			s->scan_from = (uint16_t)min_size(s->scan_from, slot);
+		else if (load_seq(&s->where) != SPAN_CACHED) /* pairs: note-free */
+			central_note_free(h, s, spanclass, left == 0);
 	}
 	mutator_leave(m);
 }

@@ -107,17 +107,17 @@ void central_put(struct heap *h, struct span *s)
 		pageheap_free(&h->pageheap, s);
 }
 
-void central_note_free(struct heap *h, struct span *s, bool emptied)
+void central_note_free(struct heap *h, struct span *s, unsigned spanclass, bool emptied)
 {
 	uint8_t where = load_seq(&s->where); /* pairs: note-free */
 	if (where != SPAN_FULL && (where != SPAN_PARTIAL || !emptied))
 		return;
-	/* someone else's last free may have given the span back, even to another class by now */
-	unsigned spanclass = load_relaxed(&s->spanclass);
 	struct central *c = heap_central(h, spanclass);
 	bool gone = false;
 	lock_acquire(&c->lock);
-	if ((s->where == SPAN_FULL || s->where == SPAN_PARTIAL) && s->spanclass == spanclass &&
+	where = load_relaxed(&s->where);
+	/* someone else's last free may have given the span back, even to another class by now */
+	if (load_relaxed(&s->spanclass) == spanclass && (where == SPAN_FULL || where == SPAN_PARTIAL) &&
 	    load_relaxed(&s->sweepgen) == heap_sweepgen(h)) {
 		uint32_t taken = span_count(&h->pageheap.space, s);
 		gone = taken == 0;

@@ -45,8 +45,9 @@ void central_put(struct heap *h, struct span *s);
 
 /* central_note_free - a slot of a span was freed by someone who is not its owner: a FULL span becomes
  * PARTIAL, one without taken slots goes back to the page heap. `emptied`: no slot near it is taken,
- * so the whole may be. Call after the allocation bit was cleared. */
-void central_note_free(struct heap *h, struct span *s, bool emptied);
+ * so the whole may be. Call after the allocation bit was cleared; the span may be gone by then, so its
+ * class is what it was before. */
+void central_note_free(struct heap *h, struct span *s, unsigned spanclass, bool emptied);
 
 /* central_add_large - lists a new large span. central_remove - unlists a span, to free it. */
 void central_add_large(struct heap *h, struct span *s);

@@ -15,7 +15,7 @@ void span_init(struct span *s, unsigned spanclass, unsigned sizeclass, uint32_t 
 	s->slot_nbytes = sizeclass == 0 ? span_nbytes(s) : info->slot_nbytes;
 	s->nslots = (uint16_t)info->nslots;
 	s->reciprocal = info->reciprocal;
-	s->spanclass = (uint16_t)spanclass;
+	store_relaxed(&s->spanclass, (uint16_t)spanclass);
 	s->sizeclass = (uint8_t)sizeclass;
 	s->scan_from = 0;
 	s->overflow = 0;
@@ -52,19 +52,26 @@ static uint32_t slot_at(const struct space *sp, const struct span *s, size_t g)
 	return span_slot_of(s, addr + MGC_GRANULE - 1);
 }
 
+static bool slot_is_taken(const struct space *sp, const struct span *s, uint32_t slot)
+{
+	uint64_t bit;
+	return (load_acquire(&space_bits(sp, span_slot_addr(s, slot), &bit)->alloc) & bit) != 0;
+}
+
 bool span_find_run(const struct space *sp, struct span *s, uint32_t max_slots, uint32_t *lo,
 		   uint32_t *hi)
 {
 	uint32_t slot = s->scan_from;
-	while (slot < s->nslots && space_is_allocated(sp, span_slot_addr(s, slot)))
+	/* whoever freed a slot is done with it, and has set needzero: pairs: free-dirties */
+	while (slot < s->nslots && slot_is_taken(sp, s, slot))
 		slot++;
 	s->scan_from = (uint16_t)slot;
 	if (slot == s->nslots)
 		return false;
 	uint32_t end = max_slots < s->nslots - slot ? slot + max_slots : s->nslots;
 	size_t g = granule_of(sp, s, slot), g_end = granule_of(sp, s, end - 1) + 1;
-	uint64_t word = load_relaxed(&sp->bits[g / GRANULES_PER_WORD].alloc) & ~bits_low(g % 64);
-	for (size_t w = g / GRANULES_PER_WORD;; word = load_relaxed(&sp->bits[w].alloc)) {
+	uint64_t word = load_acquire(&sp->bits[g / GRANULES_PER_WORD].alloc) & ~bits_low(g % 64);
+	for (size_t w = g / GRANULES_PER_WORD;; word = load_acquire(&sp->bits[w].alloc)) {
 		if (word != 0) {
 			size_t taken = w * GRANULES_PER_WORD + bits_ctz(word);
 			if (taken < g_end)
@@ -155,7 +162,7 @@ uint32_t span_count(const struct space *sp, const struct span *s)
 	const struct bitpair *b = span_bits(sp, s, &nwords);
 	uint32_t n = 0;
 	for (size_t i = 0; i < nwords; i++)
-		n += bits_count(load_relaxed(&b[i].alloc));
+		n += bits_count(load_acquire(&b[i].alloc)); /* pairs: free-dirties: 0 frees the span */
 	return n;
 }
 

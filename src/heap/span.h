@@ -42,7 +42,7 @@ struct span {
 	uint32_t sweepgen;    /* atomic */
 	uint16_t nslots;
 	uint16_t scan_from;   /* owner: no free slot below this one is looked for */
-	uint16_t spanclass;
+	uint16_t spanclass;   /* atomic: a late free still looks at it */
 	uint16_t slack;       /* of a large object: bytes behind what was asked for */
 	uint8_t sizeclass;
 	uint8_t state;        /* atomic; written under PAGEHEAP */

@@ -556,6 +556,7 @@ static struct {
 static void coroutine(void)
 {
 	void *volatile local = NULL;
+	co.hidden = make_object();
 	put((void **)(uintptr_t)&local, co.hidden);
 	co.step = 1;
 	collect_and_fill(); /* stopped on this stack; the home stack waits */
@@ -599,7 +600,6 @@ TEST(coroutine)
 	char *memory = map_stack();
 	co.stack = mgc_stack_register(memory, memory + STACK_NBYTES);
 	CHECK(co.stack != NULL);
-	co.hidden = make_object();
 	co.at_home = make_object();
 	getcontext(&co.self);
 	co.self.uc_stack.ss_sp = memory;

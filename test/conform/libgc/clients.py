@@ -99,7 +99,8 @@ class Tally:
 def exercise(client, theirs, ours, count, folder):
     """One warm-up on theirs (Guile compiles there), then both in turn; theirs at most 3 times."""
     env = {"XDG_CACHE_HOME": folder, "GUILE_WARN_DEPRECATED": "no",
-           "CRYSTAL_CACHE_DIR": folder, "NIX_REMOTE": f"local?root={folder}/nix"}
+           "CRYSTAL_CACHE_DIR": folder, "NIX_REMOTE": f"local?root={folder}/nix",
+           "GC_INITIAL_HEAP_SIZE": "1000000"}  # Nix would start with so much that nothing collects
 
     def once(library, argv=client.argv, trace=False):
         return measure.run(library, argv, env, trace=trace, limit_s=client.limit_s)
