@@ -1,5 +1,4 @@
 # Checks of the source itself, label lint. Each fails when it found nothing to check.
-find_package(Python3 3.9 COMPONENTS Interpreter)
 function(mgc_lint name)
   add_test(NAME lint/${name} COMMAND ${ARGN} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(lint/${name} PROPERTIES LABELS lint TIMEOUT 300 SKIP_RETURN_CODE 77)
@@ -20,6 +19,9 @@ foreach(face mallocgc libgc malloc)
   string(REPLACE mallocgc_mallocgc mallocgc target mallocgc_${face})
   if(TARGET ${target})
     get_target_property(parts ${target} MGC_PARTS)
+    if(NOT face STREQUAL mallocgc) # the core has names of the native face only
+      list(GET parts 0 parts)
+    endif()
     list(TRANSFORM parts REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>")
     file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/objects-${face}.txt CONTENT "${parts}")
     list(APPEND faces ${face}=$<TARGET_FILE:${target}>=${PROJECT_BINARY_DIR}/objects-${face}.txt)

@@ -1,4 +1,4 @@
-# Tests are found by their place: test/KIND/**/NAME_test.c is test KIND/NAME with label KIND.
+# Tests are found by their place: test/KIND/**/NAME_test.c (or .py) is test KIND/NAME, label KIND.
 # Its framework is the one that it includes, <criterion/criterion.h> or <cmocka.h>; with neither it
 # is a plain program whose main() returns 0 for passed, 77 for skipped. It may use everything
 # internal, unless its first ten lines say which shared library it links instead:
@@ -7,12 +7,18 @@
 #   not under: thread, address, undefined, hostile, cross      (those that apply)
 add_custom_target(tests) # not part of `all`: `make` stays quick
 
+# Seconds; the slow builds get three times as much. A hang fails, it does not stop the run.
 set(MGC_TIMEOUT_unit 60)
 set(MGC_TIMEOUT_model 90)
 set(MGC_TIMEOUT_fault 90)
 set(MGC_TIMEOUT_misuse 60)
 set(MGC_TIMEOUT_stress 120)
 set(MGC_TIMEOUT_conform 120)
+
+set(MGC_TIMEOUT_SCALE 1)
+if(MGC_SANITIZE OR MGC_HOSTILE OR CMAKE_CROSSCOMPILING)
+  set(MGC_TIMEOUT_SCALE 3)
+endif()
 
 find_program(MGC_SYMBOLIZER llvm-symbolizer-19 llvm-symbolizer)
 set(MGC_TEST_ENV
@@ -46,9 +52,12 @@ endif()
 # mgc_add_test(name label executable timeout args...)
 function(mgc_add_test name label exe timeout)
   add_test(NAME ${name} COMMAND ${exe} ${ARGN})
+  math(EXPR timeout "${timeout} * ${MGC_TIMEOUT_SCALE}")
   set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
     SKIP_RETURN_CODE 77 ENVIRONMENT "${MGC_TEST_ENV}")
-  add_dependencies(tests ${exe})
+  if(TARGET ${exe})
+    add_dependencies(tests ${exe})
+  endif()
 endfunction()
 
 # Helpers shared by the tests; an archive before mgc_internal, see there.
@@ -98,7 +107,6 @@ function(mgc_test_file kind file)
   add_executable(${exe} EXCLUDE_FROM_ALL ${file})
   set_target_properties(${exe} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test)
   target_include_directories(${exe} PRIVATE ${PROJECT_SOURCE_DIR}/test)
-  target_compile_options(${exe} PRIVATE -Wno-missing-prototypes)
   target_link_libraries(${exe} PRIVATE ${libs})
   set(args "")
   if(framework STREQUAL criterion)
@@ -113,6 +121,15 @@ foreach(kind unit model fault misuse stress conform)
   file(GLOB_RECURSE files CONFIGURE_DEPENDS test/${kind}/*_test.c)
   foreach(file ${files})
     mgc_test_file(${kind} ${file})
+  endforeach()
+  file(GLOB_RECURSE files CONFIGURE_DEPENDS test/${kind}/*_test.py)
+  foreach(file ${files}) # a script about the command, whose path it gets
+    get_filename_component(name ${file} NAME_WE)
+    string(REGEX REPLACE "_test$" "" name ${name})
+    if(TARGET mallocgc_cmd)
+      mgc_add_test(${kind}/${name} ${kind} ${Python3_EXECUTABLE} ${MGC_TIMEOUT_${kind}} ${file}
+        $<TARGET_FILE:mallocgc_cmd>)
+    endif()
   endforeach()
 endforeach()
 
@@ -145,9 +162,9 @@ file(GLOB files CONFIGURE_DEPENDS test/fuzz/*.c)
 foreach(file ${files})
   get_filename_component(name ${file} NAME_WE)
   add_executable(fuzz-${name} EXCLUDE_FROM_ALL ${file})
-  set_target_properties(fuzz-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
+  set_target_properties(fuzz-${name} PROPERTIES MGC_NO_PROTOTYPE TRUE # libFuzzer's entry has none
+    RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzzers)
   target_include_directories(fuzz-${name} PRIVATE ${PROJECT_SOURCE_DIR}/test)
-  target_compile_options(fuzz-${name} PRIVATE -Wno-missing-prototypes)
   target_link_libraries(fuzz-${name} PRIVATE mgc_flags_src mgc_testlib mgc_internal)
   if(MGC_FUZZ)
     target_link_options(fuzz-${name} PRIVATE -fsanitize=fuzzer)

@@ -8,7 +8,7 @@ cmake --preset fuzz --log-level=WARNING >/dev/null
 cmake --build --preset fuzz --parallel --target tests
 shopt -s nullglob
 ran=0
-for target in build/fuzz/fuzz/fuzz-*; do
+for target in build/fuzz/fuzzers/fuzz-*; do
     name=${target##*/fuzz-}
     mkdir -p "test/fuzz/corpus/$name" "build/fuzz/found/$name"
     "$target" -max_total_time="$seconds" -artifact_prefix="test/fuzz/corpus/$name/" \

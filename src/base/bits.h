@@ -23,7 +23,14 @@ MGC_INLINE unsigned bits_clz(uint64_t v)
 
 MGC_INLINE unsigned bits_count(uint64_t v)
 {
+#if defined(__POPCNT__) || defined(__aarch64__)
 	return (unsigned)__builtin_popcountll(v);
+#else /* the compiler would call a function: x86-64's baseline has no such instruction */
+	v -= v >> 1 & UINT64_C(0x5555555555555555);
+	v = (v & UINT64_C(0x3333333333333333)) + (v >> 2 & UINT64_C(0x3333333333333333));
+	v = (v + (v >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	return (unsigned)(v * UINT64_C(0x0101010101010101) >> 56);
+#endif
 }
 
 /* bits_low - the lowest n bits set, n in 0 … 64. */

@@ -29,12 +29,22 @@
 #define MGC_WITH_TSAN 0
 #endif
 
+/* clang's no_sanitize("thread") leaves atomics instrumented. */
+#if MGC_WITH_TSAN && defined(__clang__)
+#define MGC_NO_TSAN_ATOMICS disable_sanitizer_instrumentation,
+#else
+#define MGC_NO_TSAN_ATOMICS
+#endif
+
 /* A function that reads words it does not own: other threads' stacks, ambiguous ranges. Uses of it
  * are listed here, one by one: snapshot_copy, mark_scan_*, registers spilled by regs_call. */
-#define MGC_NO_SANITIZE __attribute__((no_sanitize("address", "thread", "undefined"), noinline))
+#define MGC_NO_SANITIZE \
+	__attribute__((no_sanitize("address", "thread", "undefined"), MGC_NO_TSAN_ATOMICS noinline))
 
 /* Keeps the value alive, and unknown to the optimiser, up to here. */
 #define MGC_KEEP(v) __asm__ volatile("" : : "r"(v) : "memory")
+/* From here on the compiler knows nothing of where the value of v came from. */
+#define MGC_OPAQUE(v) __asm__ volatile("" : "+r"(v) : : "memory")
 #define MGC_COMPILER_FENCE() __asm__ volatile("" : : : "memory")
 
 #endif

@@ -278,12 +278,14 @@ int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)
 	return err != 0 ? err : s.err;
 }
 
-void mgc_blocking_enter(void)
+void blocking_enter(const uintptr_t *regs, uintptr_t sp);
+__attribute__((used)) void blocking_enter(const uintptr_t *regs, uintptr_t sp)
 {
 	struct mutator *m = self();
 	if (m != NULL)
-		stw_block(m);
+		stw_block_regs(m, regs, sp);
 }
+STW_BLOCK_ENTRY(mgc_blocking_enter, blocking_enter);
 
 void mgc_blocking_leave(void)
 {
@@ -352,7 +354,7 @@ size_t mgc_run_finalizers(void)
 {
 	if (self() == NULL)
 		return 0;
-	runtime.poll_finalizers = true;
+	store_relaxed(&runtime.poll_finalizers, true);
 	return runtime_run_finalizers();
 }
 

@@ -34,7 +34,7 @@ size_t runtime_run_finalizers(void)
 
 static void finalizer_thread(void *arg)
 {
-	struct mutator *m = runtime_attach(start_config);
+	struct mutator *m = runtime_attach(load_relaxed(&start_config));
 	(void)arg;
 	if (m == NULL)
 		mgc_fatal("no memory for the finalizer thread");
@@ -50,7 +50,7 @@ static void finalizer_thread(void *arg)
 static void notify_due(struct gc *gc)
 {
 	(void)gc;
-	if (runtime.poll_finalizers)
+	if (load_relaxed(&runtime.poll_finalizers))
 		return;
 	add_acq_rel(&runtime.finalizer_word, 1u); /* pairs: finalizers-due */
 	if (swap_acq_rel(&runtime.finalizer_started, 1u) == 0) {
@@ -134,7 +134,7 @@ static void on_process_exit(void)
 static void start(void)
 {
 	struct knobs k;
-	const struct runtime_config *config = start_config;
+	const struct runtime_config *config = load_relaxed(&start_config);
 	knob_read_env(&k);
 	if (config->adjust != NULL)
 		config->adjust(&k);
@@ -168,7 +168,7 @@ void runtime_start(const struct runtime_config *config)
 {
 	if (runtime_started())
 		return;
-	start_config = config;
+	store_relaxed(&start_config, config);
 	pthread_once(&start_once, start);
 }
 

@@ -93,5 +93,5 @@ void gc_read_stats(struct gc *gc, struct mgc_stats *out)
 	out->total_allocated = load_relaxed(&h->allocated_nbytes);
 	out->total_freed = load_relaxed(&h->freed_nbytes);
 	out->threads = load_relaxed(&h->nmutators);
-	out->finalizers_run = gc->specials.nrun;
+	out->finalizers_run = load_relaxed(&gc->specials.nrun);
 }

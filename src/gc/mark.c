@@ -29,7 +29,7 @@ void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool
 
 void marker_finish(struct marker *mk)
 {
-	MGC_CHECK(mk->ring_n == 0 && mk->fifo_n == 0);
+	MGC_CHECK(mk->ring_n == 0);
 	memset(mk->ring, 0, sizeof mk->ring); /* what stays behind on this stack would keep objects later */
 	memset(mk->fifo, 0, sizeof mk->fifo);
 	if (mk->block != NULL) {
@@ -37,6 +37,63 @@ void marker_finish(struct marker *mk)
 		grey_put_empty(mk->pool, mk->block);
 	}
 	mk->block = NULL;
+}
+
+/* ── the hot state ──────────────────────────────────────────────────────────────────────────
+ * What the loop touches for every word lives in a local copy that the compiler keeps in registers; it is
+ * loaded from the marker and stored back around every call that leaves the loop. */
+
+struct hot {
+	struct marker *mk;
+	uintptr_t base;
+	size_t nbytes;
+	const uint32_t *desc;
+	struct bitpair *bits;
+	const struct spanclass *spanclass;
+	uintptr_t *bottom;   /* of my block */
+	uintptr_t *top;      /* its next free cell */
+	uintptr_t *full;     /* its end */
+	unsigned ring_in, ring_n;
+	bool alone;
+	uint64_t marked_nbytes, marked_objects;
+};
+
+/* A queue entry: the address of an object, or of a piece of a large one, and its span class above. */
+#define ENTRY_SHIFT 48
+#define ENTRY_ADDR ((UINT64_C(1) << ENTRY_SHIFT) - 1)
+
+MGC_INLINE void hot_load_block(struct hot *h)
+{
+	struct grey_block *b = h->mk->block;
+	h->bottom = b != NULL ? b->object : NULL;
+	h->top = b != NULL ? b->object + b->n : NULL;
+	h->full = b != NULL ? b->object + GREY_BLOCK_OBJECTS : NULL;
+}
+
+MGC_INLINE struct hot hot_load(struct marker *mk)
+{
+	struct hot h = { .mk = mk, .base = mk->base, .nbytes = mk->nbytes, .desc = mk->desc, .bits = mk->bits,
+			 .spanclass = mk->spanclass, .ring_in = mk->ring_at, .ring_n = mk->ring_n,
+			 .alone = mk->alone };
+	hot_load_block(&h);
+	return h;
+}
+
+MGC_INLINE void hot_store_block(const struct hot *h)
+{
+	if (h->mk->block != NULL)
+		h->mk->block->n = (uint64_t)(h->top - h->mk->block->object);
+}
+
+MGC_INLINE void hot_store(struct hot *h)
+{
+	struct marker *mk = h->mk;
+	hot_store_block(h);
+	mk->ring_at = h->ring_in;
+	mk->ring_n = h->ring_n;
+	mk->marked_nbytes += h->marked_nbytes;
+	mk->marked_objects += h->marked_objects;
+	h->marked_nbytes = h->marked_objects = 0;
 }
 
 /* ── the grey queue ─────────────────────────────────────────────────────────────────────── */
@@ -48,39 +105,47 @@ static MGC_COLD void overflow(struct marker *mk, uintptr_t object)
 	store_release(&mk->pool->overflow, 1u); /* pairs: grey-overflow */
 }
 
-static MGC_NOINLINE void push_slow(struct marker *mk, uintptr_t object)
+/* push_slow - my block is full: another one, or the span is flagged. */
+static MGC_NOINLINE void push_slow(struct marker *mk, uintptr_t entry)
 {
 	struct grey_block *fresh = grey_take_empty(mk->pool);
 	if (fresh == NULL) {
-		overflow(mk, object);
+		overflow(mk, entry & ENTRY_ADDR);
 		return;
 	}
 	if (mk->block != NULL)
 		grey_put_full(mk->pool, mk->block);
 	mk->block = fresh;
-	fresh->object[fresh->n++] = object;
+	fresh->object[fresh->n++] = entry;
 }
 
-MGC_INLINE void push(struct marker *mk, uintptr_t object)
+MGC_INLINE void push(struct hot *h, uintptr_t entry)
 {
-	struct grey_block *b = mk->block;
-	if (MGC_UNLIKELY(b == NULL || b->n == GREY_BLOCK_OBJECTS)) {
-		push_slow(mk, object);
+	if (MGC_UNLIKELY(h->top == h->full)) {
+		struct marker *mk = h->mk;
+		hot_store_block(h);
+		push_slow(mk, entry);
+		hot_load_block(h);
 		return;
 	}
-	b->object[b->n++] = object;
+	*h->top++ = entry;
 }
 
-/* push_large - one entry for each piece. */
-static void push_large(struct marker *mk, uintptr_t object)
+/* push_large - one entry for each piece, straight to the block. Returns the bytes that were marked. */
+static MGC_NOINLINE size_t push_large(struct marker *mk, uintptr_t object, unsigned spanclass)
 {
 	const struct span *s = space_span(&mk->heap->pageheap.space, object);
-	bool whole = mk->spanclass[s->spanclass].scan == SCAN_TRACE;
-	for (size_t at = 0; at < s->slot_nbytes; at += MARK_PIECE) {
-		push(mk, object + at);
-		if (whole)
-			break;
+	const struct spanclass *sc = &mk->spanclass[spanclass];
+	size_t nbytes = s->slot_nbytes, step = sc->scan == SCAN_TRACE ? nbytes : MARK_PIECE;
+	for (size_t at = 0; at < nbytes && sc->scan != SCAN_NONE; at += step) {
+		struct grey_block *b = mk->block;
+		uintptr_t entry = (object + at) | (uintptr_t)spanclass << ENTRY_SHIFT;
+		if (b == NULL || b->n == GREY_BLOCK_OBJECTS)
+			push_slow(mk, entry);
+		else
+			b->object[b->n++] = entry;
 	}
+	return nbytes;
 }
 
 /* ── from a word to a mark bit ──────────────────────────────────────────────────────────── */
@@ -89,7 +154,7 @@ static MGC_COLD void invalid_pointer(struct marker *mk, uintptr_t word)
 {
 	const struct space *sp = &mk->heap->pageheap.space;
 	const struct span *s = space_span(sp, word);
-	if (mk->ignore_invalid)
+	if (mk->ignore_invalid || (word & MARK_AMBIGUOUS))
 		return;
 	mgc_misuse("an object (at %p) refers to %p, which is %s: it was freed while in use, or the "
 		   "word is no pointer (MGC_DEBUG=invalidptr=0 ignores this)",
@@ -103,85 +168,91 @@ static MGC_COLD uintptr_t far_object(struct marker *mk, uintptr_t off, uint32_t 
 	return space_first_page(sp, off >> MGC_PAGE_SHIFT, desc) << MGC_PAGE_SHIFT;
 }
 
-/* mark_candidate - resolves the word to its slot, sets the mark bit, queues what has pointers. */
-MGC_INLINE void mark_candidate(struct marker *mk, uintptr_t tagged)
+/* set_mark - true when the bit was clear. */
+MGC_INLINE bool set_mark(struct hot *h, struct bitpair *pair, uint64_t bit, uint64_t seen)
 {
-	uintptr_t off = (tagged & ~MARK_AMBIGUOUS) - mk->base;
-	uint32_t desc = load_acquire(&mk->desc[off >> MGC_PAGE_SHIFT]); /* pairs: desc-publish */
-	const struct spanclass *sc = &mk->spanclass[desc_spanclass(desc)];
+	if (h->alone) {
+		store_relaxed(&pair->mark, seen | bit);
+		return true;
+	}
+	return (or_relaxed(&pair->mark, bit) & bit) == 0;
+}
+
+/* mark_candidate - resolves the word to its slot, sets the mark bit, queues what has pointers. */
+MGC_INLINE void mark_candidate(struct hot *h, uintptr_t tagged)
+{
+	uintptr_t off = (tagged & ~MARK_AMBIGUOUS) - h->base;
+	uint32_t desc = load_acquire(&h->desc[off >> MGC_PAGE_SHIFT]); /* pairs: desc-publish */
+	unsigned id = desc_spanclass(desc);
+	const struct spanclass *sc = &h->spanclass[id];
 	size_t in = (off & (MGC_PAGE_SIZE - 1)) + (desc_distance(desc) << MGC_PAGE_SHIFT);
 	uintptr_t start = off - in;
-	if (MGC_UNLIKELY(desc == 0)) {
-		if (!(tagged & MARK_AMBIGUOUS))
-			invalid_pointer(mk, tagged);
-		return;
-	}
-	if (MGC_LIKELY(sc->reciprocal != 0))
+	if (MGC_LIKELY(sc->reciprocal != 0)) {
 		start += ((in * sc->reciprocal) >> 32) * sc->slot_nbytes;
-	else if (MGC_UNLIKELY(desc_distance(desc) == DESC_FAR))
-		start = far_object(mk, off, desc);
-	struct bitpair *pair = &mk->bits[start >> 10];
-	uint64_t bit = UINT64_C(1) << ((start >> MGC_GRANULE_SHIFT) & 63);
-	if (load_relaxed(&pair->mark) & bit)
+	} else if (MGC_UNLIKELY(desc == 0)) { /* span class 0 is all zero: not small */
+		invalid_pointer(h->mk, tagged);
+		return;
+	} else if (MGC_UNLIKELY(desc_distance(desc) == DESC_FAR)) {
+		start = far_object(h->mk, off, desc);
+	}
+	struct bitpair *pair = &h->bits[start >> 10];
+	uint64_t bit = UINT64_C(1) << ((start >> MGC_GRANULE_SHIFT) & 63), seen = load_relaxed(&pair->mark);
+	if (seen & bit)
 		return;
 	if (MGC_UNLIKELY(!(load_acquire(&pair->alloc) & bit))) {
-		if (!(tagged & MARK_AMBIGUOUS))
-			invalid_pointer(mk, tagged);
+		invalid_pointer(h->mk, tagged);
 		return;
 	}
-	if (mk->alone)
-		store_relaxed(&pair->mark, load_relaxed(&pair->mark) | bit);
-	else if (or_relaxed(&pair->mark, bit) & bit)
+	if (!set_mark(h, pair, bit, seen))
 		return;
-	mk->marked_objects++;
-	mk->marked_nbytes += sc->slot_nbytes;
-	if (MGC_UNLIKELY(sc->slot_nbytes == 0))
-		mk->marked_nbytes += span_nbytes(space_span(&mk->heap->pageheap.space, mk->base + start));
-	if (sc->scan == SCAN_NONE)
-		return;
-	if (MGC_LIKELY(sc->slot_nbytes != 0))
-		push(mk, mk->base + start);
-	else
-		push_large(mk, mk->base + start);
+	h->marked_objects++;
+	h->marked_nbytes += sc->slot_nbytes;
+	if (MGC_UNLIKELY(sc->slot_nbytes == 0)) {
+		hot_store_block(h);
+		h->marked_nbytes += push_large(h->mk, h->base + start, id);
+		hot_load_block(h);
+	} else if (sc->scan != SCAN_NONE) {
+		push(h, (h->base + start) | (uintptr_t)id << ENTRY_SHIFT);
+	}
 }
 
 /* candidate - puts the word at the end of the ring; marks the oldest one when it is full. */
-MGC_INLINE void candidate(struct marker *mk, uintptr_t word, uintptr_t ambiguous)
+MGC_INLINE void candidate(struct hot *h, uintptr_t word, uintptr_t ambiguous)
 {
-	uintptr_t off = word - mk->base;
-	if (off >= mk->nbytes)
+	uintptr_t off = word - h->base;
+	if (off >= h->nbytes)
 		return;
-	__builtin_prefetch(&mk->bits[off >> 10], 1);
-	unsigned at = mk->ring_at;
-	mk->ring_at = (at + 1) % MARK_RING;
-	if (mk->ring_n == MARK_RING) {
-		uintptr_t oldest = mk->ring[at];
-		mk->ring[at] = word | ambiguous;
-		mark_candidate(mk, oldest);
-		return;
-	}
-	mk->ring[at] = word | ambiguous;
-	mk->ring_n++;
+	__builtin_prefetch(&h->bits[off >> 10], 1);
+	uintptr_t *cell = &h->mk->ring[h->ring_in++ % MARK_RING], oldest = *cell;
+	*cell = word | ambiguous;
+	if (MGC_LIKELY(h->ring_n == MARK_RING))
+		mark_candidate(h, oldest);
+	else
+		h->ring_n++;
 }
 
 void marker_candidate_slow(struct marker *mk, uintptr_t tagged)
 {
-	candidate(mk, tagged & ~MARK_AMBIGUOUS, tagged & MARK_AMBIGUOUS);
+	struct hot h = hot_load(mk);
+	candidate(&h, tagged & ~MARK_AMBIGUOUS, tagged & MARK_AMBIGUOUS);
+	hot_store(&h);
 }
 
 /* flush_ring - marks all that wait. A short ring means a graph without width: then the objects' own
  * lines are asked for together with those of their bits. */
 static void flush_ring(struct marker *mk)
 {
-	unsigned n = mk->ring_n, at = (mk->ring_at + MARK_RING - n) % MARK_RING;
-	mk->ring_n = 0;
+	struct hot h = hot_load(mk);
+	unsigned n = h.ring_n, at = h.ring_in - n;
 	uintptr_t waiting[MARK_RING];
+	h.ring_n = 0;
 	for (unsigned i = 0; i < n; i++) {
 		waiting[i] = mk->ring[(at + i) % MARK_RING];
 		__builtin_prefetch((void *)(waiting[i] & ~MARK_AMBIGUOUS));
 	}
 	for (unsigned i = 0; i < n; i++)
-		mark_candidate(mk, waiting[i]);
+		mark_candidate(&h, waiting[i]);
+	hot_store(&h);
 }
 
 void marker_settle(struct marker *mk)
@@ -193,28 +264,36 @@ bool marker_object(struct marker *mk, uintptr_t addr)
 {
 	if (space_is_marked(&mk->heap->pageheap.space, addr))
 		return false;
-	mark_candidate(mk, addr | MARK_AMBIGUOUS);
+	struct hot h = hot_load(mk);
+	mark_candidate(&h, addr | MARK_AMBIGUOUS);
+	hot_store(&h);
 	return true;
 }
 
 /* ── scanning ───────────────────────────────────────────────────────────────────────────── */
 
+MGC_INLINE void scan_words(struct hot *h, const uintptr_t *w, const uintptr_t *end, uintptr_t ambiguous)
+{
+	for (; w < end; w++)
+		candidate(h, load_relaxed(w), ambiguous);
+}
+
 MGC_NO_SANITIZE void marker_range(struct marker *mk, uintptr_t lo, uintptr_t hi, uintptr_t ambiguous)
 {
-	const uintptr_t *w = (const uintptr_t *)align_up(lo, sizeof(uintptr_t));
-	const uintptr_t *end = (const uintptr_t *)align_down(hi, sizeof(uintptr_t));
-	for (; w < end; w++)
-		candidate(mk, load_relaxed(w), ambiguous);
+	struct hot h = hot_load(mk);
+	scan_words(&h, (const uintptr_t *)align_up(lo, sizeof(uintptr_t)),
+		   (const uintptr_t *)align_down(hi, sizeof(uintptr_t)), ambiguous);
+	hot_store(&h);
 }
 
 /* scan_periodic - the words of [lo, hi) that the layout names, which repeats from `object` on. */
-static void scan_periodic(struct marker *mk, const struct layout_desc *d, uintptr_t object,
-			  uintptr_t lo, uintptr_t hi, uintptr_t ambiguous)
+static void scan_periodic(struct hot *h, const struct layout_desc *d, uintptr_t object, uintptr_t lo,
+			  uintptr_t hi, uintptr_t ambiguous)
 {
 	size_t bit = ((lo - object) / sizeof(uintptr_t)) % d->period;
 	for (uintptr_t at = lo; at < hi; at += sizeof(uintptr_t)) {
 		if (d->mask[bit / 64] >> (bit % 64) & 1)
-			candidate(mk, load_relaxed((const uintptr_t *)at), ambiguous);
+			candidate(h, load_relaxed((const uintptr_t *)at), ambiguous);
 		if (++bit == d->period)
 			bit = 0;
 	}
@@ -222,7 +301,7 @@ static void scan_periodic(struct marker *mk, const struct layout_desc *d, uintpt
 
 void mgc_trace(struct mgc_tracer *tracer, const void *ref)
 {
-	candidate(tracer->mk, (uintptr_t)ref, tracer->ambiguous);
+	marker_candidate(tracer->mk, (uintptr_t)ref, tracer->ambiguous);
 }
 
 void *trace_user(const void *tracer)
@@ -230,43 +309,44 @@ void *trace_user(const void *tracer)
 	return ((const struct mgc_tracer *)tracer)->user;
 }
 
-static void scan_long(struct marker *mk, uintptr_t at, const struct spanclass *sc)
+/* scan_long - what is not told by one word of mask: long periods, callbacks, pieces of large objects. */
+static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct spanclass *sc)
 {
 	const struct layout_desc *d = &mk->heap->layouts.layout[sc->layout].desc;
 	const struct span *s = space_span(&mk->heap->pageheap.space, at);
 	uintptr_t ambiguous = sc->flags & LAYOUT_AMBIGUOUS ? MARK_AMBIGUOUS : 0;
 	uintptr_t object = span_slot_addr(s, span_slot_of(s, at)), end = object + s->slot_nbytes;
-	if (s->slot_nbytes > MARK_PIECE) {
-		end = min_size(end - s->slack, at + MARK_PIECE);
-		end = align_down(end, sizeof(uintptr_t));
-	}
+	if (s->slot_nbytes > MARK_PIECE)
+		end = align_down(min_size(end - s->slack, at + MARK_PIECE), sizeof(uintptr_t));
 	if (sc->scan == SCAN_TRACE) {
 		struct mgc_tracer tracer = { mk, ambiguous, d->user };
 		d->trace((void *)object, &tracer);
-	} else if (sc->scan == SCAN_PERIOD) {
-		scan_periodic(mk, d, object, at, end, ambiguous);
-	} else {
-		marker_range(mk, at, end, ambiguous);
+		return;
 	}
+	struct hot h = hot_load(mk);
+	if (sc->scan == SCAN_PERIOD)
+		scan_periodic(&h, d, object, at, end, ambiguous);
+	else
+		scan_words(&h, (const uintptr_t *)at, (const uintptr_t *)end, ambiguous);
+	hot_store(&h);
 }
 
 /* scan - reads the words of a grey object, or of a piece of a large one. */
-MGC_INLINE void scan(struct marker *mk, uintptr_t at)
+MGC_INLINE void scan(struct hot *h, uintptr_t entry)
 {
-	uint32_t desc = load_relaxed(&mk->desc[(at - mk->base) >> MGC_PAGE_SHIFT]);
-	const struct spanclass *sc = &mk->spanclass[desc_spanclass(desc)];
-	const uintptr_t *w = (const uintptr_t *)at;
+	const struct spanclass *sc = &h->spanclass[entry >> ENTRY_SHIFT];
+	const uintptr_t *w = (const uintptr_t *)(entry & ENTRY_ADDR);
 	uintptr_t ambiguous = sc->flags & LAYOUT_AMBIGUOUS ? MARK_AMBIGUOUS : 0;
-	mk->scanning = at;
+	h->mk->scanning = (uintptr_t)w;
 	if (sc->scan == SCAN_MASK64) {
 		for (uint64_t m = sc->mask; m != 0; m &= m - 1)
-			candidate(mk, load_relaxed(&w[bits_ctz(m)]), ambiguous);
-	} else if (sc->scan == SCAN_ALL && sc->slot_nbytes != 0) {
-		const uintptr_t *end = w + sc->slot_nbytes / sizeof(uintptr_t);
-		for (; w < end; w++)
-			candidate(mk, load_relaxed(w), ambiguous);
+			candidate(h, load_relaxed(&w[bits_ctz(m)]), ambiguous);
+	} else if (MGC_LIKELY(sc->scan == SCAN_ALL && sc->slot_nbytes != 0)) {
+		scan_words(h, w, w + sc->slot_nbytes / sizeof(uintptr_t), ambiguous);
 	} else {
-		scan_long(mk, at, sc);
+		hot_store(h);
+		scan_long(h->mk, (uintptr_t)w, sc);
+		*h = hot_load(h->mk);
 	}
 }
 
@@ -274,13 +354,13 @@ void marker_scan_object(struct marker *mk, uintptr_t addr)
 {
 	const struct span *s = space_span(&mk->heap->pageheap.space, addr);
 	const struct spanclass *sc = &mk->spanclass[s->spanclass];
-	if (sc->scan == SCAN_NONE)
-		return;
-	for (size_t at = 0; at < s->slot_nbytes; at += MARK_PIECE) {
-		scan(mk, addr + at);
+	struct hot h = hot_load(mk);
+	for (size_t at = 0; at < s->slot_nbytes && sc->scan != SCAN_NONE; at += MARK_PIECE) {
+		scan(&h, (addr + at) | (uintptr_t)s->spanclass << ENTRY_SHIFT);
 		if (sc->scan == SCAN_TRACE)
 			break;
 	}
+	hot_store(&h);
 }
 
 /* ── draining ───────────────────────────────────────────────────────────────────────────── */
@@ -289,8 +369,7 @@ void marker_scan_object(struct marker *mk, uintptr_t addr)
 static void share(struct marker *mk)
 {
 	struct grey_block *mine = mk->block;
-	if (load_relaxed(&mk->pool->nidle) == 0 || mine == NULL || mine->n < SHARE_MIN ||
-	    load_relaxed(&mk->pool->full) != NULL)
+	if (mine == NULL || mine->n < SHARE_MIN || load_relaxed(&mk->pool->full) != NULL)
 		return;
 	struct grey_block *theirs = grey_take_empty(mk->pool);
 	if (theirs == NULL)
@@ -303,33 +382,33 @@ static void share(struct marker *mk)
 	grey_put_full(mk->pool, theirs);
 }
 
-static void fill_fifo(struct marker *mk)
-{
-	struct grey_block *b = mk->block;
-	while (mk->fifo_n < MARK_FIFO && b != NULL && b->n > 0) {
-		uintptr_t object = b->object[--b->n];
-		__builtin_prefetch((void *)object);
-		mk->fifo[(mk->fifo_at + mk->fifo_n++) % MARK_FIFO] = object;
-	}
-}
-
 /* drain_mine - until my block, my FIFO and my ring are empty. */
 static void drain_mine(struct marker *mk)
 {
+	struct hot h = hot_load(mk);
+	unsigned fifo_out = 0, fifo_n = 0;
 	for (unsigned n = 0;; n++) {
-		fill_fifo(mk);
-		if (mk->fifo_n == 0) {
-			if (mk->ring_n == 0)
+		while (fifo_n < MARK_FIFO && h.top != h.bottom) {
+			uintptr_t entry = *--h.top;
+			__builtin_prefetch((void *)(entry & ENTRY_ADDR));
+			mk->fifo[(fifo_out + fifo_n++) % MARK_FIFO] = entry;
+		}
+		if (MGC_UNLIKELY(fifo_n == 0)) {
+			hot_store(&h);
+			if (h.ring_n == 0)
 				return;
 			flush_ring(mk);
+			h = hot_load(mk);
 			continue;
 		}
-		uintptr_t object = mk->fifo[mk->fifo_at];
-		mk->fifo_at = (mk->fifo_at + 1) % MARK_FIFO;
-		mk->fifo_n--;
-		scan(mk, object);
-		if (n % SHARE_EVERY == 0)
+		uintptr_t entry = mk->fifo[fifo_out++ % MARK_FIFO];
+		fifo_n--;
+		scan(&h, entry);
+		if (MGC_UNLIKELY(n % SHARE_EVERY == 0) && load_relaxed(&mk->pool->nidle) != 0) {
+			hot_store_block(&h);
 			share(mk);
+			hot_load_block(&h);
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ struct marker {
 	struct heap *heap;
 	struct grey_pool *pool;
 	struct grey_block *block; /* mine, never NULL once started */
-	unsigned ring_at, ring_n, fifo_at, fifo_n;
+	unsigned ring_at, ring_n;
 	uintptr_t ring[MARK_RING];
 	uintptr_t fifo[MARK_FIFO];
 	uintptr_t scanning; /* the object whose words are being read, for messages */

@@ -321,8 +321,8 @@ static void read_mutator_stack(struct roots *r, struct marker *mk, struct mutato
 		read_stack(r, mk, s->lo, s->hi);
 }
 
-/* mark_runs - unborn slots are kept, and so is the slot just below the cursor: the thread may have been
- * interrupted between moving it and using the result. The current tiny block may still be filled. */
+/* mark_runs - unborn slots are kept, and the current tiny block, which may still be filled. */
+
 static void mark_runs(struct marker *mk, struct mutator *m)
 {
 	const struct space *sp = &m->heap->pageheap.space;
@@ -337,8 +337,6 @@ static void mark_runs(struct marker *mk, struct mutator *m)
 			span_mark_run(sp, s, lo, hi);
 			mk->marked_nbytes += run.end - run.cur;
 		}
-		if (run.cur > s->base)
-			marker_candidate(mk, run.cur - 1, MARK_AMBIGUOUS);
 	}
 	if (m->tiny_cur != 0)
 		marker_candidate(mk, m->tiny_end - 1, MARK_AMBIGUOUS);

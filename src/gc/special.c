@@ -288,7 +288,7 @@ bool specials_next(struct specials *s, struct due *out)
 		*out = s->due[s->due_first];
 		s->due_first = (s->due_first + 1) % s->due_capacity;
 		store_relaxed(&s->ndue, s->ndue - 1);
-		s->nrun++;
+		store_relaxed(&s->nrun, s->nrun + 1);
 	}
 	lock_release(&s->lock);
 	return found;

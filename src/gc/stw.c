@@ -85,7 +85,8 @@ void stw_park(struct stw *stw, struct mutator *m)
 static void on_unlocked(void)
 {
 	struct mutator *m = mutator_self();
-	if (m != &mutator_none && m->sec == 0) /* else it parks at the end of its section */
+	/* else it parks at the end of its section, or is claimed */
+	if (m != &mutator_none && m->sec == 0 && load_relaxed(&m->status) == MUTATOR_RUNNING)
 		stw_park(handler_stw, m);
 }
 
@@ -141,6 +142,13 @@ __attribute__((used)) void stw_block_saved(uintptr_t *save, struct mutator *m)
 	m->nregs = BLOCK_REGS;
 	if (!cas_acq_rel(&m->status, &running, (uint32_t)MUTATOR_BLOCKED)) /* pairs: mutator-status */
 		mgc_misuse("mgc_blocking_enter in a thread that is blocking already");
+}
+
+void stw_block_regs(struct mutator *m, const uintptr_t *regs, uintptr_t sp)
+{
+	memcpy(m->saved, regs, BLOCK_REGS * sizeof *regs);
+	m->saved[BLOCK_REGS] = sp;
+	stw_block_saved(m->saved, m);
 }
 
 void stw_unblock(struct stw *stw, struct mutator *m)

@@ -40,7 +40,7 @@ size_t sweep_reclaim(void *heap, size_t npages)
 
 void sweep_large(struct heap *h)
 {
-	unsigned n = load_relaxed(&h->layouts.nspanclasses);
+	unsigned n = load_acquire(&h->layouts.nspanclasses); /* pairs: spanclass */
 	for (unsigned sc = 1; sc < n; sc++) {
 		if (h->layouts.spanclass[sc].sizeclass != 0)
 			continue;

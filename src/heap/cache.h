@@ -18,8 +18,9 @@
 
 #include "heap/mutator.h"
 
-/* cache_pop - the next slot of the class, or 0 when the run is used up. `cur` is written last: a
- * handler that interrupts sees the slot just below cur as perhaps born. */
+/* cache_pop - the next slot of the class, or 0 when the run is used up. A stop may land on either side of
+ * the store: before it the slot is unborn, and kept as such; after it the slot's address is in a register,
+ * which MGC_OPAQUE forbids the compiler to drop and compute again from the cursor. */
 MGC_INLINE uintptr_t cache_pop(struct mutator *m, unsigned spanclass, size_t slot_nbytes)
 {
 	struct run *r = &m->runs[spanclass];
@@ -27,6 +28,7 @@ MGC_INLINE uintptr_t cache_pop(struct mutator *m, unsigned spanclass, size_t slo
 	if (MGC_UNLIKELY(next > r->end))
 		return 0;
 	store_relaxed(&r->cur, next);
+	MGC_OPAQUE(p);
 	return p;
 }
 

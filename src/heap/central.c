@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "heap/heap.h"
+#include "os/os.h"
 
 void central_init(struct central *c)
 {
@@ -144,6 +145,11 @@ void central_remove(struct heap *h, struct span *s)
 {
 	struct central *c = heap_central(h, s->spanclass);
 	lock_acquire(&c->lock);
+	while (s->where == SPAN_CACHED) { /* somebody sweeps it: until it is filed again */
+		lock_release(&c->lock);
+		os_yield();
+		lock_acquire(&c->lock);
+	}
 	unlist(c, s);
 	lock_release(&c->lock);
 }

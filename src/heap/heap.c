@@ -70,7 +70,7 @@ struct central *heap_central(struct heap *h, unsigned spanclass)
 size_t heap_sweep_some(struct heap *h, size_t npages)
 {
 	size_t freed = 0;
-	unsigned n = load_relaxed(&h->layouts.nspanclasses);
+	unsigned n = load_acquire(&h->layouts.nspanclasses); /* pairs: spanclass */
 	for (unsigned id = 1; id < n && freed < npages; id++) {
 		long got = 0;
 		while (ready(&h->centrals[id]) && freed < npages && got >= 0) {
@@ -83,7 +83,7 @@ size_t heap_sweep_some(struct heap *h, size_t npages)
 
 void heap_verify(struct heap *h)
 {
-	unsigned n = load_relaxed(&h->layouts.nspanclasses);
+	unsigned n = load_acquire(&h->layouts.nspanclasses); /* pairs: spanclass */
 	for (unsigned id = 1; id < n; id++)
 		if (ready(&h->centrals[id]))
 			central_verify(h, &h->centrals[id]);

@@ -174,7 +174,7 @@ unsigned layout_spanclass_slow(struct layouts *ls, unsigned layout, unsigned siz
 		if (spanclass_left(ls, layout, may_merge)) {
 			id = ls->nspanclasses;
 			fill_spanclass(&ls->spanclass[id], d, layout, sizeclass);
-			store_relaxed(&ls->nspanclasses, id + 1);
+			store_release(&ls->nspanclasses, id + 1); /* pairs: spanclass */
 			ls->nfixed += layout < LAYOUT_ID_FIRST_FREE;
 			store_release(cell, (uint16_t)id); /* pairs: spanclass */
 		} else if (may_merge) {

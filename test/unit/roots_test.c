@@ -390,7 +390,7 @@ TEST(inner_pointers)
 #define CLOBBER_VECTOR "v5"
 #endif
 
-static void *hold_in_register(void *arg)
+static UNUSED void *hold_in_register(void *arg)
 {
 	struct holder *h = arg;
 	uintptr_t hidden = h->hidden;
@@ -399,7 +399,7 @@ static void *hold_in_register(void *arg)
 	return NULL;
 }
 
-static void *hold_in_vector(void *arg)
+static UNUSED void *hold_in_vector(void *arg)
 {
 	struct holder *h = arg;
 	uintptr_t hidden = h->hidden;
@@ -457,12 +457,13 @@ static void *block_with_registers(void *arg)
 	CHECK_EQ(mgc_thread_attach(), 0);
 #if defined(__x86_64__)
 	__asm__ volatile("movq %%rsp, %%r13\n subq $256, %%rsp\n andq $-16, %%rsp\n"
-			 "movq 0(%0), %%rbx\n movq 8(%0), %%r12\n movq 16(%0), %%r14\n movq 24(%0), %%r15\n"
+			 "leaq %0, %%rdi\n movq 0(%%rdi), %%rbx\n movq 8(%%rdi), %%r12\n"
+			 "movq 16(%%rdi), %%r14\n movq 24(%%rdi), %%r15\n"
 			 "notq %%rbx\n notq %%r12\n notq %%r14\n notq %%r15\n"
 			 "call mgc_blocking_enter@PLT\n call scribble_and_wait@PLT\n"
 			 "call mgc_blocking_leave@PLT\n movq %%r13, %%rsp\n"
 			 :
-			 : "r"(held)
+			 : "m"(held)
 			 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "rbx", "r12", "r13",
 			   "r14", "r15", "memory", "cc");
 #elif defined(__aarch64__)
@@ -553,7 +554,7 @@ static struct {
 } co;
 
 /* Every collection here is made by another thread, which stops this one where it stands. */
-static void coroutine(void)
+static UNUSED void coroutine(void)
 {
 	void *volatile local = NULL;
 	co.hidden = make_object();
@@ -573,7 +574,7 @@ static void coroutine(void)
 	swapcontext(&co.self, &co.home);
 }
 
-static void *run_coroutine(void *arg)
+static UNUSED void *run_coroutine(void *arg)
 {
 	void *volatile local = NULL;
 	CHECK_EQ(mgc_thread_attach(), 0);
@@ -628,7 +629,7 @@ static void wait_in_handler(int sig)
 	local = NULL;
 }
 
-static void *run_on_altstack(void *arg)
+static UNUSED void *run_on_altstack(void *arg)
 {
 	struct holder *h = arg;
 	void *volatile local = NULL;

@@ -27,9 +27,11 @@ class Client:
     """needs: programs that must be installed; build: a command that makes the client first, in
     the folder; optional: left out, with a line that says so, where it is not installed."""
 
-    def __init__(self, name, argv, limit_s=60, slow=False, needs=(), build=None, optional=False):
+    def __init__(self, name, argv, limit_s=60, slow=False, needs=(), build=None, env=None,
+                 optional=False):
         self.name, self.argv, self.limit_s, self.slow = name, argv, limit_s, slow
         self.needs, self.build, self.optional = needs or argv[:1], build, optional
+        self.env = env or {}
 
 
 def clients(folder):
@@ -71,7 +73,8 @@ def clients(folder):
         Client("neko trees", ["neko", made("trees.n")], needs=["neko", "nekoc"], optional=True,
                build=["nekoc", "-o", folder, source("trees.neko")]),
         Client("nix words", ["nix-instantiate", "--eval", "--strict", source("words.nix")],
-               optional=True),
+               optional=True,  # it would start with so much memory that nothing collects
+               env={"GC_INITIAL_HEAP_SIZE": "1000000"}),
     ]
 
 
@@ -100,10 +103,12 @@ def exercise(client, theirs, ours, count, folder):
     """One warm-up on theirs (Guile compiles there), then both in turn; theirs at most 3 times."""
     env = {"XDG_CACHE_HOME": folder, "GUILE_WARN_DEPRECATED": "no",
            "CRYSTAL_CACHE_DIR": folder, "NIX_REMOTE": f"local?root={folder}/nix",
-           "GC_INITIAL_HEAP_SIZE": "1000000"}  # Nix would start with so much that nothing collects
+           **client.env}
+
+    patience = 10 if "MGC_DEBUG" in ours.settings else 1
 
     def once(library, argv=client.argv, trace=False):
-        return measure.run(library, argv, env, trace=trace, limit_s=client.limit_s)
+        return measure.run(library, argv, env, trace=trace, limit_s=patience * client.limit_s)
 
     tally = Tally()
     if client.build:
