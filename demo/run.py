@@ -35,7 +35,7 @@ def programs(folder):
                 "100 000 requests over 50 MB of state, each one timed"),
         Program("w3m page", ["w3m"], ["w3m", "-dump", "-cols", "100",
                                       os.path.join(folder, "page.html")],
-                "lays out 2.5 MB of HTML tables"),
+                "lays out 2 MB of HTML tables"),
         Program("ecl workshop", ["ecl", "gcc"],
                 ["ecl", "-norc", "-shell", os.path.join(HERE, "ecl", "workshop.lisp")],
                 "compiles Lisp to C, loads it, runs it in 4 threads"),
@@ -98,7 +98,8 @@ def show(program, libraries, results):
     show_row(program.title, libraries[0].name, rows[0], formats)
     ratios = None
     if len(rows) == 2:
-        ratios = [None if a is None or not a else b / a for a, b in zip(*rows)]
+        ratios = [b / a if a and heading != "collections" else None
+                  for (heading, *_), a, b in zip(COLUMNS, *rows)]
         show_row("", libraries[1].name, rows[1], formats)
         show_row("", "ratio", ratios, ["{:.3f}x"] * len(ratios))
     print(f"  {program.about}\n", flush=True)
@@ -159,7 +160,7 @@ def main():
         except measure.Missing as error:
             measure.die(f"demo: {error}")
         with open(os.path.join(folder, "page.html"), "w", encoding="utf-8") as file:
-            file.write(page(20))
+            file.write(page(16))
 
         show_heading(libraries, options.n)
         ratios, failures = [], []

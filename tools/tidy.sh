@@ -11,5 +11,8 @@ if ((n == 0)); then
     echo "tidy: no sources in ${1:-build}/compile_commands.json"
     exit 1
 fi
-run-clang-tidy-19 -quiet -p "${1:-build}" "$PWD/src/.*\.c$" 2>/dev/null
+if ! report=$(run-clang-tidy-19 -quiet -p "${1:-build}" "$PWD/src/.*\.c$" 2>/dev/null); then
+    grep -A2 'error:' <<<"$report" || echo "$report"
+    exit 1
+fi
 echo "tidy: $n sources"

@@ -42,7 +42,7 @@
                                  (format nil "worker ~d" i)
                                  (lambda ()
                                    (list (size (forest seed 30000))
-                                         (dictionary seed 8000)
+                                         (dictionary seed 5000)
                                          (integer-length (factorial 1500)))))))))
   (format t "main: ~a trees~%" (loop for seed from 10 below 14 sum (size (forest seed 20000))))
   (format t "workers: ~a~%" (mapcar #'mp:process-join workers))

@@ -4,7 +4,7 @@
 (use-modules (ice-9 match) (srfi srfi-1))
 
 (define size
-  (let ((args (cdr (command-line)))) (if (pair? args) (string->number (car args)) 10)))
+  (let ((args (cdr (command-line)))) (if (pair? args) (string->number (car args)) 8)))
 
 ;; --- polynomials: a list of (exponents . coefficient), largest exponents first -----------------
 (define (compare a b)                         ; lexicographic, on lists of exponents
