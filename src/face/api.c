@@ -412,7 +412,7 @@ static int64_t set_percent(int64_t value)
 
 static int64_t set_limit(int64_t value)
 {
-	size_t old = runtime.heap.pageheap.limit_nbytes;
+	size_t old = load_relaxed(&runtime.heap.pageheap.limit_nbytes);
 	if (value >= 0) {
 		store_relaxed(&runtime.heap.pageheap.limit_nbytes, value == INT64_MAX ? SIZE_MAX : (size_t)value);
 		runtime.gc.pacer.limit_nbytes = value == INT64_MAX ? UINT64_MAX : (uint64_t)value;

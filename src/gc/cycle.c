@@ -182,6 +182,7 @@ static void run(struct cycle *c)
 	lock_release(&gc->roots.lock);
 	workers_end(&gc->workers);
 	grey_trim(&gc->pool);
+	specials_tidy(&gc->specials);
 	sweep_large(gc->heap);
 	if (c->rec.reason == CYCLE_FORCED || c->rec.reason == CYCLE_NO_MEMORY)
 		heap_sweep_some(gc->heap, SIZE_MAX);

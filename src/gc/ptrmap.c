@@ -4,6 +4,8 @@
 #include "base/bits.h"
 #include "os/os.h"
 
+#define MIN_CAPACITY ((size_t)2048)
+
 static size_t home(const struct ptrmap *m, uintptr_t key)
 {
 	return (size_t)bits_mix(key) & (m->capacity - 1);
@@ -31,18 +33,27 @@ static struct ptrmap_entry *insert(struct ptrmap *m, uintptr_t key)
 	return &m->entry[i];
 }
 
-static bool grow(struct ptrmap *m)
+static bool resize(struct ptrmap *m, size_t capacity)
 {
-	struct ptrmap bigger = { .capacity = m->capacity != 0 ? 2 * m->capacity : 2048 };
-	bigger.entry = (struct ptrmap_entry *)os_alloc(bigger.capacity * sizeof *bigger.entry);
-	if (bigger.entry == NULL)
+	struct ptrmap other = { .capacity = capacity };
+	other.entry = (struct ptrmap_entry *)os_alloc(capacity * sizeof *other.entry);
+	if (other.entry == NULL)
 		return false;
 	for (size_t i = 0; i < m->capacity; i++)
 		if (m->entry[i].key != 0)
-			*insert(&bigger, m->entry[i].key) = m->entry[i];
+			*insert(&other, m->entry[i].key) = m->entry[i];
 	ptrmap_destroy(m);
-	*m = bigger;
+	*m = other;
 	return true;
+}
+
+void ptrmap_shrink(struct ptrmap *m)
+{
+	size_t capacity = m->capacity;
+	while (capacity > MIN_CAPACITY && m->n < capacity / 8)
+		capacity /= 2;
+	if (capacity != m->capacity)
+		(void)resize(m, capacity); /* refused: it stays as it is */
 }
 
 struct ptrmap_entry *ptrmap_put(struct ptrmap *m, uintptr_t key)
@@ -50,7 +61,7 @@ struct ptrmap_entry *ptrmap_put(struct ptrmap *m, uintptr_t key)
 	struct ptrmap_entry *e = ptrmap_find(m, key);
 	if (e != NULL)
 		return e;
-	if (m->n >= m->capacity / 4 * 3 && !grow(m))
+	if (m->n >= m->capacity / 4 * 3 && !resize(m, m->capacity != 0 ? 2 * m->capacity : MIN_CAPACITY))
 		return NULL;
 	return insert(m, key);
 }

@@ -27,6 +27,8 @@ struct ptrmap_entry *ptrmap_put(struct ptrmap *m, uintptr_t key);
 void ptrmap_remove(struct ptrmap *m, struct ptrmap_entry *e);
 /* ptrmap_filter - removes every entry for which drop() is true; calls it at least once for each. */
 void ptrmap_filter(struct ptrmap *m, bool (*drop)(void *arg, struct ptrmap_entry *e), void *arg);
+/* ptrmap_shrink - gives memory back when the table is mostly empty; never while the world is stopped. */
+void ptrmap_shrink(struct ptrmap *m);
 void ptrmap_destroy(struct ptrmap *m);
 
 #endif

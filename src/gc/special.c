@@ -278,6 +278,18 @@ size_t specials_after_mark(struct specials *s, struct marker *mk, bool no_order)
 	return p.ndue;
 }
 
+void specials_tidy(struct specials *s)
+{
+	lock_acquire(&s->lock);
+	ptrmap_shrink(&s->finalizers);
+	ptrmap_shrink(&s->links);
+	if (s->ndue == 0 && s->due_capacity != 0) {
+		s->due_first = 0;
+		(void)os_discard((uintptr_t)s->due, s->due_capacity * sizeof *s->due);
+	}
+	lock_release(&s->lock);
+}
+
 bool specials_next(struct specials *s, struct due *out)
 {
 	if (load_relaxed(&s->ndue) == 0)

@@ -72,6 +72,9 @@ void specials_mark_roots(struct specials *s, struct marker *mk);
  * finalizers count as NO_ORDER. The marker drains alone. Returns how many became due. */
 size_t specials_after_mark(struct specials *s, struct marker *mk, bool no_order);
 
+/* specials_tidy - after a cycle, world running: gives back what a burst of registrations left. */
+void specials_tidy(struct specials *s);
+
 /* specials_next - takes the oldest due finalizer; false when none. */
 bool specials_next(struct specials *s, struct due *out);
 

@@ -24,8 +24,8 @@
 MGC_INLINE uintptr_t cache_pop(struct mutator *m, unsigned spanclass, size_t slot_nbytes)
 {
 	struct run *r = &m->runs[spanclass];
-	uintptr_t p = r->cur, next = p + slot_nbytes;
-	if (MGC_UNLIKELY(next > r->end))
+	uintptr_t p = load_relaxed(&r->cur), next = p + slot_nbytes; /* mutator_none's is shared */
+	if (MGC_UNLIKELY(next > load_relaxed(&r->end)))
 		return 0;
 	store_relaxed(&r->cur, next);
 	MGC_OPAQUE(p);

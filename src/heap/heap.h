@@ -58,7 +58,7 @@ struct heap {
 	struct gc *gc;
 	struct lock registry_lock;
 	struct list mutators; /* registry_lock */
-	uint32_t nmutators;
+	uint32_t nmutators; /* atomic; written under registry_lock */
 	struct list idle_records; /* of detached mutators, to be used again; registry_lock */
 };
 

@@ -63,7 +63,7 @@ struct mutator *mutator_attach(struct heap *h)
 	m->status = MUTATOR_RUNNING;
 	lock_acquire(&h->registry_lock);
 	list_push_back(&h->mutators, &m->node);
-	h->nmutators++;
+	store_relaxed(&h->nmutators, h->nmutators + 1);
 	mutator_tls = m;
 	lock_release(&h->registry_lock);
 	if (h->ops.attached != NULL)
@@ -109,7 +109,7 @@ void mutator_detach(struct mutator *m)
 	registry_enter(m);
 	set_dead(m);
 	list_remove(&m->node);
-	h->nmutators--;
+	store_relaxed(&h->nmutators, h->nmutators - 1);
 	mutator_tls = &mutator_none;
 	/* a stop that was told to wait for this thread finds it dead under the same lock */
 	list_push_front(&h->idle_records, &m->node);
@@ -130,7 +130,7 @@ void mutator_reset_registry(struct heap *h, struct mutator *survivor)
 		if (m == survivor)
 			continue;
 		list_remove(&m->node);
-		h->nmutators--;
+		store_relaxed(&h->nmutators, h->nmutators - 1);
 		cache_flush(m);
 		m->status = MUTATOR_DEAD;
 		list_push_front(&h->idle_records, &m->node);

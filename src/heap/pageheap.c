@@ -46,20 +46,26 @@ static size_t resident_pages(const struct pageheap *ph)
 /* fits_limit - npages more, all of them perhaps becoming resident. Lock held. */
 static bool fits_limit(const struct pageheap *ph, size_t npages)
 {
-	return ph->limit_nbytes == SIZE_MAX ||
-	       (ph->used_pages + npages) << MGC_PAGE_SHIFT <= ph->limit_nbytes;
+	size_t limit = load_relaxed(&ph->limit_nbytes);
+	return limit == SIZE_MAX || (ph->used_pages + npages) << MGC_PAGE_SHIFT <= limit;
 }
 
 /* grow - adds chunks for a run of npages with that alignment. Lock held. */
 static bool grow(struct pageheap *ph, size_t npages, size_t align_pages)
 {
-	size_t nchunks = (npages + (align_pages > MGC_CHUNK_PAGES ? align_pages : 0) +
+	size_t hidden = ph->space.grown == 0 ? align_pages : 0; /* the first growth loses page 0 */
+	size_t nchunks = (npages + hidden + (align_pages > MGC_CHUNK_PAGES ? align_pages : 0) +
 			  MGC_CHUNK_PAGES - 1) >> MGC_CHUNK_PAGES_SHIFT;
 	size_t first;
 	if (!space_grow(&ph->space, nchunks, &first))
 		return false;
 	size_t added = nchunks << MGC_CHUNK_PAGES_SHIFT;
 	pagealloc_add(&ph->pages, first, added);
+	if (first == 0) {
+		size_t page, nclean;
+		MGC_CHECK(pagealloc_alloc(&ph->pages, 1, 1, &page, &nclean) && page == 0);
+		ph->hidden_pages = 1;
+	}
 	if (first >= ph->huge_from_pages)
 		os_advise_huge(space_page_addr(&ph->space, first), added << MGC_PAGE_SHIFT, true);
 	return true;
@@ -98,7 +104,7 @@ static struct span *alloc_locked(struct pageheap *ph, size_t npages, size_t alig
 static void keep_limit(struct pageheap *ph)
 {
 	lock_acquire(&ph->lock);
-	size_t resident = resident_pages(ph) << MGC_PAGE_SHIFT, limit = ph->limit_nbytes;
+	size_t resident = resident_pages(ph) << MGC_PAGE_SHIFT, limit = load_relaxed(&ph->limit_nbytes);
 	lock_release(&ph->lock);
 	if (resident > limit)
 		pageheap_scavenge(ph, resident - limit, 1);
@@ -117,7 +123,7 @@ struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pag
 		if (s == NULL && attempt == 0 && ph->reclaim != NULL)
 			ph->reclaim(ph->reclaim_arg, npages);
 	}
-	if (s != NULL && ph->limit_nbytes != SIZE_MAX)
+	if (s != NULL && load_relaxed(&ph->limit_nbytes) != SIZE_MAX)
 		keep_limit(ph);
 	return s;
 }

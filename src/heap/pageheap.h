@@ -5,7 +5,7 @@
  * WHO    central.c and cache.c for spans; the collector's background thread for scavenging.
  * STATE  a page: see pagealloc.h. A span record: FREE ↔ IN_USE under the lock.
  * INV    H1 resident ≤ used_pages + (free dirty pages), in pages; both under the lock
- *        H2 used_pages + free pages = pages ever grown                      [pageheap_verify]
+ *        H2 used_pages + hidden_pages + free pages = pages ever grown       [pageheap_verify]
  *        H3 with a limit set, used + dirty never exceeds it (the limit is on what can be resident)
  * LOCKS  PAGEHEAP. The two upward calls are made with it free.
  * UNITS  pages, unless the name says bytes.  FROM Go's mheap.go, mgcscavenge.go. */
@@ -28,7 +28,8 @@ struct pageheap {
 	struct space space;
 	struct pagealloc pages;
 	size_t used_pages;      /* in spans */
-	size_t limit_nbytes;    /* hard: allocation fails above it; SIZE_MAX for none */
+	size_t hidden_pages;    /* page 0: many words of ours hold the base address, and must name no object */
+	size_t limit_nbytes;    /* atomic; hard: allocation fails above it; SIZE_MAX for none */
 	size_t huge_from_pages; /* chunks from this page on are advised to be huge; SIZE_MAX: none */
 	size_t scavenged_nbytes; /* given back since the start */
 	/* The collector's: sweeps until npages were freed or nothing is left; returns pages freed.

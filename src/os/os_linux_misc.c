@@ -114,6 +114,8 @@ unsigned os_nprocs(void)
 int os_wait(uint32_t *word, uint32_t expected, uint64_t timeout_ns)
 {
 	int saved = errno, result = 0;
+	if (MGC_WITH_TSAN && timeout_ns == 0) /* signals wait there until this returns */
+		timeout_ns = 1000000;
 	struct timespec t = timespec_of(timeout_ns);
 	if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE_OP, expected, timeout_ns != 0 ? &t : NULL,
 		    NULL, 0) != 0 &&

@@ -119,6 +119,15 @@ static inline UNUSED double test_seconds(double usual)
 	return text != NULL ? strtod(text, NULL) : usual;
 }
 
+#ifdef MGC_SANITIZE_THREAD
+/* It sleeps for a second at each exit, to catch races that nobody looks for here. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+	return "atexit_sleep_ms=0";
+}
+#endif
+
 /* Under a sanitizer, in a hostile build, everything is 5 to 50 times slower. */
 #ifndef MGC_HOSTILE
 #define MGC_HOSTILE 0

@@ -69,6 +69,32 @@ Test(layout, equal_is_one, .timeout = 10)
 	layouts_destroy(&ls);
 }
 
+/* Many that differ in one thing only: wherever two meet in the hash table, they are told apart. */
+Test(layout, nearly_equal_is_not, .timeout = 20)
+{
+	enum { N = 1200 };
+	static unsigned id[N];
+	static uint64_t mask[32] = { 1 };
+	for (unsigned differ = 0; differ < 5; differ++) {
+		start();
+		for (unsigned twice = 0; twice < 2; twice++) {
+			for (unsigned i = 0; i < N; i++) {
+				mask[1] = differ == 0 ? i : 0;
+				struct layout_desc d = { .kind = LAYOUT_MASK, .period = 128, .mask = mask };
+				d.period += differ == 1 ? i : 0;
+				d.flags = differ == 2 ? i : 0;
+				d.user = (void *)(uintptr_t)(differ == 3 ? i : 0);
+				d.trace = differ == 4 ? (void (*)(void *, void *))(uintptr_t)i : NULL;
+				unsigned got = layout_intern(&ls, &d);
+				cr_assert(got == (twice ? id[i] : LAYOUT_ID_FIRST_FREE + i),
+					  "%u of difference %u", i, differ);
+				id[i] = got;
+			}
+		}
+		layouts_destroy(&ls);
+	}
+}
+
 Test(layout, full_mask_is_every_word, .timeout = 10)
 {
 	start();

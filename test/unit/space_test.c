@@ -97,7 +97,7 @@ Test(space, gives_everything_back, .timeout = 10)
 	uintptr_t base = sp.base;
 	space_destroy(&sp);
 	cr_expect(!probe_readable(base));
-	cr_expect_lt(probe_mapped_bytes(), before + MGC_ARENA_SIZE);
+	cr_expect_lt(probe_mapped_bytes(), before + ((size_t)1 << 16));
 }
 
 Test(space, smaller_when_refused, .timeout = 10)
@@ -174,6 +174,21 @@ Test(space, limited_address_space, .timeout = 30)
 	cr_expect_leq(n * MGC_CHUNK_SIZE, (size_t)1 << 30);
 	space_destroy(&sp);
 	cr_expect_lt(probe_mapped_bytes(), before + ((size_t)1 << 20));
+}
+
+Test(space, limited_growth_survives_refusal, .timeout = 30)
+{
+	limit_address_space(probe_mapped_bytes() + ((size_t)1 << 30));
+	cr_assert_eq(space_init(&sp, 0), 0);
+	for (uint64_t nth = 1; nth <= 5; nth++) {
+		size_t before = sp.grown, first = 77;
+		os_fake_start();
+		os_fake_fail("commit", nth, 1, ENOMEM);
+		bool grew = space_grow(&sp, 1, &first);
+		os_fake_stop();
+		cr_expect_eq(must_grow(1), before + (grew ? MGC_CHUNK_PAGES : 0), "nothing is left in the way");
+	}
+	space_destroy(&sp);
 }
 
 Test(space, walks_around_others, .timeout = 30)
