@@ -190,16 +190,21 @@ struct parked_stack {
 	struct mgc_stack *from;
 };
 
-/* park_from - everything above this frame belongs to the stack that is left; registers are on it. */
-static void park_from(void *arg)
+/* park_from - the stack is left: what lies above this frame is in use until it runs again. The switch
+ * that follows may put the registers elsewhere (a ucontext), and overwrites these frames: the registers,
+ * which lie just above, are kept in the record. */
+static MGC_NO_SANITIZE void park_from(void *arg)
 {
 	struct parked_stack *p = arg;
-	uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+	const volatile uintptr_t *frame = (const volatile uintptr_t *)__builtin_frame_address(0);
+	uintptr_t *save = p->from != NULL ? p->from->saved : p->m->own_saved;
+	for (unsigned i = 0; i < MUTATOR_SAVED_REGS; i++)
+		save[i] = frame[i];
 	if (p->from != NULL) {
-		p->from->sp = sp;
+		p->from->sp = (uintptr_t)frame;
 		p->from->running = NULL;
 	} else {
-		p->m->own_sp = sp;
+		p->m->own_sp = (uintptr_t)frame;
 	}
 }
 
@@ -300,6 +305,13 @@ static bool on_own_stack(struct mutator *m)
 	return true;
 }
 
+/* read_own_stack - of a thread that runs on a coroutine's. */
+static void read_own_stack(struct roots *r, struct marker *mk, struct mutator *m)
+{
+	read_stack(r, mk, m->own_sp, m->stack_hi);
+	read_stack(r, mk, (uintptr_t)m->own_saved, (uintptr_t)(m->own_saved + MUTATOR_SAVED_REGS));
+}
+
 /* read_mutator_stack - from where the thread stands to the cold end of the stack it stands on. */
 static void read_mutator_stack(struct roots *r, struct marker *mk, struct mutator *m)
 {
@@ -308,7 +320,7 @@ static void read_mutator_stack(struct roots *r, struct marker *mk, struct mutato
 	if (coroutine != NULL) {
 		read_stack(r, mk, m->sp, coroutine->hi);
 		if (m->own_sp != 0) /* its own stack waits below the switch */
-			read_stack(r, mk, m->own_sp, m->stack_hi);
+			read_own_stack(r, mk, m);
 	} else if (m->sp >= m->altstack_lo && m->sp < m->altstack_hi) {
 		read_below_handler(r, mk, m);
 	} else if (m->sp < hi && (m->stack_hi_var != NULL || on_own_stack(m))) {

@@ -36,6 +36,7 @@ struct mgc_stack {
 	uintptr_t lo, hi;
 	uintptr_t sp;            /* parked: used from here to hi; 0: nothing on it */
 	struct mutator *running; /* on this thread now, or after the switch that it announced */
+	uintptr_t saved[MUTATOR_SAVED_REGS]; /* parked: the registers as the switch was announced */
 };
 
 struct roots {

@@ -64,13 +64,26 @@ static bool next_run(struct mutator *m, unsigned spanclass, struct span *s)
 	return true;
 }
 
+/* check_span - in release too: a record that was overwritten must not be allocated from. */
+static void check_span(const struct span *s, unsigned spanclass)
+{
+	const struct sizeclass_info *info = &sizeclass_table[s->sizeclass < MGC_NSIZECLASS ? s->sizeclass : 0];
+	if (MGC_UNLIKELY(s->state != SPAN_IN_USE || s->spanclass != spanclass || s->nslots != info->nslots ||
+			 s->slot_nbytes != info->slot_nbytes || s->scan_from > s->nslots))
+		mgc_fatal("the record of span %p is corrupted (class %u for %u, %u slots of %zu B, state %u): "
+			  "memory of the library was overwritten", (void *)s->base, s->spanclass, spanclass,
+			  s->nslots, s->slot_nbytes, s->state);
+}
+
 bool cache_refill(struct mutator *m, unsigned spanclass)
 {
 	bool ok = true;
 	mutator_enter(m);
 	struct span *s = m->spans[spanclass];
-	if (s != NULL)
+	if (s != NULL) {
+		check_span(s, spanclass);
 		ensure_swept(m->heap, s);
+	}
 	while (s == NULL || !next_run(m, spanclass, s)) {
 		m->runs[spanclass] = (struct run){ 0, 0 };
 		m->spans[spanclass] = NULL;

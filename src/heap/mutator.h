@@ -68,6 +68,7 @@ struct mutator {
 	const uintptr_t *regs;     /* with sp: the registers that are not on the stack above it */
 	size_t nregs;
 	uintptr_t saved[MUTATOR_SAVED_REGS]; /* callee-saved registers of a BLOCKED owner */
+	uintptr_t own_saved[MUTATOR_SAVED_REGS]; /* with own_sp: registers as the switch was announced */
 	uintptr_t own_sp; /* the thread runs on a coroutine's stack; its own is in use from here; or 0 */
 	struct stack_segment *segments;
 	uintptr_t tls; /* handle for os_each_tls */

@@ -1,6 +1,6 @@
 /* gctrace.c - see gctrace.h. UNITS milliseconds with three digits, whole MB (2^20) as Go prints them.
  *
- *   gc N @T s U%: a+b+c ms clock, d+e/f/g+h ms cpu, H0->H1->L MB, G MB goal, S MB stacks, R MB globals,
+ *   gc N @Ts U%: a+b+c ms clock, d+e/f/g+h ms cpu, H0->H1->L MB, G MB goal, S MB stacks, R MB globals,
  *   P P [(forced)] [; pause p ms, stop s ms, objects n, threads t, sweep w ms]
  *
  * a and c are the parts with the world stopped (here: all of it stands in a, and c is 0), b what ran
@@ -47,7 +47,7 @@ static void print_cycle(const struct gc *gc, const struct cycle_record *r)
 	unsigned nprocs = os_nprocs();
 	uint64_t percent = now > 0 ? 100 * r->total_gc_cpu_ns / (now * nprocs) : 0;
 	mgc_print(log_fd(gc),
-		  "gc %lu @%s s %lu%%: %s+0+0 ms clock, %s+0/0/0+0 ms cpu, %lu->%lu->%lu MB, %lu MB goal, "
+		  "gc %lu @%ss %lu%%: %s+0+0 ms clock, %s+0/0/0+0 ms cpu, %lu->%lu->%lu MB, %lu MB goal, "
 		  "%lu MB stacks, %lu MB globals, %u P%s; pause %s ms, stop %s ms, objects %lu, threads %u, "
 		  "sweep %s ms\n",
 		  r->number, ms(r->start_ns / 1000).text, percent, ms(r->pause_ns).text, ms(r->cpu_ns).text,
