@@ -29,6 +29,9 @@ if(MGC_SANITIZE)
   add_link_options(-fsanitize=${MGC_SANITIZE})
   if(MGC_SANITIZE STREQUAL undefined)
     add_compile_options(-fno-sanitize-recover=all)
+  elseif(MGC_SANITIZE STREQUAL address)
+    # gcc leaves the end-of-scope poison of what it inlined into a no_sanitize function behind
+    add_compile_options(-fno-sanitize-address-use-after-scope)
   endif()
   set(MGC_NO_UNDEFINED "") # clang leaves the sanitizer's symbols to the executable
 endif()

@@ -3,7 +3,7 @@
 #ifndef GC_H
 #define GC_H
 #include <pthread.h>
-#include <signal.h>
+#include <sys/select.h> /* sigset_t, in every dialect of C */
 #include <stddef.h>
 #include <stdint.h>
 

@@ -21,7 +21,6 @@
 
 enum { MAX_SCRIPTS = 4 /* as Linux: a script whose interpreter is a script … */ };
 
-extern char **environ;
 
 /* ── finding it ── */
 

@@ -39,7 +39,7 @@ static uint32_t run_limit(const struct span *s)
 static void ensure_swept(struct heap *h, struct span *s)
 {
 	uint32_t gen = heap_sweepgen(h);
-	if (MGC_LIKELY(load_relaxed(&s->sweepgen) == gen))
+	if (MGC_LIKELY(load_acquire(&s->sweepgen) == gen)) /* pairs: swept */
 		return;
 	store_relaxed(&s->sweepgen, gen - 1);
 	h->ops.sweep_span(h, s);

@@ -163,8 +163,10 @@ static void *set_links(void *arg)
 	void **links = mgc_alloc(64 * sizeof *links, NULL, MGC_NOSCAN);
 	while (go_on()) {
 		for (int i = 0; i < 64; i++) {
-			links[i] = mgc_alloc(48, NULL, 0);
-			CHECK_EQ(mgc_link_set(&links[i], links[i]), 0);
+			void *p = mgc_alloc(48, NULL, 0);
+			links[i] = p;
+			CHECK_EQ(mgc_link_set(&links[i], p), 0);
+			mgc_keep_alive(p); /* the link itself does not */
 		}
 		for (int i = 0; i < 64; i++)
 			mgc_link_clear(&links[i]);
