@@ -222,6 +222,11 @@ MGC_INLINE void candidate(struct hot *h, uintptr_t word, uintptr_t ambiguous)
 	uintptr_t off = word - h->base;
 	if (off >= h->nbytes)
 		return;
+	/* the same type or constant stands in object after object: once is enough */
+	uintptr_t *recent = &h->mk->recent[(off >> 4) % MARK_RECENT];
+	if (*recent == word)
+		return;
+	*recent = word;
 	__builtin_prefetch(&h->bits[off >> 10], 1);
 	uintptr_t *cell = &h->mk->ring[h->ring_in++ % MARK_RING], oldest = *cell;
 	*cell = word | ambiguous;
@@ -270,6 +275,12 @@ bool marker_object(struct marker *mk, uintptr_t addr)
 	return true;
 }
 
+void marker_unmark(struct marker *mk, uintptr_t addr)
+{
+	space_unmark(&mk->heap->pageheap.space, addr);
+	memset(mk->recent, 0, sizeof mk->recent);
+}
+
 /* ── scanning ───────────────────────────────────────────────────────────────────────────── */
 
 MGC_INLINE void scan_words(struct hot *h, const uintptr_t *w, const uintptr_t *end, uintptr_t ambiguous)
@@ -309,6 +320,16 @@ void *trace_user(const void *tracer)
 	return ((const struct mgc_tracer *)tracer)->user;
 }
 
+/* trace_elements - calls back for each element that fits; those behind the last one are zero. */
+static void trace_elements(struct marker *mk, const struct layout_desc *d, uintptr_t object, size_t nbytes,
+			   uintptr_t ambiguous)
+{
+	struct mgc_tracer tracer = { mk, ambiguous, d->user };
+	size_t step = d->period != 0 ? d->period : nbytes;
+	for (; nbytes >= step; nbytes -= step, object += step)
+		d->trace((void *)object, &tracer);
+}
+
 /* scan_long - what is not told by one word of mask: long periods, callbacks, pieces of large objects. */
 static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct spanclass *sc)
 {
@@ -319,8 +340,7 @@ static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct
 	if (s->slot_nbytes > MARK_PIECE)
 		end = align_down(min_size(end - s->slack, at + MARK_PIECE), sizeof(uintptr_t));
 	if (sc->scan == SCAN_TRACE) {
-		struct mgc_tracer tracer = { mk, ambiguous, d->user };
-		d->trace((void *)object, &tracer);
+		trace_elements(mk, d, object, s->slot_nbytes - s->slack, ambiguous);
 		return;
 	}
 	struct hot h = hot_load(mk);

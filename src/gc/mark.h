@@ -24,6 +24,7 @@
 
 #define MARK_RING 16
 #define MARK_FIFO 16
+#define MARK_RECENT 32
 /* Arrays are scanned in pieces of this size, so that several markers can share one. */
 #define MARK_PIECE ((size_t)128 << 10)
 /* Set in a queued candidate that may not be a pointer; addresses have the bit clear. */
@@ -40,6 +41,7 @@ struct marker {
 	struct grey_block *block; /* mine, never NULL once started */
 	unsigned ring_at, ring_n;
 	uintptr_t ring[MARK_RING];
+	uintptr_t recent[MARK_RECENT]; /* words that were candidates lately: types, common constants */
 	uintptr_t fifo[MARK_FIFO];
 	uintptr_t scanning; /* the object whose words are being read, for messages */
 	bool ignore_invalid;
@@ -69,6 +71,9 @@ void marker_range(struct marker *mk, uintptr_t lo, uintptr_t hi, uintptr_t ambig
 /* marker_object - marks the object at that first byte; true when it was not marked before. It will be
  * scanned when the marker drains. */
 bool marker_object(struct marker *mk, uintptr_t addr);
+
+/* marker_unmark - takes back what marker_object or space_mark did; candidates for it count again. */
+void marker_unmark(struct marker *mk, uintptr_t addr);
 
 /* marker_scan_object - feeds the object's pointers, without marking it (finalizers in order). */
 void marker_scan_object(struct marker *mk, uintptr_t addr);

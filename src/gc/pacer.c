@@ -5,20 +5,26 @@
  * of what is live, even if the limit is then exceeded (the limit on the page heap is the hard one). */
 #define LIMIT_MIN_GROWTH_PCT 5
 
+/* sum, share_of - what does not fit is UINT64_MAX: a huge setting means late, never all the time. */
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
 static uint64_t share_of(uint64_t nbytes, int64_t percent)
 {
 	uint64_t product;
-	if (__builtin_mul_overflow(nbytes, (uint64_t)percent, &product))
-		return nbytes / 100 * (uint64_t)percent;
-	return product / 100;
+	if (!__builtin_mul_overflow(nbytes, (uint64_t)percent, &product))
+		return product / 100;
+	return __builtin_mul_overflow(nbytes / 100, (uint64_t)percent, &product) ? UINT64_MAX : product;
 }
 
 static uint64_t percent_goal(const struct pacer *p)
 {
 	if (p->percent < 0)
 		return UINT64_MAX;
-	uint64_t grow = share_of(p->live_nbytes + p->roots_nbytes, p->percent);
-	uint64_t goal = p->live_nbytes + grow + p->extra_nbytes, least = share_of(p->min_nbytes, p->percent);
+	uint64_t grow = sum(share_of(sum(p->live_nbytes, p->roots_nbytes), p->percent), p->extra_nbytes);
+	uint64_t goal = sum(p->live_nbytes, grow), least = share_of(p->min_nbytes, p->percent);
 	return goal > least ? goal : least;
 }
 
@@ -27,7 +33,7 @@ static uint64_t limit_goal(const struct pacer *p)
 	if (p->limit_nbytes == UINT64_MAX)
 		return UINT64_MAX;
 	uint64_t room = p->limit_nbytes > p->slack_nbytes ? p->limit_nbytes - p->slack_nbytes : 0;
-	uint64_t least = p->live_nbytes + share_of(p->live_nbytes, LIMIT_MIN_GROWTH_PCT);
+	uint64_t least = sum(p->live_nbytes, share_of(p->live_nbytes, LIMIT_MIN_GROWTH_PCT));
 	room -= room / 32; /* collect a little before the page heap refuses */
 	return room > least ? room : least;
 }

@@ -223,7 +223,7 @@ static void keep_referents(struct pass *p, const struct ptrmap_entry *e)
 		marker_scan_object(p->mk, e->key);
 		marker_settle(p->mk);
 		if (fresh)
-			space_unmark(sp, e->key);
+			marker_unmark(p->mk, e->key);
 	}
 }
 

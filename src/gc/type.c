@@ -53,6 +53,7 @@ static unsigned intern(struct layouts *ls, const struct mgc_type *t)
 	if (t->trace != NULL)
 		return layout_intern(ls, &(struct layout_desc){
 			.kind = LAYOUT_TRACE, .flags = flags,
+			.period = t->size <= UINT32_MAX ? (uint32_t)t->size : 0,
 			.trace = (void (*)(void *, void *))(void (*)(void))t->trace });
 	return t->ptr_bytes == 0 ? LAYOUT_ID_NOSCAN : intern_mask(ls, t, flags);
 }
@@ -69,7 +70,8 @@ uint64_t type_id_slow(struct layouts *ls, struct mgc_type *t)
 	if (t->size <= MGC_MAX_SMALL && !tiny) {
 		unsigned sizeclass = sizeclass_of(t->size);
 		unsigned sc = layout_spanclass(ls, layout, sizeclass);
-		layout = ls->spanclass[sc].layout;
+		if (sc != 0) /* 0: none is left for it, and allocation says so each time */
+			layout = ls->spanclass[sc].layout;
 		id |= sc | (uint64_t)ls->spanclass[sc].slot_nbytes << 16;
 	}
 	id |= (uint64_t)layout << 32;

@@ -10,6 +10,8 @@
 
 #define HASH_CELLS (2 * MGC_MAX_LAYOUT)
 #define MASK_ROOM ((size_t)256 << 10)
+/* Layouts kept back for the flags that "every word" lacks (uncollectable objects, for one). */
+#define RESERVED_LAYOUTS 64
 /* Span classes kept back for the layouts that always exist, and for callbacks, which must not merge. */
 #define RESERVED_FIXED (2 * MGC_NSIZECLASS + 1)
 #define RESERVED_TRACE MGC_NSIZECLASS
@@ -112,6 +114,9 @@ static unsigned intern_locked(struct layouts *ls, struct layout_desc *d)
 	for (; ls->hash[cell] != 0; cell = (cell + 1) % HASH_CELLS)
 		if (same_layout(&ls->layout[ls->hash[cell]].desc, d))
 			return ls->hash[cell];
+	bool special = d->kind != LAYOUT_TRACE && full_table_layout(d) == 0;
+	if (ls->nlayouts >= MGC_MAX_LAYOUT - (special ? 0 : RESERVED_LAYOUTS))
+		return full_table_layout(d);
 	if (d->kind == LAYOUT_MASK) {
 		size_t nbytes = mask_words(d->period) * sizeof(uint64_t);
 		if (nbytes > ls->mask_end - ls->mask_next)
@@ -119,8 +124,6 @@ static unsigned intern_locked(struct layouts *ls, struct layout_desc *d)
 		d->mask = memcpy((void *)ls->mask_next, d->mask, nbytes);
 		ls->mask_next += nbytes;
 	}
-	if (ls->nlayouts == MGC_MAX_LAYOUT)
-		return full_table_layout(d);
 	ls->hash[cell] = (uint16_t)add_layout(ls, d);
 	return ls->hash[cell];
 }

@@ -43,7 +43,7 @@ enum layout_flags {
 struct layout_desc {
 	enum layout_kind kind;
 	unsigned flags;
-	uint32_t period;      /* words; MASK only, > 0 */
+	uint32_t period; /* MASK: words, > 0; TRACE: bytes of an element, 0: the callback gets the slot */
 	const uint64_t *mask; /* period bits, at least one set; MASK only */
 	void (*trace)(void *obj, void *tracer); /* TRACE only */
 	void *user;           /* for whoever registered the trace callback */
