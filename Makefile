@@ -61,7 +61,7 @@ bench: all
 
 ## lint: layers, headers, sizes, tags, ABI, generated files, formatting, clang-tidy
 lint: all
-	@cd build && ctest -L lint --output-on-failure --no-tests=error
+	@cd build && ctest -j2 -L lint --output-on-failure --no-tests=error
 
 ## format: rewrite the C sources with clang-format
 format:

@@ -64,8 +64,8 @@ static size_t count_word(const char *word)
 	e->word = checked(mgc_alloc(strlen(word) + 1, NULL, MGC_NOSCAN));
 	strcpy(e->word, word);
 	e->count = 1;
-	e->next = *place;     /* e is still ours alone */
-	mgc_write(place, e);  /* now it is not */
+	e->next = *place; /* e is still ours alone */
+	mgc_write(place, e); /* now it is not */
 	table.nentries++;
 	return 1;
 }

@@ -53,8 +53,9 @@ enum mgc_type_flags {
  *   ptr_mask   one bit for each 8-byte word below ptr_bytes, lowest bit of byte 0 first; NULL: every
  *              word may hold a pointer
  *   trace      instead of a mask: called by the collector, perhaps on another thread and while the
- *              program runs, to name the pointers of obj with mgc_trace. It may read obj only: no
- *              allocation, no lock, no weak reference. NULL: use the mask */
+ *              program runs, to name the pointers of obj with mgc_trace; once for each element of an
+ *              array, and for some that are still all zero. It may read obj only: no allocation, no
+ *              lock, no weak reference. NULL: use the mask */
 struct mgc_type {
 	const char *name;
 	size_t size;
@@ -73,10 +74,10 @@ MGC_API void mgc_trace(struct mgc_tracer *tracer, const void *ref);
 /* ── allocation ─────────────────────────────────────────────────────────────────────────── */
 
 enum mgc_alloc_flags {
-	MGC_NOSCAN = 1,        /* holds no pointers */
-	MGC_NOZERO = 2,        /* contents undefined; only together with MGC_NOSCAN */
+	MGC_NOSCAN = 1, /* holds no pointers */
+	MGC_NOZERO = 2, /* contents undefined; only together with MGC_NOSCAN */
 	MGC_UNCOLLECTABLE = 4, /* a root: lives until mgc_free */
-	MGC_ARRAY = 8          /* size may be any multiple of the type's */
+	MGC_ARRAY = 8 /* size may be any multiple of the type's */
 };
 
 /* mgc_new - one object of the type, all zero, aligned to 16 (to 8 when it is smaller than 32, to its
@@ -129,7 +130,7 @@ MGC_API void *mgc_exchange(void *slot, void *ptr);
 
 enum mgc_root_flags {
 	MGC_ROOT_UNBARRIERED = 1, /* also stored to without mgc_write */
-	MGC_ROOT_AMBIGUOUS = 2    /* words may hold integers that look like pointers */
+	MGC_ROOT_AMBIGUOUS = 2 /* words may hold integers that look like pointers */
 };
 
 /* mgc_root_add - every 8-byte word of [start, start + nbytes) is a reference that keeps its object
@@ -206,23 +207,23 @@ MGC_API size_t mgc_release(void);
 /* struct mgc_stats - set struct_size = sizeof(struct mgc_stats) before the call. */
 struct mgc_stats {
 	size_t struct_size;
-	uint64_t cycles;              /* collections finished */
-	uint64_t forced_cycles;       /* of them by mgc_collect */
-	uint64_t heap_live;           /* bytes found live by the last collection */
-	uint64_t heap_now;            /* live plus what was allocated since */
-	uint64_t heap_goal;           /* a collection starts when heap_now reaches it */
-	uint64_t heap_in_spans;       /* bytes of pages in use */
-	uint64_t heap_free_dirty;     /* free, still resident */
-	uint64_t heap_free_clean;     /* free, given back or never touched */
-	uint64_t total_allocated;     /* bytes, since the start, in whole slots */
-	uint64_t total_freed;         /* bytes, by mgc_free */
-	uint64_t scavenged;           /* bytes given back to the system since the start */
-	uint64_t pause_total_ns;      /* world stopped */
+	uint64_t cycles; /* collections finished */
+	uint64_t forced_cycles; /* of them by mgc_collect */
+	uint64_t heap_live; /* bytes found live by the last collection */
+	uint64_t heap_now; /* live plus what was allocated since */
+	uint64_t heap_goal; /* a collection starts when heap_now reaches it */
+	uint64_t heap_in_spans; /* bytes of pages in use */
+	uint64_t heap_free_dirty; /* free, still resident */
+	uint64_t heap_free_clean; /* free, given back or never touched */
+	uint64_t total_allocated; /* bytes, since the start, in whole slots */
+	uint64_t total_freed; /* bytes, by mgc_free */
+	uint64_t scavenged; /* bytes given back to the system since the start */
+	uint64_t pause_total_ns; /* world stopped */
 	uint64_t pause_max_ns;
 	uint64_t pause_last_ns;
-	uint64_t gc_cpu_ns;           /* processor time of marking and sweeping under a stop */
-	uint64_t threads;             /* attached */
-	uint64_t objects_marked;      /* by the last collection */
+	uint64_t gc_cpu_ns; /* processor time of marking and sweeping under a stop */
+	uint64_t threads; /* attached */
+	uint64_t objects_marked; /* by the last collection */
 	uint64_t finalizers_run;
 };
 MGC_API void mgc_read_stats(struct mgc_stats *stats);

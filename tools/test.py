@@ -38,8 +38,9 @@ def run(*command, **more):
     return subprocess.run(command, cwd=TOP, **more).returncode == 0
 
 
-def build(preset):
-    return (run("cmake", "--preset", preset, "--log-level=WARNING", stdout=subprocess.DEVNULL)
+def build(preset, scale):
+    return (run("cmake", "--preset", preset, "--log-level=WARNING",
+                f"-DMGC_TIMEOUT_SCALE={scale}", stdout=subprocess.DEVNULL)
             and run("cmake", "--build", "--preset", preset, "--parallel")
             and run("cmake", "--build", "--preset", preset, "--parallel", "--target", "tests"))
 
@@ -82,16 +83,18 @@ def plan():
     if args.long:
         os.environ["MGC_TEST_LONG"] = "1"
     every = args.label or LONG[0][1]
-    return [(preset, every) for preset in args.presets] or (LONG if args.long else PLAN)
+    rows = [(preset, every) for preset in args.presets] or (LONG if args.long else PLAN)
+    return rows, 20 if args.long or args.label else 1
 
 
 def main():
     total, built, rows = [0, 0, 0], {}, []
-    for preset, labels in plan():
+    todo, scale = plan()
+    for preset, labels in todo:
         start = time.monotonic()
         if preset not in built:
             print(f"--- {preset}", flush=True)
-            built[preset] = build(preset)
+            built[preset] = build(preset, scale)
             if not built[preset]:
                 print(f"{preset}: does not build")
         result = test(preset, labels) if built[preset] else (0, 1, 0)

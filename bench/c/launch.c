@@ -43,8 +43,7 @@ static void warm(size_t nbytes)
 	if (pid < 0)
 		die("fork");
 	if (pid == 0) {
-		char *p = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			       -1, 0);
+		char *p = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (p == MAP_FAILED)
 			_exit(1);
 		madvise(p, nbytes, MADV_HUGEPAGE);
@@ -118,8 +117,7 @@ int main(int argc, char **argv)
 			die("wait4");
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	alarm(0);
-	double wall =
-		(double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9;
+	double wall = (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9;
 	fprintf(f, "wall_s %.6f\nuser_s %.6f\nsys_s %.6f\ncpu_s %.6f\nrss_mib %.3f\n", wall,
 		seconds(use.ru_utime), seconds(use.ru_stime),
 		seconds(use.ru_utime) + seconds(use.ru_stime), (double)use.ru_maxrss / 1024);

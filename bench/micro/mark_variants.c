@@ -430,8 +430,7 @@ int main(int argc, char **argv)
 			size_t n = v->run();
 			v->ns[r] = (double)(cpu_ns() - t) / (double)nobj;
 			if (n != nobj) {
-				fprintf(stderr, "mark_variants: %s marked %zu of %zu\n", name, n,
-					nobj);
+				fprintf(stderr, "mark_variants: %s marked %zu of %zu\n", name, n, nobj);
 				return 1;
 			}
 		}
@@ -441,8 +440,7 @@ int main(int argc, char **argv)
 			continue;
 		qsort(v->ns, (size_t)reps, sizeof v->ns[0], by_value);
 		printf("%zu,%s,%s,%s,%s,%s,%s,%u,%u,%.1f,%.1f\n", mb, graph, pages, meta,
-		       v->placement, v->store, v->order, v->ring, v->fifo, v->ns[0],
-		       v->ns[reps / 2]);
+		       v->placement, v->store, v->order, v->ring, v->fifo, v->ns[0], v->ns[reps / 2]);
 	}
 	return 0;
 }

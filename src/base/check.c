@@ -159,5 +159,6 @@ void mgc_misuse(const char *fmt, ...)
 void mgc_check_failed(const char *file, int line, const char *what)
 {
 	mgc_fatal("internal check failed at %s:%d: %s (a bug in mallocgc, or memory that the "
-		  "program overwrote)", file, line, what);
+		  "program overwrote)",
+		  file, line, what);
 }

@@ -28,10 +28,10 @@ MGC_NORETURN MGC_COLD void mgc_fatal(const char *fmt, ...) MGC_PRINTF(1, 2);
 MGC_NORETURN MGC_COLD void mgc_misuse(const char *fmt, ...) MGC_PRINTF(1, 2);
 MGC_NORETURN MGC_COLD void mgc_check_failed(const char *file, int line, const char *what);
 
-#define MGC_CHECK(cond)                                                \
-	do {                                                           \
-		if (MGC_UNLIKELY(!(cond)))                             \
-			mgc_check_failed(__FILE__, __LINE__, #cond);   \
+#define MGC_CHECK(cond) \
+	do { \
+		if (MGC_UNLIKELY(!(cond))) \
+			mgc_check_failed(__FILE__, __LINE__, #cond); \
 	} while (0)
 
 #if MGC_ASSERT

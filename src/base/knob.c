@@ -1,6 +1,7 @@
 /* knob.c - see knob.h. State: none. */
 #include "base/knob.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,8 +41,9 @@ void knob_defaults(struct knobs *k)
 /* parse_unit - the factor of a size suffix (B, KiB, K, MiB …), 0 when unknown. */
 static int64_t parse_unit(const char *s)
 {
-	static const char *const names[][2] = { { "", "B" }, { "K", "KiB" }, { "M", "MiB" },
-						{ "G", "GiB" }, { "T", "TiB" } };
+	static const char *const names[][2] = {
+		{ "", "B" }, { "K", "KiB" }, { "M", "MiB" }, { "G", "GiB" }, { "T", "TiB" }
+	};
 	for (unsigned i = 0; i < 5; i++)
 		if (strcmp(s, names[i][0]) == 0 || strcmp(s, names[i][1]) == 0)
 			return INT64_C(1) << (10 * i);
@@ -56,8 +58,9 @@ static bool parse_number(enum knob_type type, const char *s, int64_t *out)
 		*out = KNOB_OFF;
 		return true;
 	}
+	errno = 0;
 	long long v = strtoll(s, &end, 10);
-	if (end == s)
+	if (end == s || errno == ERANGE)
 		return false;
 	if (type == KNOB_bytes)
 		factor = parse_unit(end);
@@ -77,14 +80,16 @@ static bool set_row(struct knobs *k, const struct row *r, const char *value, cha
 		*(const char **)((char *)k + r->offset) = value;
 		return true;
 	}
-	static const char *const wanted[] = { "a whole number", "a size as 512MiB", "a percentage or off" };
+	static const char *const wanted[] = { "a whole number", "a size as 512MiB",
+					      "a percentage or off" };
 	if (!parse_number(r->type, value, &v)) {
 		mgc_format(why, nbytes, "%s=%s: not %s", r->name, value, wanted[r->type]);
 		return false;
 	}
 	bool special = v == r->def || (r->type == KNOB_percent && v == KNOB_OFF);
 	if (!special && (v < r->lo || v > r->hi)) {
-		mgc_format(why, nbytes, "%s=%s: must be %ld to %ld", r->name, value, (long)r->lo, (long)r->hi);
+		mgc_format(why, nbytes, "%s=%s: must be %ld to %ld", r->name, value, (long)r->lo,
+			   (long)r->hi);
 		return false;
 	}
 	store(k, r, v);

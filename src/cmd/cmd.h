@@ -22,8 +22,7 @@ extern const struct subcommand cmd_sizes;
 /* complain - "mallocgc: …\n" on standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* usage_error - the same, then where to find help; returns STATUS_FAILED. */
-int usage_error(const char *subcommand, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+int usage_error(const char *subcommand, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* bad_option - usage_error for what getopt_long just refused; `result` is its ':' or '?'. */
 int bad_option(const char *subcommand, int result, char **argv);
 /* finish_output - flushes standard output; STATUS_FAILED with a message if a write failed. */

@@ -65,8 +65,10 @@ static int help(void)
 	for (size_t i = 0; i < NSUBCOMMANDS; i++)
 		printf("  %-8s %s\n", subcommands[i]->name, subcommands[i]->summary);
 	puts("\n  --help, --version; mallocgc COMMAND --help says more about one of them.\n\n"
-	     "Exit status: the program's own; 125 mallocgc itself failed; 126 the program cannot be\n"
-	     "run; 127 it was not found. Settings are environment variables (MGC_PERCENT, MGC_LIMIT,\n"
+	     "Exit status: the program's own; 125 mallocgc itself failed; 126 the program cannot "
+	     "be\n"
+	     "run; 127 it was not found. Settings are environment variables (MGC_PERCENT, "
+	     "MGC_LIMIT,\n"
 	     "MGC_LOG, MGC_DEBUG): see mallocgc(7).");
 	return finish_output();
 }

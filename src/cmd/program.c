@@ -21,7 +21,6 @@
 
 enum { MAX_SCRIPTS = 4 /* as Linux: a script whose interpreter is a script … */ };
 
-
 /* ── finding it ── */
 
 static bool is_executable_file(const char *path)

@@ -36,7 +36,8 @@ static int help(void)
 	     "Runs PROGRAM with its memory manager replaced.\n\n"
 	     "  --libgc   in the place of Boehm's collector: our libgc.so.1 is found first\n"
 	     "  --malloc  in the place of the C library's malloc, free, …\n"
-	     "            Without either: --libgc if PROGRAM is linked with libgc.so.1, else --malloc.\n"
+	     "            Without either: --libgc if PROGRAM is linked with libgc.so.1, else "
+	     "--malloc.\n"
 	     "  --trace   a line for each collection on standard error, or in the file MGC_LOG");
 	return finish_output();
 }
@@ -147,8 +148,10 @@ static int choose_face(struct request *r, const struct program *p)
 {
 	bool uses_libgc = r->face != FACE_MALLOC && program_needs(p, LIBGC_SO);
 	if (r->face == FACE_LIBGC && !uses_libgc && p->loader[0] != '\0')
-		complain("note: %s is not linked with " LIBGC_SO ": ours serves it only if it loads "
-			 "one while it runs", p->elf);
+		complain("note: %s is not linked with " LIBGC_SO
+			 ": ours serves it only if it loads "
+			 "one while it runs",
+			 p->elf);
 	if (r->face == FACE_AUTO)
 		r->face = uses_libgc ? FACE_LIBGC : FACE_MALLOC;
 	if (r->face == FACE_MALLOC && r->trace) {
@@ -174,5 +177,4 @@ static int run_main(int argc, char **argv)
 	return errno == ENOENT ? STATUS_NOT_FOUND : STATUS_CANNOT_RUN;
 }
 
-const struct subcommand cmd_run = { "run", "run a program with its memory manager replaced",
-				    run_main };
+const struct subcommand cmd_run = { "run", "run a program with its memory manager replaced", run_main };

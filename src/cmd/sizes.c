@@ -20,7 +20,8 @@ static int help(void)
 	     "  slot bytes  what an object of the class occupies\n"
 	     "  span bytes  pages that are cut into slots at a time\n"
 	     "  tail waste  bytes of a span behind its last slot\n"
-	     "  max waste   share of a span lost when every object is as small as the class allows");
+	     "  max waste   share of a span lost when every object is as small as the class "
+	     "allows");
 	return finish_output();
 }
 
@@ -44,9 +45,10 @@ static void print_class(unsigned class)
 static int print_all(void)
 {
 	print_heading();
-	for (unsigned class = 1; class < MGC_NSIZECLASS; class++)
+	for (unsigned class = 1; class < MGC_NSIZECLASS; class ++)
 		print_class(class);
-	printf("\nA larger object has a span of its own, in pages of %zu bytes. Objects without pointers\n"
+	printf("\nA larger object has a span of its own, in pages of %zu bytes. Objects without "
+	       "pointers\n"
 	       "below %zu bytes share slots of class 1.\n",
 	       MGC_PAGE_SIZE, MGC_MAX_TINY);
 	return finish_output();

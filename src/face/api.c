@@ -78,14 +78,16 @@ void *mgc_new_array(struct mgc_type *type, size_t n)
 static unsigned layout_for(struct mgc_type *type, unsigned flags)
 {
 	struct layouts *ls = &runtime.heap.layouts;
-	bool noscan = flags & MGC_NOSCAN || (type != NULL && type->ptr_bytes == 0 && type->trace == NULL);
+	bool noscan =
+		flags & MGC_NOSCAN || (type != NULL && type->ptr_bytes == 0 && type->trace == NULL);
 	if ((flags & MGC_NOZERO && !noscan) ||
 	    flags & ~(unsigned)(MGC_NOSCAN | MGC_NOZERO | MGC_UNCOLLECTABLE | MGC_ARRAY)) {
 		errno = EINVAL;
 		return 0;
 	}
-	unsigned plain = noscan ? LAYOUT_ID_NOSCAN :
-			 type != NULL ? type_layout(type_id(ls, type)) : LAYOUT_ID_WORDS;
+	unsigned plain = noscan         ? LAYOUT_ID_NOSCAN
+			 : type != NULL ? type_layout(type_id(ls, type))
+					: LAYOUT_ID_WORDS;
 	unsigned more = (flags & MGC_NOZERO ? LAYOUT_NOZERO : 0) |
 			(flags & MGC_UNCOLLECTABLE ? LAYOUT_UNCOLLECTABLE : 0);
 	if (more == 0)
@@ -203,9 +205,11 @@ static int add_root(void *start, size_t nbytes, unsigned flags, bool owned, void
 	uintptr_t lo = (uintptr_t)start;
 	if (m == NULL)
 		return fail(ENOMEM);
-	if (nbytes == 0 || lo + nbytes < lo || flags & ~(unsigned)(MGC_ROOT_UNBARRIERED | MGC_ROOT_AMBIGUOUS))
+	if (nbytes == 0 || lo + nbytes < lo ||
+	    flags & ~(unsigned)(MGC_ROOT_UNBARRIERED | MGC_ROOT_AMBIGUOUS))
 		return fail(EINVAL);
-	int err = roots_add(&runtime.gc.roots, lo, lo + nbytes, flags, owned ? m : NULL, (const uintptr_t *)(void *)top);
+	int err = roots_add(&runtime.gc.roots, lo, lo + nbytes, flags, owned ? m : NULL,
+			    (const uintptr_t *)(void *)top);
 	return err == 0 ? 0 : fail(err);
 }
 
@@ -414,7 +418,8 @@ static int64_t set_limit(int64_t value)
 {
 	size_t old = load_relaxed(&runtime.heap.pageheap.limit_nbytes);
 	if (value >= 0) {
-		store_relaxed(&runtime.heap.pageheap.limit_nbytes, value == INT64_MAX ? SIZE_MAX : (size_t)value);
+		store_relaxed(&runtime.heap.pageheap.limit_nbytes,
+			      value == INT64_MAX ? SIZE_MAX : (size_t)value);
 		runtime.gc.pacer.limit_nbytes = value == INT64_MAX ? UINT64_MAX : (uint64_t)value;
 	}
 	return old > INT64_MAX ? INT64_MAX : (int64_t)old;

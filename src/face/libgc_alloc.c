@@ -146,7 +146,8 @@ void *GC_generic_malloc_ignore_off_page(size_t nbytes, int kind)
 
 void *GC_generic_malloc_uncollectable(size_t nbytes, int kind)
 {
-	return GC_generic_malloc(nbytes, kind == KIND_PTRFREE ? KIND_AUNCOLLECTABLE : KIND_UNCOLLECTABLE);
+	return GC_generic_malloc(nbytes,
+				 kind == KIND_PTRFREE ? KIND_AUNCOLLECTABLE : KIND_UNCOLLECTABLE);
 }
 
 /* link_run - takes up to MANY_NBYTES of slots from the mutator's run and links them by their first
@@ -179,7 +180,8 @@ void GC_generic_malloc_many(size_t nbytes, int kind, void **result)
 		*result = p;
 		return;
 	}
-	unsigned sc = layout_spanclass(&runtime.heap.layouts, libgc.kind_layout[kind], sizeclass_of(sixteens(nbytes)));
+	unsigned sc = layout_spanclass(&runtime.heap.layouts, libgc.kind_layout[kind],
+				       sizeclass_of(sixteens(nbytes)));
 	uintptr_t p = sc == 0 ? 0 : link_run(m, sc, runtime.heap.layouts.spanclass[sc].slot_nbytes);
 	*result = finish(p, nbytes);
 }
@@ -197,7 +199,8 @@ void *GC_memalign(size_t align, size_t nbytes)
 	if (!is_pow2(align) || m == NULL || nbytes > PTRDIFF_MAX)
 		return libgc_out_of_memory(nbytes);
 	align = max_size(align, MGC_GRANULE);
-	return finish(gc_alloc_aligned(&runtime.gc, m, libgc.kind_layout[KIND_NORMAL], nbytes, align), nbytes);
+	return finish(gc_alloc_aligned(&runtime.gc, m, libgc.kind_layout[KIND_NORMAL], nbytes, align),
+		      nbytes);
 }
 
 int GC_posix_memalign(void **out, size_t align, size_t nbytes)

@@ -25,18 +25,18 @@ struct libgc libgc = { .lock = { 0, LOCK_CLIENT } };
 
 /* ── variables and accessors of the interface ───────────────────────────────────────────── */
 
-#define SETTING(type, name, initial)                      \
-	extern LIBGC_API type GC_##name;                  \
-	type GC_##name = initial;                         \
-	LIBGC_API type GC_get_##name(void);               \
-	LIBGC_API void GC_set_##name(type v);             \
-	type GC_get_##name(void)                          \
-	{                                                 \
-		return GC_##name;                         \
-	}                                                 \
-	void GC_set_##name(type v)                        \
-	{                                                 \
-		GC_##name = v;                            \
+#define SETTING(type, name, initial) \
+	extern LIBGC_API type GC_##name; \
+	type GC_##name = initial; \
+	LIBGC_API type GC_get_##name(void); \
+	LIBGC_API void GC_set_##name(type v); \
+	type GC_get_##name(void) \
+	{ \
+		return GC_##name; \
+	} \
+	void GC_set_##name(type v) \
+	{ \
+		GC_##name = v; \
 	}
 
 SETTING(int, no_dls, 0)
@@ -100,7 +100,8 @@ static int64_t env_number(const char *name, int64_t missing)
 	static const char units[] = "kmgKMG";
 	const char *u = *end != '\0' ? strchr(units, *end) : NULL;
 	if (end == s || v < 0) {
-		mgc_print(STDERR_FILENO, "mallocgc: %s=%s: not a size; ignored, as libgc does\n", name, s);
+		mgc_print(STDERR_FILENO, "mallocgc: %s=%s: not a size; ignored, as libgc does\n",
+			  name, s);
 		return missing;
 	}
 	return u != NULL ? v << (10 * ((u - units) % 3 + 1)) : v;
@@ -126,7 +127,8 @@ static void adjust(struct knobs *k)
 	if (getenv("GC_DONT_GC") != NULL)
 		k->percent = KNOB_OFF;
 	if (getenv("MGC_MIN_HEAP") == NULL) /* libgc's is a heap size, ours one at 100 percent */
-		k->min_heap = at_least(env_number("GC_INITIAL_HEAP_SIZE", 0), k->min_heap) * 100 / at_least(k->percent, 1);
+		k->min_heap = at_least(env_number("GC_INITIAL_HEAP_SIZE", 0), k->min_heap) * 100 /
+			      at_least(k->percent, 1);
 	if (getenv("MGC_LIMIT") == NULL)
 		k->limit = env_number("GC_MAXIMUM_HEAP_SIZE", k->limit);
 	if (getenv("GC_PRINT_STATS") != NULL)
@@ -347,8 +349,10 @@ static struct usage usage(void)
 	libgc_ready();
 	pageheap_read_stats(&h->pageheap, &s);
 	uint64_t live = load_relaxed(&h->live_nbytes), total = load_relaxed(&h->allocated_nbytes);
-	struct usage u = { .heap = s.used_nbytes + s.dirty_nbytes, .unmapped = s.clean_nbytes,
-			   .since = total - libgc.total_at_gc, .total = total };
+	struct usage u = { .heap = s.used_nbytes + s.dirty_nbytes,
+			   .unmapped = s.clean_nbytes,
+			   .since = total - libgc.total_at_gc,
+			   .total = total };
 	u.free_nbytes = u.heap > live ? u.heap - live : 0;
 	return u;
 }
@@ -419,7 +423,8 @@ unsigned GC_get_version(void)
 void GC_dump(void)
 {
 	struct usage u = usage();
-	mgc_print(STDERR_FILENO, "mallocgc: heap %zu B, free %zu B, not resident %zu B, %lu collections\n", u.heap,
+	mgc_print(STDERR_FILENO,
+		  "mallocgc: heap %zu B, free %zu B, not resident %zu B, %lu collections\n", u.heap,
 		  u.free_nbytes, u.unmapped, (unsigned long)GC_get_gc_no());
 }
 

@@ -99,15 +99,15 @@ void *GC_debug_realloc_replacement(void *p, size_t nbytes)
 }
 
 /* Finalizers of debug objects: the same as of plain ones. */
-#define DEBUG_FINALIZER(suffix)                                                                   \
-	LIBGC_API void GC_register_finalizer##suffix(void *, GC_finalization_proc, void *,        \
-						     GC_finalization_proc *, void **);            \
-	LIBGC_API void GC_debug_register_finalizer##suffix(void *, GC_finalization_proc, void *,  \
-							   GC_finalization_proc *, void **);      \
-	void GC_debug_register_finalizer##suffix(void *obj, GC_finalization_proc fn, void *cd,    \
-						 GC_finalization_proc *ofn, void **ocd)           \
-	{                                                                                         \
-		GC_register_finalizer##suffix(obj, fn, cd, ofn, ocd);                             \
+#define DEBUG_FINALIZER(suffix) \
+	LIBGC_API void GC_register_finalizer##suffix(void *, GC_finalization_proc, void *, \
+						     GC_finalization_proc *, void **); \
+	LIBGC_API void GC_debug_register_finalizer##suffix(void *, GC_finalization_proc, void *, \
+							   GC_finalization_proc *, void **); \
+	void GC_debug_register_finalizer##suffix(void *obj, GC_finalization_proc fn, void *cd, \
+						 GC_finalization_proc *ofn, void **ocd) \
+	{ \
+		GC_register_finalizer##suffix(obj, fn, cd, ofn, ocd); \
 	}
 
 DEBUG_FINALIZER()

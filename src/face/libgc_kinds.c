@@ -44,7 +44,8 @@ static uint32_t ndescriptors = 1;
 
 static unsigned kind_layout(enum layout_kind kind, unsigned flags)
 {
-	return layout_intern(&runtime.heap.layouts, &(struct layout_desc){ .kind = kind, .flags = flags });
+	return layout_intern(&runtime.heap.layouts,
+			     &(struct layout_desc){ .kind = kind, .flags = flags });
 }
 
 void libgc_init_kinds(void)
@@ -91,7 +92,8 @@ static void call_proc(void *obj, void *tracer)
 {
 	GC_word d = (GC_word)trace_user(tracer);
 	unsigned index = (unsigned)(d >> 2) & ((1u << LOG_MAX_PROCS) - 1);
-	libgc.proc[index](obj, tracer, (struct GC_ms_entry *)((char *)tracer + 1), d >> (2 + LOG_MAX_PROCS));
+	libgc.proc[index](obj, tracer, (struct GC_ms_entry *)((char *)tracer + 1),
+			  d >> (2 + LOG_MAX_PROCS));
 }
 
 struct GC_ms_entry *GC_mark_and_push(void *obj, struct GC_ms_entry *top, struct GC_ms_entry *limit,
@@ -147,12 +149,14 @@ GC_word GC_make_descriptor(const GC_word *bitmap, size_t nbits)
 	lock_acquire(&libgc.lock);
 	if (descriptors == NULL)
 		descriptors = (struct descriptor *)os_alloc(MAX_DESCRIPTORS * sizeof *descriptors);
-	bool fits = descriptors != NULL && ndescriptors < MAX_DESCRIPTORS && nbits <= MAX_DESCRIPTOR_WORDS;
+	bool fits = descriptors != NULL && ndescriptors < MAX_DESCRIPTORS &&
+		    nbits <= MAX_DESCRIPTOR_WORDS;
 	uint64_t *copy = fits && nbits > 0 ? (uint64_t *)os_alloc(nbytes) : NULL;
 	GC_word d = 0; /* "every word" */
 	if (copy != NULL) {
 		memcpy(copy, bitmap, nbytes);
-		descriptors[ndescriptors] = (struct descriptor){ .nbits = (uint32_t)nbits, .bits = copy };
+		descriptors[ndescriptors] =
+			(struct descriptor){ .nbits = (uint32_t)nbits, .bits = copy };
 		d = (GC_word)ndescriptors++ << 2 | DS_BITMAP;
 	}
 	lock_release(&libgc.lock);
@@ -170,9 +174,10 @@ static unsigned intern_typed(const struct descriptor *d, uint32_t nwords)
 		any |= mask[i];
 	if (any == 0)
 		return LAYOUT_ID_NOSCAN;
-	return layout_intern(&runtime.heap.layouts,
-			     &(struct layout_desc){ .kind = LAYOUT_MASK, .flags = LAYOUT_AMBIGUOUS,
-						    .period = nwords, .mask = mask });
+	return layout_intern(&runtime.heap.layouts, &(struct layout_desc){ .kind = LAYOUT_MASK,
+									   .flags = LAYOUT_AMBIGUOUS,
+									   .period = nwords,
+									   .mask = mask });
 }
 
 static unsigned typed_layout(GC_word descriptor, size_t nbytes)
@@ -196,7 +201,8 @@ void *GC_malloc_explicitly_typed(size_t nbytes, GC_word descriptor)
 {
 	struct mutator *m = libgc_self();
 	nbytes = max_size(align_up(nbytes, MGC_GRANULE), MGC_GRANULE);
-	uintptr_t p = m == NULL ? 0 : gc_alloc(&runtime.gc, m, typed_layout(descriptor, nbytes), nbytes);
+	uintptr_t p =
+		m == NULL ? 0 : gc_alloc(&runtime.gc, m, typed_layout(descriptor, nbytes), nbytes);
 	return p != 0 ? (void *)p : libgc_out_of_memory(nbytes);
 }
 
@@ -212,7 +218,9 @@ void *GC_calloc_explicitly_typed(size_t n, size_t nbytes, GC_word descriptor)
 	if (mul_overflows(n, nbytes, &total))
 		return libgc_out_of_memory(SIZE_MAX);
 	struct mutator *m = libgc_self();
-	uintptr_t p = m == NULL ? 0 : gc_alloc(&runtime.gc, m, LAYOUT_ID_WORDS, align_up(total, MGC_GRANULE));
+	uintptr_t p =
+		m == NULL ? 0
+			  : gc_alloc(&runtime.gc, m, LAYOUT_ID_WORDS, align_up(total, MGC_GRANULE));
 	return p != 0 ? (void *)p : libgc_out_of_memory(total);
 }
 

@@ -75,12 +75,14 @@ void libgc_init_roots(void)
 void GC_add_roots(void *lo, void *hi)
 {
 	struct mutator *m = libgc_self();
-	uintptr_t a = align_up((uintptr_t)lo, sizeof(GC_word)), b = align_down((uintptr_t)hi, sizeof(GC_word));
+	uintptr_t a = align_up((uintptr_t)lo, sizeof(GC_word)),
+		  b = align_down((uintptr_t)hi, sizeof(GC_word));
 	if (m == NULL || a >= b)
 		return;
 	int err = roots_add_union(&runtime.gc.roots, a, b, MGC_ROOT_AMBIGUOUS | MGC_ROOT_UNBARRIERED);
 	if (err != 0)
-		libgc_warn("GC_add_roots: no memory for the table of roots (%lu bytes not added)\n", b - a);
+		libgc_warn("GC_add_roots: no memory for the table of roots (%lu bytes not added)\n",
+			   b - a);
 }
 
 void GC_remove_roots(void *lo, void *hi)

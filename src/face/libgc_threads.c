@@ -23,7 +23,8 @@ LIBGC_API void *GC_call_with_gc_active(GC_fn_type fn, void *arg);
 LIBGC_API void *GC_call_with_alloc_lock(GC_fn_type fn, void *arg);
 LIBGC_API void GC_alloc_lock(void);
 LIBGC_API void GC_alloc_unlock(void);
-LIBGC_API int GC_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
+LIBGC_API int GC_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *),
+				void *arg);
 LIBGC_API int GC_pthread_join(pthread_t t, void **result);
 LIBGC_API int GC_pthread_detach(pthread_t t);
 LIBGC_API int GC_pthread_cancel(pthread_t t);
@@ -91,7 +92,8 @@ int GC_get_stack_base(struct GC_stack_base *sb)
 void *GC_get_my_stackbottom(struct GC_stack_base *sb)
 {
 	struct mutator *m = libgc_self();
-	sb->mem_base = m == NULL ? NULL : (void *)(m->stack_hi_var != NULL ? *m->stack_hi_var : m->stack_hi);
+	sb->mem_base =
+		m == NULL ? NULL : (void *)(m->stack_hi_var != NULL ? *m->stack_hi_var : m->stack_hi);
 	return m;
 }
 
@@ -199,7 +201,9 @@ static struct thread *threads;
 static void *make_thread(void *(*fn)(void *), void *arg)
 {
 	struct mutator *m = libgc_self();
-	uintptr_t p = m == NULL ? 0 : gc_alloc(&runtime.gc, m, libgc.kind_layout[KIND_UNCOLLECTABLE], sizeof(struct thread));
+	uintptr_t p = m == NULL ? 0
+				: gc_alloc(&runtime.gc, m, libgc.kind_layout[KIND_UNCOLLECTABLE],
+					   sizeof(struct thread));
 	struct thread *t = (struct thread *)p;
 	if (t != NULL) {
 		t->fn = fn;

@@ -69,7 +69,8 @@ static void each_lock(void (*fn)(struct lock *l), bool backwards)
 	struct heap *h = &runtime.heap;
 	struct gc *gc = &runtime.gc;
 	unsigned n = load_relaxed(&h->layouts.nspanclasses);
-	struct lock *low[] = { &gc->world, &gc->roots.lock, &h->registry_lock, &gc->specials.lock, &h->layouts.lock };
+	struct lock *low[] = { &gc->world, &gc->roots.lock, &h->registry_lock, &gc->specials.lock,
+			       &h->layouts.lock };
 	struct lock *high[] = { &h->pageheap.lock, &gc->pool.lock };
 	for (size_t i = 0; i < 5 && !backwards; i++)
 		fn(low[i]);
@@ -175,8 +176,11 @@ void runtime_start(const struct runtime_config *config)
 struct mutator *runtime_attach(const struct runtime_config *config)
 {
 	int saved = errno;
+	mutator_tls = &mutator_collector; /* a signal handler that allocates now is told so */
 	runtime_start(config);
 	struct mutator *m = mutator_attach(&runtime.heap);
+	if (m == NULL)
+		mutator_tls = &mutator_none;
 	if (m != NULL) {
 		pthread_setspecific(exit_key, m);
 		if (config->attached != NULL)

@@ -15,7 +15,7 @@ struct runtime {
 	struct heap heap;
 	struct gc gc;
 	bool poll_finalizers; /* the program runs them itself */
-	uint32_t finalizer_word;    /* atomic, futex: finalizers became due */
+	uint32_t finalizer_word; /* atomic, futex: finalizers became due */
 	uint32_t finalizer_started; /* atomic */
 };
 
@@ -25,7 +25,7 @@ extern struct runtime runtime;
 struct runtime_config {
 	int signal; /* 0: any free real-time signal */
 	void (*adjust)(struct knobs *k); /* before the heap exists; NULL: nothing */
-	void (*after_start)(void);       /* the heap is there, no thread is attached; NULL: nothing */
+	void (*after_start)(void); /* the heap is there, no thread is attached; NULL: nothing */
 	void (*attached)(struct mutator *m); /* on the thread itself; NULL: nothing */
 	bool globals;
 	bool end_pointers;

@@ -8,9 +8,11 @@
 
 static void check_entry(const struct mutator *m)
 {
-	if (MGC_UNLIKELY(m->sec != 0))
-		mgc_misuse("allocation inside the allocator: from a signal handler, or a trace or root "
-			   "callback (thread %d)", m->tid);
+	if (MGC_UNLIKELY(m->sec != 0 || lock_thread.nheld != 0))
+		mgc_misuse("allocation inside the allocator: from a signal handler, or a trace or "
+			   "root "
+			   "callback (thread %d)",
+			   m->tid);
 }
 
 static bool stress_due(struct gc *gc)
@@ -67,7 +69,8 @@ uintptr_t gc_alloc_tiny(struct gc *gc, struct mutator *m, size_t nbytes)
 	return p;
 }
 
-static uintptr_t alloc_large(struct gc *gc, struct mutator *m, unsigned layout, size_t nbytes, size_t align)
+static uintptr_t alloc_large(struct gc *gc, struct mutator *m, unsigned layout, size_t nbytes,
+			     size_t align)
 {
 	before_refill(gc, m);
 	uintptr_t p = cache_alloc_large(m, layout, nbytes, align);
@@ -91,7 +94,8 @@ uintptr_t gc_alloc_aligned(struct gc *gc, struct mutator *m, unsigned layout, si
 {
 	nbytes = max_size(nbytes, 1);
 	if (align <= MGC_GRANULE) /* 24 B slots are 8-aligned: ask for the next class */
-		return gc_alloc(gc, m, layout, align == MGC_GRANULE && nbytes > 16 && nbytes <= 24 ? 32 : nbytes);
+		return gc_alloc(gc, m, layout,
+				align == MGC_GRANULE && nbytes > 16 && nbytes <= 24 ? 32 : nbytes);
 	/* a power-of-two slot in a page-aligned span is aligned to its size */
 	size_t slot = max_size(nbytes, align);
 	if (slot <= MGC_PAGE_SIZE) {
@@ -110,8 +114,8 @@ void gc_free(struct gc *gc, struct mutator *m, uintptr_t p)
 	case FREE_FOREIGN:
 		mgc_misuse("free of %p, which this heap never gave out", (void *)p);
 	case FREE_INSIDE:
-		mgc_misuse("free of %p, which is inside an object (of %zu B at %p), not its start", (void *)p,
-			   s->slot_nbytes, (void *)span_slot_addr(s, span_slot_of(s, p)));
+		mgc_misuse("free of %p, which is inside an object (of %zu B at %p), not its start",
+			   (void *)p, s->slot_nbytes, (void *)span_slot_addr(s, span_slot_of(s, p)));
 	case FREE_DOUBLE:
 		mgc_misuse("second free of %p (a slot of %zu B)", (void *)p, s->slot_nbytes);
 	case FREE_TINY: /* shares its block */

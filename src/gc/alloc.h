@@ -21,7 +21,8 @@
 uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsigned spanclass);
 
 /* gc_alloc_slot - one slot of a known small span class. */
-MGC_INLINE uintptr_t gc_alloc_slot(struct gc *gc, struct mutator *m, unsigned spanclass, size_t slot_nbytes)
+MGC_INLINE uintptr_t gc_alloc_slot(struct gc *gc, struct mutator *m, unsigned spanclass,
+				   size_t slot_nbytes)
 {
 	uintptr_t p = cache_pop(m, spanclass, slot_nbytes);
 	return MGC_LIKELY(p != 0) ? p : gc_alloc_slot_slow(gc, m, spanclass);
@@ -30,7 +31,8 @@ MGC_INLINE uintptr_t gc_alloc_slot(struct gc *gc, struct mutator *m, unsigned sp
 /* gc_alloc - nbytes laid out as `layout` says. 0 bytes count as 1. */
 uintptr_t gc_alloc(struct gc *gc, struct mutator *m, unsigned layout, size_t nbytes);
 /* gc_alloc_aligned - the same at a multiple of `align`, a power of two. */
-uintptr_t gc_alloc_aligned(struct gc *gc, struct mutator *m, unsigned layout, size_t nbytes, size_t align);
+uintptr_t gc_alloc_aligned(struct gc *gc, struct mutator *m, unsigned layout, size_t nbytes,
+			   size_t align);
 uintptr_t gc_alloc_tiny(struct gc *gc, struct mutator *m, size_t nbytes);
 
 /* gc_free - the object at p goes back. Dies on a pointer that is not the start of an object. */

@@ -2,6 +2,7 @@
 #include "gc/background.h"
 
 #include "base/check.h"
+#include "heap/mutator.h"
 #include "os/os.h"
 
 #define SWEEP_AFTER_NS UINT64_C(50000000)
@@ -59,6 +60,7 @@ static void run(void *arg)
 {
 	struct gc *gc = arg;
 	uint32_t seen = 0;
+	mutator_tls = &mutator_collector;
 	for (;;) {
 		while (load_acquire(&gc->background_word) == seen) /* pairs: background */
 			os_wait(&gc->background_word, seen, 0);

@@ -26,7 +26,8 @@ void cycle_set_goal(struct gc *gc)
 {
 	struct pageheap_stats s;
 	pageheap_read_stats(&gc->heap->pageheap, &s);
-	gc->pacer.slack_nbytes = s.used_nbytes > gc->pacer.live_nbytes ? s.used_nbytes - gc->pacer.live_nbytes : 0;
+	gc->pacer.slack_nbytes =
+		s.used_nbytes > gc->pacer.live_nbytes ? s.used_nbytes - gc->pacer.live_nbytes : 0;
 	store_relaxed(&gc->heap->trigger_nbytes, pacer_goal(&gc->pacer));
 }
 
@@ -193,7 +194,8 @@ static void run(struct cycle *c)
 
 /* note_around - the segment without our own variables, which hold addresses of the heap that are no
  * references. The program's may lie beside them: the library can be part of its executable. */
-static void note_around(struct roots *r, uintptr_t lo, uintptr_t hi, const struct os_segment *own, size_t n)
+static void note_around(struct roots *r, uintptr_t lo, uintptr_t hi, const struct os_segment *own,
+			size_t n)
 {
 	if (lo >= hi)
 		return;
@@ -261,7 +263,9 @@ static MGC_NOINLINE void collect(void *arg)
 {
 	const struct request *r = arg;
 	struct gc *gc = r->gc;
-	struct cycle c = { .gc = gc, .self = r->self, .sp = (uintptr_t)__builtin_frame_address(0),
+	struct cycle c = { .gc = gc,
+			   .self = r->self,
+			   .sp = (uintptr_t)__builtin_frame_address(0),
 			   .seen = load_acquire(&gc->ncycles) }; /* pairs: cycle-count */
 	c.rec.reason = r->reason;
 	if (gc->roots.globals)
@@ -273,9 +277,11 @@ static MGC_NOINLINE void collect(void *arg)
 void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 {
 	struct request r = { gc, m, reason };
-	if (m != NULL && m->sec != 0)
-		mgc_misuse("collection inside the allocator: from a signal handler, or a trace or root "
-			   "callback (thread %d)", m->tid);
+	if ((m != NULL && m->sec != 0) || lock_thread.nheld != 0)
+		mgc_misuse("collection inside the allocator: from a signal handler, or a trace or "
+			   "root "
+			   "callback (thread %d)",
+			   m != NULL ? m->tid : 0);
 	if (gc->before_stop != NULL)
 		gc->before_stop(gc);
 	regs_call(collect, &r);

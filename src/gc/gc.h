@@ -35,18 +35,18 @@ enum cycle_event {
 struct cycle_record {
 	uint64_t number;
 	enum cycle_reason reason;
-	uint64_t start_ns;      /* since the collector started */
-	uint64_t sweep_ns;      /* sweeping what the last cycle left, before the stop */
-	uint64_t stopping_ns;   /* until the last thread stood still */
-	uint64_t pause_ns;      /* world stopped, from the first signal to the start */
-	uint64_t mark_ns;       /* of it: roots and marking */
-	uint64_t cpu_ns;        /* processor time of the process while stopped */
+	uint64_t start_ns; /* since the collector started */
+	uint64_t sweep_ns; /* sweeping what the last cycle left, before the stop */
+	uint64_t stopping_ns; /* until the last thread stood still */
+	uint64_t pause_ns; /* world stopped, from the first signal to the start */
+	uint64_t mark_ns; /* of it: roots and marking */
+	uint64_t cpu_ns; /* processor time of the process while stopped */
 	uint64_t total_gc_cpu_ns;
 	uint64_t heap_before, heap_live, heap_goal;
 	uint64_t stack_nbytes, roots_nbytes;
 	uint64_t marked_objects;
 	uint64_t finalizers_due;
-	uint32_t nworkers;      /* threads that marked */
+	uint32_t nworkers; /* threads that marked */
 	uint32_t nmutators;
 };
 
@@ -60,25 +60,25 @@ struct gc {
 	struct grey_pool pool;
 	struct workers workers;
 	struct pacer pacer; /* world lock */
-	uint64_t ncycles;   /* atomic; written under world */
+	uint64_t ncycles; /* atomic; written under world */
 	uint64_t nforced;
 	uint64_t start_ns;
 	uint64_t pause_total_ns, pause_max_ns;
 	struct cycle_record last; /* world lock */
-	int32_t disabled;         /* atomic: GC_disable nesting; no collection by itself while > 0 */
-	uint32_t stress_count;    /* atomic */
-	bool no_order;            /* libgc's java_finalization */
+	int32_t disabled; /* atomic: GC_disable nesting; no collection by itself while > 0 */
+	uint32_t stress_count; /* atomic */
+	bool no_order; /* libgc's java_finalization */
 	bool finalize_on_demand;
 	/* called after each cycle, outside the stop, world lock held: one line of trace */
 	void (*observer)(const struct gc *gc, const struct cycle_record *r);
 	/* a face's calls around a stop and after it; NULL: none */
 	void (*before_stop)(struct gc *gc); /* libgc's start callback: world still running */
 	void (*after_cycle)(struct gc *gc); /* world lock held */
-	void (*event)(enum cycle_event e);  /* on the collecting thread; between STOPPED and STARTING the
+	void (*event)(enum cycle_event e); /* on the collecting thread; between STOPPED and STARTING the
 					       world stands still */
-	void (*notify_due)(struct gc *gc);  /* finalizers became due; world lock not held */
-	uint32_t background_started;        /* atomic */
-	uint32_t background_word;           /* atomic, futex: cycles the background thread may tidy after */
+	void (*notify_due)(struct gc *gc); /* finalizers became due; world lock not held */
+	uint32_t background_started; /* atomic */
+	uint32_t background_word; /* atomic, futex: cycles the background thread may tidy after */
 };
 
 /* gc_init - makes h a collected heap. 0 or an errno. signal 0: any free one. */

@@ -50,9 +50,9 @@ struct hot {
 	const uint32_t *desc;
 	struct bitpair *bits;
 	const struct spanclass *spanclass;
-	uintptr_t *bottom;   /* of my block */
-	uintptr_t *top;      /* its next free cell */
-	uintptr_t *full;     /* its end */
+	uintptr_t *bottom; /* of my block */
+	uintptr_t *top; /* its next free cell */
+	uintptr_t *full; /* its end */
 	unsigned ring_in, ring_n;
 	bool alone;
 	uint64_t marked_nbytes, marked_objects;
@@ -72,8 +72,14 @@ MGC_INLINE void hot_load_block(struct hot *h)
 
 MGC_INLINE struct hot hot_load(struct marker *mk)
 {
-	struct hot h = { .mk = mk, .base = mk->base, .nbytes = mk->nbytes, .desc = mk->desc, .bits = mk->bits,
-			 .spanclass = mk->spanclass, .ring_in = mk->ring_at, .ring_n = mk->ring_n,
+	struct hot h = { .mk = mk,
+			 .base = mk->base,
+			 .nbytes = mk->nbytes,
+			 .desc = mk->desc,
+			 .bits = mk->bits,
+			 .spanclass = mk->spanclass,
+			 .ring_in = mk->ring_at,
+			 .ring_n = mk->ring_n,
 			 .alone = mk->alone };
 	hot_load_block(&h);
 	return h;
@@ -196,7 +202,8 @@ MGC_INLINE void mark_candidate(struct hot *h, uintptr_t tagged)
 		start = far_object(h->mk, off, desc);
 	}
 	struct bitpair *pair = &h->bits[start >> 10];
-	uint64_t bit = UINT64_C(1) << ((start >> MGC_GRANULE_SHIFT) & 63), seen = load_relaxed(&pair->mark);
+	uint64_t bit = UINT64_C(1) << ((start >> MGC_GRANULE_SHIFT) & 63),
+		 seen = load_relaxed(&pair->mark);
 	if (seen & bit)
 		return;
 	if (MGC_UNLIKELY(!(load_acquire(&pair->alloc) & bit))) {
@@ -298,8 +305,8 @@ MGC_NO_SANITIZE void marker_range(struct marker *mk, uintptr_t lo, uintptr_t hi,
 }
 
 /* scan_periodic - the words of [lo, hi) that the layout names, which repeats from `object` on. */
-static void scan_periodic(struct hot *h, const struct layout_desc *d, uintptr_t object, uintptr_t lo,
-			  uintptr_t hi, uintptr_t ambiguous)
+static void scan_periodic(struct hot *h, const struct layout_desc *d, uintptr_t object,
+			  uintptr_t lo, uintptr_t hi, uintptr_t ambiguous)
 {
 	size_t bit = ((lo - object) / sizeof(uintptr_t)) % d->period;
 	for (uintptr_t at = lo; at < hi; at += sizeof(uintptr_t)) {
@@ -321,8 +328,8 @@ void *trace_user(const void *tracer)
 }
 
 /* trace_elements - calls back for each element that fits; those behind the last one are zero. */
-static void trace_elements(struct marker *mk, const struct layout_desc *d, uintptr_t object, size_t nbytes,
-			   uintptr_t ambiguous)
+static void trace_elements(struct marker *mk, const struct layout_desc *d, uintptr_t object,
+			   size_t nbytes, uintptr_t ambiguous)
 {
 	struct mgc_tracer tracer = { mk, ambiguous, d->user };
 	size_t step = d->period != 0 ? d->period : nbytes;

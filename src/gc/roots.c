@@ -62,8 +62,7 @@ static int add_locked(struct roots *r, const struct root_range *range)
 	size_t at = find(r, range->lo);
 	if (at < r->nranges && r->range[at].lo < range->hi)
 		return EINVAL;
-	if (r->nranges == r->capacity &&
-	    !grow_table((void **)&r->range, &r->capacity, sizeof *r->range))
+	if (r->nranges == r->capacity && !grow_table((void **)&r->range, &r->capacity, sizeof *r->range))
 		return ENOMEM;
 	memmove(&r->range[at + 1], &r->range[at], (r->nranges - at) * sizeof *r->range);
 	r->range[at] = *range;
@@ -274,10 +273,11 @@ static struct mgc_stack *stack_of(struct roots *r, uintptr_t sp)
 
 /* lowest_pointer_into - of a signal frame on the alternate stack: where the thread's own stack was. */
 static MGC_NO_SANITIZE uintptr_t lowest_pointer_into(uintptr_t from, uintptr_t to, uintptr_t lo,
-						      uintptr_t hi)
+						     uintptr_t hi)
 {
 	uintptr_t lowest = hi;
-	for (const volatile uintptr_t *w = (const volatile uintptr_t *)from; w < (const volatile uintptr_t *)to; w++)
+	for (const volatile uintptr_t *w = (const volatile uintptr_t *)from;
+	     w < (const volatile uintptr_t *)to; w++)
 		if (*w >= lo && *w < lowest)
 			lowest = *w;
 	return lowest;
@@ -291,7 +291,8 @@ static void read_below_handler(struct roots *r, struct marker *mk, struct mutato
 	read_stack(r, mk, m->own_sp != 0 ? min_size(lo, m->own_sp) : lo, m->stack_hi);
 	for (struct mgc_stack *s = r->stacks; s != NULL; s = s->next)
 		if (s->running == m)
-			read_stack(r, mk, lowest_pointer_into(m->sp, m->altstack_hi, s->lo, s->hi), s->hi);
+			read_stack(r, mk, lowest_pointer_into(m->sp, m->altstack_hi, s->lo, s->hi),
+				   s->hi);
 }
 
 /* on_own_stack - a first thread may have grown beyond the limit that it attached with. */
@@ -326,7 +327,8 @@ static void read_mutator_stack(struct roots *r, struct marker *mk, struct mutato
 	} else if (m->sp < hi && (m->stack_hi_var != NULL || on_own_stack(m))) {
 		read_stack(r, mk, m->sp, hi);
 	} else {
-		mgc_misuse("thread %d runs on a stack that was not registered (sp %p, its own ends at %p)",
+		mgc_misuse("thread %d runs on a stack that was not registered (sp %p, its own ends "
+			   "at %p)",
 			   m->tid, (void *)m->sp, (void *)hi);
 	}
 	for (struct stack_segment *s = m->segments; s != NULL; s = s->older)
@@ -389,7 +391,8 @@ static void mark_ranges(struct roots *r, struct marker *mk)
 	for (size_t i = 0; i < r->nranges; i++) {
 		struct root_range *range = &r->range[i];
 		uintptr_t hi = range->hi;
-		bool ambiguous = range->owner != NULL || (range->flags & (MGC_ROOT_AMBIGUOUS | MGC_ROOT_UNBARRIERED));
+		bool ambiguous = range->owner != NULL ||
+				 (range->flags & (MGC_ROOT_AMBIGUOUS | MGC_ROOT_UNBARRIERED));
 		if (range->top != NULL)
 			hi = *range->top < range->lo ? range->lo : min_size(*range->top, hi);
 		marker_range(mk, range->lo, hi, ambiguous ? MARK_AMBIGUOUS : 0);

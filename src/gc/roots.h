@@ -34,7 +34,7 @@ struct root_range {
 struct mgc_stack {
 	struct mgc_stack *next;
 	uintptr_t lo, hi;
-	uintptr_t sp;            /* parked: used from here to hi; 0: nothing on it */
+	uintptr_t sp; /* parked: used from here to hi; 0: nothing on it */
 	struct mutator *running; /* on this thread now, or after the switch that it announced */
 	uintptr_t saved[MUTATOR_SAVED_REGS]; /* parked: the registers as the switch was announced */
 };

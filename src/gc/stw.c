@@ -208,8 +208,10 @@ static bool ask(struct stw *stw, struct mutator *m)
 
 static void explain_late(struct stw *stw, struct mutator *m)
 {
-	const char *why = os_thread_blocks(m->tid, stw->signal) ? "it blocks the signal" : "it does not run";
-	mgc_print(2, "mallocgc: thread %d delays a collection: %s (signal %d)\n", m->tid, why, stw->signal);
+	const char *why =
+		os_thread_blocks(m->tid, stw->signal) ? "it blocks the signal" : "it does not run";
+	mgc_print(2, "mallocgc: thread %d delays a collection: %s (signal %d)\n", m->tid, why,
+		  stw->signal);
 }
 
 /* ask_all - how many mutators do not stand still yet; *late is one of them. */
@@ -254,7 +256,8 @@ void stw_start(struct stw *stw, struct mutator *self)
 		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
 		uint32_t claimed = MUTATOR_CLAIMED;
 		if (m != self)
-			(void)cas_acq_rel(&m->status, &claimed, (uint32_t)MUTATOR_BLOCKED); /* pairs: mutator-status */
+			(void)cas_acq_rel(&m->status, &claimed,
+					  (uint32_t)MUTATOR_BLOCKED); /* pairs: mutator-status */
 	}
 	os_wake(&stw->stopping, UINT32_MAX);
 	lock_release(&stw->heap->registry_lock);

@@ -18,7 +18,8 @@ static void check_type(const struct mgc_type *t)
 	if (t->ptr_bytes % sizeof(void *) != 0)
 		mgc_misuse("type %s: ptr_bytes %zu is not a multiple of 8", name, t->ptr_bytes);
 	if (t->ptr_bytes != 0 && t->size % sizeof(void *) != 0)
-		mgc_misuse("type %s: size %zu is not a multiple of 8, and it holds pointers", name, t->size);
+		mgc_misuse("type %s: size %zu is not a multiple of 8, and it holds pointers", name,
+			   t->size);
 }
 
 /* make_mask - the type's mask in words of 64; the number of bits set. */
@@ -43,18 +44,22 @@ static unsigned intern_mask(struct layouts *ls, const struct mgc_type *t, unsign
 		return LAYOUT_ID_WORDS;
 	if (make_mask(t, mask, nwords) == 0)
 		return LAYOUT_ID_NOSCAN;
-	return layout_intern(ls, &(struct layout_desc){ .kind = LAYOUT_MASK, .flags = flags,
-							.period = (uint32_t)nwords, .mask = mask });
+	return layout_intern(ls, &(struct layout_desc){ .kind = LAYOUT_MASK,
+							.flags = flags,
+							.period = (uint32_t)nwords,
+							.mask = mask });
 }
 
 static unsigned intern(struct layouts *ls, const struct mgc_type *t)
 {
 	unsigned flags = t->flags & MGC_TYPE_AMBIGUOUS ? LAYOUT_AMBIGUOUS : 0;
 	if (t->trace != NULL)
-		return layout_intern(ls, &(struct layout_desc){
-			.kind = LAYOUT_TRACE, .flags = flags,
-			.period = t->size <= UINT32_MAX ? (uint32_t)t->size : 0,
-			.trace = (void (*)(void *, void *))(void (*)(void))t->trace });
+		return layout_intern(
+			ls, &(struct layout_desc){
+				    .kind = LAYOUT_TRACE,
+				    .flags = flags,
+				    .period = t->size <= UINT32_MAX ? (uint32_t)t->size : 0,
+				    .trace = (void (*)(void *, void *))(void (*)(void))t->trace });
 	return t->ptr_bytes == 0 ? LAYOUT_ID_NOSCAN : intern_mask(ls, t, flags);
 }
 

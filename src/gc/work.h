@@ -48,10 +48,10 @@ struct grey_pool {
 	struct grey_block *full, *empty; /* lock; `full` is also peeked at without */
 	struct grey_slab *slabs;         /* lock */
 	uint32_t nmarkers; /* atomic: taking part in this mark; GREY_OPEN set while more may join */
-	uint32_t nidle;    /* atomic */
+	uint32_t nidle; /* atomic */
 	uint32_t overflow; /* atomic */
-	size_t max_slabs;  /* tests: fewer, to see W3 at work */
-	size_t nslabs;     /* lock */
+	size_t max_slabs; /* tests: fewer, to see W3 at work */
+	size_t nslabs; /* lock */
 };
 
 void grey_pool_init(struct grey_pool *p);

@@ -2,6 +2,7 @@
 #include "gc/workers.h"
 
 #include "base/check.h"
+#include "heap/mutator.h"
 #include "os/os.h"
 
 static void drain(struct worker *me)
@@ -16,6 +17,7 @@ static void run(void *arg)
 	struct worker *me = arg;
 	struct workers *w = me->all;
 	uint32_t seen = 0;
+	mutator_tls = &mutator_collector;
 	for (;;) {
 		uint32_t round = load_acquire(&w->round); /* pairs: worker-round */
 		if (round == seen) {

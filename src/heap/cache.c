@@ -67,12 +67,15 @@ static bool next_run(struct mutator *m, unsigned spanclass, struct span *s)
 /* check_span - in release too: a record that was overwritten must not be allocated from. */
 static void check_span(const struct span *s, unsigned spanclass)
 {
-	const struct sizeclass_info *info = &sizeclass_table[s->sizeclass < MGC_NSIZECLASS ? s->sizeclass : 0];
+	const struct sizeclass_info *info =
+		&sizeclass_table[s->sizeclass < MGC_NSIZECLASS ? s->sizeclass : 0];
 	if (MGC_UNLIKELY(s->state != SPAN_IN_USE || s->spanclass != spanclass || s->nslots != info->nslots ||
 			 s->slot_nbytes != info->slot_nbytes || s->scan_from > s->nslots))
-		mgc_fatal("the record of span %p is corrupted (class %u for %u, %u slots of %zu B, state %u): "
-			  "memory of the library was overwritten", (void *)s->base, s->spanclass, spanclass,
-			  s->nslots, s->slot_nbytes, s->state);
+		mgc_fatal("the record of span %p is corrupted (class %u for %u, %u slots of %zu B, "
+			  "state %u): "
+			  "memory of the library was overwritten",
+			  (void *)s->base, s->spanclass, spanclass, s->nslots, s->slot_nbytes,
+			  s->state);
 }
 
 bool cache_refill(struct mutator *m, unsigned spanclass)
@@ -205,7 +208,8 @@ static void flush_class(struct mutator *m, unsigned sc)
 		return;
 	ensure_swept(m->heap, s);
 	if (r.cur < r.end) {
-		span_drop_run(&m->heap->pageheap.space, s, span_slot_of(s, r.cur), span_slot_of(s, r.end - 1) + 1);
+		span_drop_run(&m->heap->pageheap.space, s, span_slot_of(s, r.cur),
+			      span_slot_of(s, r.end - 1) + 1);
 		m->nbytes_handed -= r.end - r.cur;
 	}
 	central_put(m->heap, s);

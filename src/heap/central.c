@@ -197,7 +197,8 @@ static uint32_t verify_list(struct heap *h, struct list *head, enum span_where w
 		struct span *s = LIST_ENTRY(it, struct span, node);
 		bool swept = s->sweepgen == heap_sweepgen(h);
 		if (s->state != SPAN_IN_USE || (s->where != where && where != SPAN_ON_NONE))
-			mgc_fatal("span %p is on list %d but says %d (C1)", (void *)s->base, where, s->where);
+			mgc_fatal("span %p is on list %d but says %d (C1)", (void *)s->base, where,
+				  s->where);
 		if (where == SPAN_ON_NONE ? swept : where != SPAN_CACHED && !swept)
 			mgc_fatal("span %p is filed as swept and is not, or the reverse (C2)",
 				  (void *)s->base);
@@ -211,7 +212,8 @@ static uint32_t verify_list(struct heap *h, struct list *head, enum span_where w
 void central_verify(struct heap *h, struct central *c)
 {
 	lock_acquire(&c->lock);
-	uint32_t n = verify_list(h, &c->unswept, SPAN_ON_NONE) + verify_list(h, &c->partial, SPAN_PARTIAL) +
+	uint32_t n = verify_list(h, &c->unswept, SPAN_ON_NONE) +
+		     verify_list(h, &c->partial, SPAN_PARTIAL) +
 		     verify_list(h, &c->full, SPAN_FULL) + verify_list(h, &c->cached, SPAN_CACHED);
 	if (n != c->nspans)
 		mgc_fatal("central: %u spans listed, %u counted (C1)", n, c->nspans);

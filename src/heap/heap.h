@@ -45,12 +45,12 @@ enum gc_phase {
 };
 
 struct heap {
-	uint64_t phase_gen;   /* atomic; pairs: phase */
+	uint64_t phase_gen; /* atomic; pairs: phase */
 	uint64_t live_nbytes; /* atomic: allocated since, plus live after, the last cycle */
 	uint64_t trigger_nbytes; /* atomic: a refill that sees live above it asks the collector */
 	uint64_t allocated_nbytes; /* atomic, ever handed out in runs and large objects */
 	uint64_t allocated_objects;
-	uint64_t freed_nbytes;     /* atomic, by mgc_free */
+	uint64_t freed_nbytes; /* atomic, by mgc_free */
 	struct pageheap pageheap;
 	struct layouts layouts;
 	struct central *centrals; /* [MGC_MAX_SPANCLASS], demand-zero, made ready at first use */

@@ -152,8 +152,9 @@ static uint64_t expand_mask(const struct layout_desc *d, uint32_t slot_nbytes)
 static void fill_spanclass(struct spanclass *sc, const struct layout_desc *d, unsigned layout,
 			   unsigned sizeclass)
 {
-	static const uint8_t scan[] = { [LAYOUT_NOSCAN] = SCAN_NONE, [LAYOUT_WORDS] = SCAN_ALL,
-					[LAYOUT_MASK] = SCAN_PERIOD, [LAYOUT_TRACE] = SCAN_TRACE };
+	static const uint8_t scan[] = {
+		[LAYOUT_NOSCAN] = SCAN_NONE, [LAYOUT_WORDS] = SCAN_ALL, [LAYOUT_MASK] = SCAN_PERIOD, [LAYOUT_TRACE] = SCAN_TRACE
+	};
 	sc->slot_nbytes = sizeclass_table[sizeclass].slot_nbytes;
 	sc->reciprocal = sizeclass_table[sizeclass].reciprocal;
 	sc->layout = (uint16_t)layout;

@@ -46,7 +46,7 @@ struct layout_desc {
 	uint32_t period; /* MASK: words, > 0; TRACE: bytes of an element, 0: the callback gets the slot */
 	const uint64_t *mask; /* period bits, at least one set; MASK only */
 	void (*trace)(void *obj, void *tracer); /* TRACE only */
-	void *user;           /* for whoever registered the trace callback */
+	void *user; /* for whoever registered the trace callback */
 };
 
 #define MGC_MAX_LAYOUT 2048
@@ -60,7 +60,7 @@ struct layout {
 enum scan_kind { SCAN_NONE, SCAN_ALL, SCAN_MASK64, SCAN_PERIOD, SCAN_TRACE };
 
 struct spanclass {
-	uint64_t mask;        /* SCAN_MASK64: pointer words of the slot */
+	uint64_t mask; /* SCAN_MASK64: pointer words of the slot */
 	uint32_t slot_nbytes; /* 0: large */
 	uint32_t reciprocal;
 	uint16_t layout;
@@ -75,9 +75,9 @@ _Static_assert(sizeof(struct spanclass) == 32, "two a cache line, in the marker'
 struct layouts {
 	struct lock lock;
 	uint32_t nlayouts, nspanclasses; /* atomic; ids below are in use, id 0 never */
-	uint32_t nfixed;                 /* span classes of the layouts that always exist */
-	struct layout *layout;           /* [MGC_MAX_LAYOUT], demand-zero */
-	uint16_t *hash;                  /* [2 * MGC_MAX_LAYOUT] ids, open addressing */
+	uint32_t nfixed; /* span classes of the layouts that always exist */
+	struct layout *layout; /* [MGC_MAX_LAYOUT], demand-zero */
+	uint16_t *hash; /* [2 * MGC_MAX_LAYOUT] ids, open addressing */
 	struct spanclass spanclass[MGC_MAX_SPANCLASS];
 	uintptr_t memory;
 	size_t memory_nbytes;

@@ -9,6 +9,7 @@
 #include "os/os.h"
 
 struct mutator mutator_none;
+struct mutator mutator_collector = { .sec = 1 };
 MGC_TLS struct mutator *mutator_tls = &mutator_none;
 
 static size_t record_nbytes(void)
@@ -50,7 +51,7 @@ static void describe_thread(struct mutator *m)
 
 struct mutator *mutator_attach(struct heap *h)
 {
-	MGC_CHECK(!mutator_attached());
+	MGC_CHECK(!mutator_attached() || mutator_tls == &mutator_collector);
 	struct mutator *m = reuse_record(h);
 	if (m == NULL)
 		m = (struct mutator *)os_alloc(record_nbytes());

@@ -56,7 +56,7 @@ struct mutator {
 	uint32_t status;  /* atomic, CAS */
 	uint32_t taken;   /* number of the cycle whose snapshot has this thread */
 	uint32_t black;   /* births are marked */
-	uint32_t gone;    /* collector: the thread ended without detaching; nothing of it is read */
+	uint32_t gone; /* collector: the thread ended without detaching; nothing of it is read */
 	int tid;
 	uintptr_t tiny_cur, tiny_end;
 
@@ -64,26 +64,29 @@ struct mutator {
 	uintptr_t stack_lo, stack_hi;
 	const uintptr_t *stack_hi_var; /* not NULL: the cold end is what this variable says (libgc face) */
 	uintptr_t altstack_lo, altstack_hi;
-	uintptr_t sp;              /* where it stands: written by the owner when parked or BLOCKED */
-	const uintptr_t *regs;     /* with sp: the registers that are not on the stack above it */
+	uintptr_t sp; /* where it stands: written by the owner when parked or BLOCKED */
+	const uintptr_t *regs; /* with sp: the registers that are not on the stack above it */
 	size_t nregs;
 	uintptr_t saved[MUTATOR_SAVED_REGS]; /* callee-saved registers of a BLOCKED owner */
 	uintptr_t own_saved[MUTATOR_SAVED_REGS]; /* with own_sp: registers as the switch was announced */
 	uintptr_t own_sp; /* the thread runs on a coroutine's stack; its own is in use from here; or 0 */
 	struct stack_segment *segments;
 	uintptr_t tls; /* handle for os_each_tls */
-	uint32_t parked;    /* atomic: stands still for stop number `parked` */
+	uint32_t parked; /* atomic: stands still for stop number `parked` */
 	uint32_t signalled; /* collector: the stop that the thread was last sent a signal for */
 	uint32_t in_finalizer; /* the libgc face runs one on this thread */
 	struct mutator_ext *ext; /* for the face that attached it */
 
 	uint64_t nbytes_handed; /* since the last flush into heap->live_nbytes */
-	struct list node;       /* heap->mutators, or idle_records */
+	struct list node; /* heap->mutators, or idle_records */
 };
 
 /* mutator_self - the calling thread's record; the empty one when it is not attached. */
 extern MGC_TLS struct mutator *mutator_tls;
 extern struct mutator mutator_none;
+/* The record of the collector's own threads: never attached, and in a section for ever, so that a
+ * callback which allocates there is told so instead of waiting for itself. */
+extern struct mutator mutator_collector;
 
 MGC_INLINE struct mutator *mutator_self(void)
 {

@@ -161,8 +161,7 @@ static void update(struct pagealloc *pa, size_t first, size_t npages, bool freed
 	for (size_t c = lo; c <= hi; c++) {
 		bool edge = c == lo || c == hi;
 		struct page_summary v = { whole, whole, whole };
-		changed |= assign(&pa->summary[level][c],
-				  edge ? summarize(pa->chunks[c].free) : v);
+		changed |= assign(&pa->summary[level][c], edge ? summarize(pa->chunks[c].free) : v);
 	}
 	while (changed && level-- > 0) {
 		uint32_t block = (uint32_t)1 << block_shift(pa, level + 1);
@@ -296,7 +295,7 @@ static bool find(const struct pagealloc *pa, struct want *want)
 	unsigned leaf = pa->nlevels - 1, level = leaf;
 	size_t i = pa->first >> MGC_CHUNK_PAGES_SHIFT;
 	size_t run = i << MGC_CHUNK_PAGES_SHIFT; /* [run, page) is free */
-	bool exact = false;                      /* want->lowest is settled */
+	bool exact = false; /* want->lowest is settled */
 	for (;;) {
 		unsigned shift = block_shift(pa, level);
 		size_t page = i << shift, block = (size_t)1 << shift;
@@ -328,8 +327,7 @@ static bool find(const struct pagealloc *pa, struct want *want)
 	}
 }
 
-bool pagealloc_alloc(struct pagealloc *pa, size_t npages, size_t align, size_t *first,
-		     size_t *nclean)
+bool pagealloc_alloc(struct pagealloc *pa, size_t npages, size_t align, size_t *first, size_t *nclean)
 {
 	MGC_ASSERTION(npages > 0 && is_pow2(align));
 	if (npages > pa->nfree)

@@ -43,12 +43,12 @@ struct pagealloc {
 	 * at most 8. Demand-zero, and zero means "nothing free". */
 	struct page_summary *summary[PAGEALLOC_MAX_LEVELS];
 	unsigned nlevels;
-	size_t nchunks;  /* of the whole reservation */
-	size_t limit;    /* first page above everything that was ever added */
-	size_t first;    /* no page below this one is free */
+	size_t nchunks; /* of the whole reservation */
+	size_t limit; /* first page above everything that was ever added */
+	size_t first; /* no page below this one is free */
 	size_t dirty_end; /* no page from this one on is free and dirty */
-	size_t nfree;    /* free pages, clean or dirty */
-	size_t nclean;   /* free and clean */
+	size_t nfree; /* free pages, clean or dirty */
+	size_t nclean; /* free and clean */
 	uintptr_t memory; /* the tables, one mapping */
 	size_t memory_nbytes;
 };
@@ -63,8 +63,7 @@ void pagealloc_add(struct pagealloc *pa, size_t first, size_t npages);
 /* pagealloc_alloc - takes the lowest run of npages (> 0) whose first page is a multiple of `align`
  * (a power of two; 1 for any). True: *first is its first page, *nclean how many of them were clean.
  * False: no such run, nothing changed. */
-bool pagealloc_alloc(struct pagealloc *pa, size_t npages, size_t align, size_t *first,
-		     size_t *nclean);
+bool pagealloc_alloc(struct pagealloc *pa, size_t npages, size_t align, size_t *first, size_t *nclean);
 
 /* pagealloc_free - allocated → free dirty. Every page must be allocated (checked in MGC_ASSERT
  * builds). */

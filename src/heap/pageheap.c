@@ -55,7 +55,8 @@ static bool grow(struct pageheap *ph, size_t npages, size_t align_pages)
 {
 	size_t hidden = ph->space.grown == 0 ? align_pages : 0; /* the first growth loses page 0 */
 	size_t nchunks = (npages + hidden + (align_pages > MGC_CHUNK_PAGES ? align_pages : 0) +
-			  MGC_CHUNK_PAGES - 1) >> MGC_CHUNK_PAGES_SHIFT;
+			  MGC_CHUNK_PAGES - 1) >>
+			 MGC_CHUNK_PAGES_SHIFT;
 	size_t first;
 	if (!space_grow(&ph->space, nchunks, &first))
 		return false;
@@ -215,7 +216,8 @@ struct verify {
 static void verify_span(void *arg, struct span *s)
 {
 	struct verify *v = arg;
-	if (s->state != SPAN_IN_USE || s->base != space_page_addr(&v->ph->space, (size_t)(s - v->ph->space.spans)))
+	if (s->state != SPAN_IN_USE ||
+	    s->base != space_page_addr(&v->ph->space, (size_t)(s - v->ph->space.spans)))
 		mgc_fatal("span record of %p is corrupt: state %d", (void *)s->base, s->state);
 	span_verify(&v->ph->space, s);
 	v->used += s->npages;

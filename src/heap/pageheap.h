@@ -27,9 +27,9 @@ struct pageheap {
 	struct lock lock;
 	struct space space;
 	struct pagealloc pages;
-	size_t used_pages;      /* in spans */
-	size_t hidden_pages;    /* page 0: many words of ours hold the base address, and must name no object */
-	size_t limit_nbytes;    /* atomic; hard: allocation fails above it; SIZE_MAX for none */
+	size_t used_pages; /* in spans */
+	size_t hidden_pages; /* page 0: many words of ours hold the base address, and must name no object */
+	size_t limit_nbytes; /* atomic; hard: allocation fails above it; SIZE_MAX for none */
 	size_t huge_from_pages; /* chunks from this page on are advised to be huge; SIZE_MAX: none */
 	size_t scavenged_nbytes; /* given back since the start */
 	/* The collector's: sweeps until npages were freed or nothing is left; returns pages freed.
@@ -57,9 +57,9 @@ void pageheap_free(struct pageheap *ph, struct span *s);
 size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages);
 
 struct pageheap_stats {
-	size_t used_nbytes;     /* in spans */
-	size_t dirty_nbytes;    /* free, resident */
-	size_t clean_nbytes;    /* free, not resident */
+	size_t used_nbytes; /* in spans */
+	size_t dirty_nbytes; /* free, resident */
+	size_t clean_nbytes; /* free, not resident */
 	size_t reserved_nbytes; /* the range */
 	size_t scavenged_nbytes;
 };

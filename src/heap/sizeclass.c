@@ -1,10 +1,9 @@
 /* sizeclass.c - the tables of sizeclass.h. */
 #include "heap/sizeclass.h"
 
-const struct sizeclass_info sizeclass_table[MGC_NSIZECLASS] = {
-	{ 0, 0, 1, 0 },
+const struct sizeclass_info sizeclass_table[MGC_NSIZECLASS] = { { 0, 0, 1, 0 },
 #define X(slot, pages, slots, recip) { slot, pages, slots, recip },
-	MGC_SIZECLASSES(X)
+								MGC_SIZECLASSES(X)
 #undef X
 };
 

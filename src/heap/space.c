@@ -49,7 +49,8 @@ static void release_tables(struct space *sp)
  * limited: chunks are mapped there as they are needed, never over somebody else. */
 static uintptr_t choose_range(void)
 {
-	return UINT64_C(0x200000000000) + align_down(os_random() & UINT64_C(0xfffffffffff), MGC_ARENA_SIZE);
+	return UINT64_C(0x200000000000) +
+	       align_down(os_random() & UINT64_C(0xfffffffffff), MGC_ARENA_SIZE);
 }
 
 static int init_range(struct space *sp, size_t nbytes, bool limited)
@@ -111,8 +112,7 @@ static bool commit_tables(struct space *sp, size_t upto_page)
 	for (; sp->tabled * pages_per_arena < upto_page; sp->tabled++) {
 		if (commit_piece((uintptr_t)sp->spans, sp->tabled, SPAN_TABLE_PER_ARENA) != 0 ||
 		    commit_piece((uintptr_t)sp->bits, sp->tabled, BITS_PER_ARENA) != 0 ||
-		    commit_piece((uintptr_t)sp->desc, sp->tabled,
-				 pages_per_arena * sizeof(uint32_t)) != 0)
+		    commit_piece((uintptr_t)sp->desc, sp->tabled, pages_per_arena * sizeof(uint32_t)) != 0)
 			return false;
 	}
 	return true;
@@ -167,5 +167,6 @@ void space_discard_tables(const struct space *sp, size_t first_page, size_t npag
 {
 	size_t pairs = MGC_PAGE_SIZE / 1024;
 	discard_within((uintptr_t)&sp->spans[first_page], (uintptr_t)&sp->spans[first_page + npages]);
-	discard_within((uintptr_t)&sp->bits[first_page * pairs], (uintptr_t)&sp->bits[(first_page + npages) * pairs]);
+	discard_within((uintptr_t)&sp->bits[first_page * pairs],
+		       (uintptr_t)&sp->bits[(first_page + npages) * pairs]);
 }

@@ -42,7 +42,7 @@ struct space {
 	struct bitpair *bits;
 	struct span *spans;
 	size_t npages;
-	size_t grown;  /* pages below were handed to space_grow's caller, or are lost */
+	size_t grown; /* pages below were handed to space_grow's caller, or are lost */
 	size_t tabled; /* arenas whose tables are committed */
 	bool reserved; /* the whole range is ours; else each chunk is mapped when it is needed */
 	uintptr_t mapping; /* of the reservation, to give it back */

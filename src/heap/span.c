@@ -88,7 +88,7 @@ bool span_find_run(const struct space *sp, struct span *s, uint32_t max_slots, u
 
 /* run_word - the bits of word w (from granule first_word*64) that begin a slot in [lo, hi). */
 struct run_bits {
-	size_t w;      /* index of the current word in sp->bits */
+	size_t w; /* index of the current word in sp->bits */
 	uint64_t bits; /* its bits */
 	uint32_t slot, hi;
 };
@@ -175,7 +175,8 @@ uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie)
 	for (size_t i = 0; i < nwords; i++) {
 		uint64_t mark = load_relaxed(&b[i].mark), alloc = load_relaxed(&b[i].alloc);
 		if (MGC_UNLIKELY(mark & ~alloc) && *zombie == 0)
-			*zombie = s->base + (i << 10) + ((size_t)bits_ctz(mark & ~alloc) << MGC_GRANULE_SHIFT);
+			*zombie = s->base + (i << 10) +
+				  ((size_t)bits_ctz(mark & ~alloc) << MGC_GRANULE_SHIFT);
 		if (alloc != mark)
 			and_seq(&b[i].alloc, mark); /* a concurrent free may clear more */
 		if (mark != 0)

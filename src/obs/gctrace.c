@@ -19,7 +19,8 @@ static int log_fd(const struct gc *gc)
 	if (fd < 0 && gc->knobs.log != NULL) {
 		fd = open(gc->knobs.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 		if (fd < 0)
-			mgc_print(STDERR_FILENO, "mallocgc: MGC_LOG=%s cannot be written\n", gc->knobs.log);
+			mgc_print(STDERR_FILENO, "mallocgc: MGC_LOG=%s cannot be written\n",
+				  gc->knobs.log);
 	}
 	return fd >= 0 ? fd : STDERR_FILENO;
 }
@@ -47,14 +48,16 @@ static void print_cycle(const struct gc *gc, const struct cycle_record *r)
 	unsigned nprocs = os_nprocs();
 	uint64_t percent = now > 0 ? 100 * r->total_gc_cpu_ns / (now * nprocs) : 0;
 	mgc_print(log_fd(gc),
-		  "gc %lu @%ss %lu%%: %s+0+0 ms clock, %s+0/0/0+0 ms cpu, %lu->%lu->%lu MB, %lu MB goal, "
-		  "%lu MB stacks, %lu MB globals, %u P%s; pause %s ms, stop %s ms, objects %lu, threads %u, "
+		  "gc %lu @%ss %lu%%: %s+0+0 ms clock, %s+0/0/0+0 ms cpu, %lu->%lu->%lu MB, %lu MB "
+		  "goal, "
+		  "%lu MB stacks, %lu MB globals, %u P%s; pause %s ms, stop %s ms, objects %lu, "
+		  "threads %u, "
 		  "sweep %s ms\n",
-		  r->number, ms(r->start_ns / 1000).text, percent, ms(r->pause_ns).text, ms(r->cpu_ns).text,
-		  mb(r->heap_before), mb(r->heap_before), mb(r->heap_live), mb(r->heap_goal),
-		  mb(r->stack_nbytes), mb(r->roots_nbytes), r->nworkers,
-		  r->reason == CYCLE_FORCED ? " (forced)" : "", ms(r->pause_ns).text, ms(r->stopping_ns).text,
-		  r->marked_objects, r->nmutators, ms(r->sweep_ns).text);
+		  r->number, ms(r->start_ns / 1000).text, percent, ms(r->pause_ns).text,
+		  ms(r->cpu_ns).text, mb(r->heap_before), mb(r->heap_before), mb(r->heap_live),
+		  mb(r->heap_goal), mb(r->stack_nbytes), mb(r->roots_nbytes), r->nworkers,
+		  r->reason == CYCLE_FORCED ? " (forced)" : "", ms(r->pause_ns).text,
+		  ms(r->stopping_ns).text, r->marked_objects, r->nmutators, ms(r->sweep_ns).text);
 }
 
 void gctrace_start(struct gc *gc)
@@ -67,10 +70,11 @@ void gctrace_exit_summary(struct gc *gc)
 	struct pageheap_stats s;
 	pageheap_read_stats(&gc->heap->pageheap, &s);
 	mgc_print(log_fd(gc),
-		  "mallocgc: %lu collections (%lu forced), world stopped %s ms in all, %s ms at most; "
+		  "mallocgc: %lu collections (%lu forced), world stopped %s ms in all, %s ms at "
+		  "most; "
 		  "%lu MB allocated, %lu MB live after the last; heap %lu MB in use, %lu MB free, "
 		  "%lu MB given back\n",
 		  gc->ncycles, gc->nforced, ms(gc->pause_total_ns).text, ms(gc->pause_max_ns).text,
-		  mb(load_relaxed(&gc->heap->allocated_nbytes)), mb(gc->last.heap_live), mb(s.used_nbytes),
-		  mb(s.dirty_nbytes), mb(s.scavenged_nbytes));
+		  mb(load_relaxed(&gc->heap->allocated_nbytes)), mb(gc->last.heap_live),
+		  mb(s.used_nbytes), mb(s.dirty_nbytes), mb(s.scavenged_nbytes));
 }

@@ -38,14 +38,14 @@ void lock_release_slow(struct lock *l)
 }
 
 #if MGC_ASSERT
-#define MAX_HELD 8
-static MGC_TLS struct lock *held[MAX_HELD];
-static MGC_TLS unsigned nheld;
+#define MAX_RANK 128
+static MGC_TLS uint16_t held[MAX_RANK]; /* locks of each rank that this thread holds */
+
 static const char *rank_name(uint32_t rank)
 {
 	switch (rank) {
 #define X(r, name, guards) \
-	case r:            \
+	case r: \
 		return #name;
 		MGC_LOCKS(X)
 #undef X
@@ -56,29 +56,26 @@ static const char *rank_name(uint32_t rank)
 
 void lock_note_acquire(struct lock *l)
 {
-	for (unsigned i = 0; i < nheld && i < MAX_HELD; i++)
-		if (held[i]->rank >= l->rank && held[i]->rank != LOCK_CENTRAL)
+	/* fork takes the centrals one after the other: equal ranks nest there alone */
+	uint32_t lowest = l->rank == LOCK_CENTRAL ? l->rank + 1 : l->rank;
+	for (uint32_t rank = lowest; rank < MAX_RANK; rank++)
+		if (held[rank] != 0)
 			mgc_fatal("lock order: %s taken while %s is held", rank_name(l->rank),
-				  rank_name(held[i]->rank));
-	if (nheld < MAX_HELD)
-		held[nheld] = l;
-	nheld++;
+				  rank_name(rank));
+	held[l->rank]++;
 }
 
 void lock_note_release(struct lock *l)
 {
-	for (unsigned i = 0; i < nheld && i < MAX_HELD; i++) {
-		if (held[i] == l) {
-			held[i] = held[--nheld < MAX_HELD ? nheld : MAX_HELD - 1];
-			return;
-		}
-	}
-	nheld--;
+	MGC_CHECK(held[l->rank] != 0);
+	held[l->rank]--;
 }
+
 void lock_reset(struct lock *l)
 {
 	l->state = 0;
-	nheld = 0;
+	for (unsigned i = 0; i < MAX_RANK; i++)
+		held[i] = 0;
 	lock_thread = (struct lock_thread){ 0, 0 };
 }
 #else

@@ -18,15 +18,15 @@
 #include "base/atomic.h"
 #include "base/config.h"
 
-#define MGC_LOCKS(X) /* rank  name      guards */                                          \
-	X(5, CLIENT, "the libgc face: its clients' allocation lock")                           \
-	X(10, WORLD, "one collection at a time; phase changes")                            \
-	X(20, ROOTS, "registered root ranges, data segments")                              \
-	X(30, REGISTRY, "the list of mutators; attach and detach")                         \
-	X(40, SPECIAL, "finalizers and disappearing links")                                \
-	X(45, LAYOUT, "interning of layouts and span classes")                             \
-	X(50, CENTRAL, "one span class: its spans' lists")                                 \
-	X(70, PAGEHEAP, "page bitmap and summaries, growth, scavenging")                   \
+#define MGC_LOCKS(X) /* rank  name      guards */ \
+	X(5, CLIENT, "the libgc face: its clients' allocation lock") \
+	X(10, WORLD, "one collection at a time; phase changes") \
+	X(20, ROOTS, "registered root ranges, data segments") \
+	X(30, REGISTRY, "the list of mutators; attach and detach") \
+	X(40, SPECIAL, "finalizers and disappearing links") \
+	X(45, LAYOUT, "interning of layouts and span classes") \
+	X(50, CENTRAL, "one span class: its spans' lists") \
+	X(70, PAGEHEAP, "page bitmap and summaries, growth, scavenging") \
 	X(90, RECORDS, "pools of off-heap records; leaf")
 
 enum lock_rank {

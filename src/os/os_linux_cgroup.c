@@ -111,8 +111,7 @@ static bool join(struct group *g, const char *point, const char *root, const cha
 
 /* find_group - the directory of the controller's group; g->dir holds it. The best mount is one
  * whose root is above our group; a container may show only its own part, then any will do. */
-static bool find_group(struct group *g, const char *cgroup, const char *mountinfo,
-		       const char *controller)
+static bool find_group(struct group *g, const char *cgroup, const char *mountinfo, const char *controller)
 {
 	struct os_lines lines;
 	char path[PATH_BYTES], line[PATH_BYTES];

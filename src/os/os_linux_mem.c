@@ -100,8 +100,7 @@ static size_t read_huge_page_size(void)
 	if (!os_file_read("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text) ||
 	    strstr(text, "[never]") != NULL)
 		return 0;
-	if (!os_file_read("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", text,
-			  sizeof text) ||
+	if (!os_file_read("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", text, sizeof text) ||
 	    !os_parse_number(&p, 10, &n) || !is_pow2(n))
 		return 0;
 	return n;

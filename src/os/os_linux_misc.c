@@ -141,8 +141,7 @@ static bool membarrier(int command)
 static bool register_fence(void)
 {
 	long have = syscall(SYS_membarrier, MEMBARRIER_QUERY, 0, 0);
-	return have > 0 && (have & MEMBARRIER_PRIVATE) != 0 &&
-	       membarrier(MEMBARRIER_PRIVATE_REGISTER);
+	return have > 0 && (have & MEMBARRIER_PRIVATE) != 0 && membarrier(MEMBARRIER_PRIVATE_REGISTER);
 }
 
 bool os_membarrier(void)

@@ -95,8 +95,7 @@ static int visit_all(struct dl_phdr_info *info, size_t size, void *arg)
 	return 1; /* one call was enough */
 }
 
-void os_each_data(void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void (*within)(void *arg),
-		  void *arg)
+void os_each_data(void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void (*within)(void *arg), void *arg)
 {
 	struct visit v = { fn, within, arg };
 	dl_iterate_phdr(visit_all, &v);
@@ -111,8 +110,7 @@ static bool readable(uintptr_t addr)
 	int saved = errno;
 	if (addr == 0)
 		return false; /* means "no mask" there */
-	bool ok = syscall(SYS_rt_sigprocmask, -1, addr, NULL, sizeof(uint64_t)) == 0 ||
-		  errno != EFAULT;
+	bool ok = syscall(SYS_rt_sigprocmask, -1, addr, NULL, sizeof(uint64_t)) == 0 || errno != EFAULT;
 	errno = saved;
 	return ok;
 }
@@ -222,8 +220,7 @@ static uintptr_t vector_length(uintptr_t dtv)
 	if (dtv % sizeof(uintptr_t) != 0 || dtv < entry || !readable(dtv - entry))
 		return 0;
 	uintptr_t count = *(const volatile uintptr_t *)(dtv - entry);
-	if (__builtin_mul_overflow(count, entry, &end) ||
-	    __builtin_add_overflow(dtv + entry, end, &end))
+	if (__builtin_mul_overflow(count, entry, &end) || __builtin_add_overflow(dtv + entry, end, &end))
 		return 0;
 	return (readable_end(dtv, end) - dtv) / entry;
 }

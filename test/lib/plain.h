@@ -61,8 +61,7 @@ static inline UNUSED _Noreturn void test_fail(const char *file, int line, const 
 
 #define CHECK(cond) ((cond) ? (void)0 : test_fail(__FILE__, __LINE__, "not so: " #cond))
 
-static inline UNUSED void check_eq(const char *file, int line, const char *what, long long a,
-				   long long b)
+static inline UNUSED void check_eq(const char *file, int line, const char *what, long long a, long long b)
 {
 	char text[512];
 	if (a == b)

@@ -70,9 +70,8 @@ static void model_finish(void)
 {
 	compare_all();
 	fprintf(stderr, "%lu operations, %lu allocated, %lu refused, %lu taken, %lu none dirty\n",
-		(unsigned long)model.ops, (unsigned long)model.allocated,
-		(unsigned long)model.refused, (unsigned long)model.taken,
-		(unsigned long)model.none_dirty);
+		(unsigned long)model.ops, (unsigned long)model.allocated, (unsigned long)model.refused,
+		(unsigned long)model.taken, (unsigned long)model.none_dirty);
 	pagealloc_destroy(&pa);
 	free(model.page);
 	free(model.runs);
@@ -102,8 +101,8 @@ static void op_alloc(size_t npages, size_t align)
 {
 	size_t first = SIZE_MAX, nclean = 0, want = model_find(npages, align), want_clean = 0;
 	bool got = pagealloc_alloc(&pa, npages, align, &first, &nclean);
-	cr_assert(got == (want != SIZE_MAX) && first == want, "%zu at %zu: %zu, not %zu", npages, align,
-		  first, want);
+	cr_assert(got == (want != SIZE_MAX) && first == want, "%zu at %zu: %zu, not %zu", npages,
+		  align, first, want);
 	model.allocated += got;
 	model.refused += !got;
 	if (!got)
@@ -171,8 +170,8 @@ static void op_scavenge(size_t under)
 		bool is = model_dirty(under, min, max, align, &want);
 		bool got = pagealloc_take_dirty(&pa, under, min, max, align, &first, &npages);
 		cr_assert(is == got && (!got || (first == want.first && npages == want.npages)),
-			  "below %zu, %zu … %zu at %zu: %d %zu+%zu, not %d %zu+%zu", under, min, max,
-			  align, got, first, npages, is, want.first, want.npages);
+			  "below %zu, %zu … %zu at %zu: %d %zu+%zu, not %d %zu+%zu", under, min,
+			  max, align, got, first, npages, is, want.first, want.npages);
 		model.taken += got;
 		model.none_dirty += !got;
 		if (!got)

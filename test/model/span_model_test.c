@@ -64,7 +64,8 @@ static void compare(void)
 	}
 	for (size_t w = 0; w < nwords; w++)
 		cr_assert(b[w].alloc == want[w].alloc && b[w].mark == want[w].mark,
-			  "slots of %zu B, word %zu: %lx %lx", s->slot_nbytes, w, b[w].alloc, b[w].mark);
+			  "slots of %zu B, word %zu: %lx %lx", s->slot_nbytes, w, b[w].alloc,
+			  b[w].mark);
 	cr_assert(b[-1].alloc == NEIGHBOUR && b[-1].mark == NEIGHBOUR);
 	cr_assert(b[nwords].alloc == NEIGHBOUR && b[nwords].mark == NEIGHBOUR);
 	cr_assert_eq(span_count(&sp, s), count);

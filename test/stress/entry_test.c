@@ -146,7 +146,8 @@ static void *finalize_by_thread(void *arg)
 {
 	while (go_on()) {
 		for (int i = 0; i < 20; i++)
-			CHECK_EQ(mgc_finalizer_set(mgc_alloc(32, NULL, 0), allocate_in_finalizer, NULL), 0);
+			CHECK_EQ(mgc_finalizer_set(mgc_alloc(32, NULL, 0), allocate_in_finalizer, NULL),
+				 0);
 		usleep(100);
 	}
 	return arg;
@@ -194,8 +195,9 @@ static void *use_new_types(void *arg)
 		for (unsigned bit = 0; bit < 12; bit++)
 			masks[n][bit / 8] |= (uint8_t)((n >> bit & 1) << (bit % 8));
 		masks[n][1] |= 0x80;
-		types[n] = (struct mgc_type){ .name = "n", .size = 128 + n % 40 * 8, .ptr_bytes = 128,
-					      .ptr_mask = masks[n] };
+		types[n] = (struct mgc_type){
+			.name = "n", .size = 128 + n % 40 * 8, .ptr_bytes = 128, .ptr_mask = masks[n]
+		};
 		CHECK(mgc_new(&types[n]) != NULL);
 		CHECK(mgc_new_array(&types[n], 3) != NULL);
 		CHECK(mgc_alloc(512, &types[n], MGC_UNCOLLECTABLE) != NULL || errno == ENOMEM);
@@ -313,7 +315,8 @@ TEST(frees)
 static void *move_pointers(void *arg)
 {
 	void *slots[16] = { NULL };
-	CHECK_EQ(mgc_root_add_owned(&slots[0], sizeof slots, (void **)(void *)&(void *){ slots + 16 }), 0);
+	CHECK_EQ(mgc_root_add_owned(&slots[0], sizeof slots, (void **)(void *)&(void *){ slots + 16 }),
+		 0);
 	CHECK_EQ(mgc_root_remove(&slots[0]), 0);
 	while (go_on()) {
 		void *p = mgc_alloc(128, NULL, 0);

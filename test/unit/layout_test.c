@@ -156,7 +156,8 @@ Test(layout, spanclass_of_every_size, .timeout = 20)
 				continue;
 			}
 			cr_expect_eq(s->scan, SCAN_MASK64);
-			cr_expect_eq(s->mask, expected_mask(rows[r].mask, rows[r].period, s->slot_nbytes / 8),
+			cr_expect_eq(s->mask,
+				     expected_mask(rows[r].mask, rows[r].period, s->slot_nbytes / 8),
 				     "row %zu class %u", r, c);
 		}
 	}
@@ -166,7 +167,8 @@ Test(layout, spanclass_of_every_size, .timeout = 20)
 Test(layout, spanclass_of_each_kind, .timeout = 10)
 {
 	start();
-	struct layout_desc d = { .kind = LAYOUT_TRACE, .flags = LAYOUT_NOZERO | LAYOUT_UNCOLLECTABLE,
+	struct layout_desc d = { .kind = LAYOUT_TRACE,
+				 .flags = LAYOUT_NOZERO | LAYOUT_UNCOLLECTABLE,
 				 .trace = trace };
 	const struct spanclass *s = &ls.spanclass[layout_spanclass(&ls, layout_intern(&ls, &d), 4)];
 	cr_expect(s->scan == SCAN_TRACE && s->flags == (LAYOUT_NOZERO | LAYOUT_UNCOLLECTABLE));
@@ -197,8 +199,9 @@ Test(layout, full_table, .timeout = 20)
 	uint64_t mask = 2;
 	struct layout_desc d = { .kind = LAYOUT_TRACE, .trace = trace };
 	cr_expect_eq(layout_intern(&ls, &d), 0);
-	d = (struct layout_desc){ .kind = LAYOUT_MASK, .period = 5, .mask = &mask,
-				  .flags = LAYOUT_UNCOLLECTABLE };
+	d = (struct layout_desc){
+		.kind = LAYOUT_MASK, .period = 5, .mask = &mask, .flags = LAYOUT_UNCOLLECTABLE
+	};
 	cr_expect_eq(layout_intern(&ls, &d), 0);
 	d.flags = LAYOUT_AMBIGUOUS;
 	cr_expect_eq(layout_intern(&ls, &d), LAYOUT_ID_WORDS);
@@ -261,7 +264,8 @@ Test(layout, really_full_spanclasses, .timeout = 20)
 		unsigned id = layout_intern(&ls, &d);
 		for (unsigned c = 0; c < MGC_NSIZECLASS; c++) {
 			unsigned sc = layout_spanclass(&ls, id, c);
-			cr_assert(sc == 0 || ls.spanclass[sc].layout == id, "a callback never merges");
+			cr_assert(sc == 0 || ls.spanclass[sc].layout == id,
+				  "a callback never merges");
 			refused |= sc == 0;
 		}
 	}

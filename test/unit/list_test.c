@@ -47,7 +47,7 @@ static void compare(const struct list *head, const struct model *m)
 {
 	int i = 0;
 	cr_assert_eq(list_empty(head), m->n == 0);
-	LIST_EACH (it, head) {
+	LIST_EACH(it, head) {
 		cr_assert_lt(i, m->n);
 		cr_assert_eq(LIST_ENTRY(it, struct node, link)->number, m->at[i]);
 		cr_assert_eq(it->next->prev, it);

@@ -131,8 +131,7 @@ Test(lock, ascending_ranks_are_fine, .timeout = 10)
 Test(lock, many_of_one_table, .timeout = 10)
 {
 	static struct lock table[40];
-	for (int stride = 1; stride <= 7;
-	     stride += 2) { /* 40 and these have no common divisor but 1, 5 */
+	for (int stride = 1; stride <= 7; stride += 2) { /* 40 and these have no common divisor but 1, 5 */
 		if (stride == 5)
 			continue;
 		for (int i = 0; i < 40; i++) {
@@ -166,8 +165,7 @@ static void dies(struct lock *first, struct lock *second, const char *name1, con
 	got[n > 0 ? n : 0] = '\0';
 	close(fds[0]);
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
-	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "%s then %s passed", name1,
-		  name2);
+	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "%s then %s passed", name1, name2);
 	cr_assert_neq(strstr(got, name1), NULL, "got: %s", got);
 	cr_assert_neq(strstr(got, name2), NULL, "got: %s", got);
 }

@@ -117,8 +117,7 @@ Test(os_objects, data_comes_and_goes_with_the_object)
 		cr_assert_neq(lib, NULL, "%s", dlerror());
 		char *bss = dlsym(lib, "lib_zero"), *dat = dlsym(lib, "lib_data");
 		const struct ranges *r = data();
-		cr_assert(holds(r, dat) && holds(r, bss) &&
-			  holds(r, bss + 5000 * sizeof(long) - 1));
+		cr_assert(holds(r, dat) && holds(r, bss) && holds(r, bss + 5000 * sizeof(long) - 1));
 		cr_assert(!holds(r, dlsym(lib, "lib_relro")));
 		cr_assert_eq(dlclose(lib), 0);
 		cr_assert(!probe_readable((uintptr_t)dat), "really unloaded");
@@ -435,8 +434,7 @@ Test(os_objects, nonsense_in_the_vector)
 	uintptr_t room = os_reserve(4 * page, 0), at = room + page;
 	cr_assert_eq(os_commit(at, 2 * page), 0);
 	static const uintptr_t counts[] = { 0, 1, 5, 100000, UINTPTR_MAX, UINTPTR_MAX / 16 };
-	static const uintptr_t blocks[] = { 0, UINTPTR_MAX, 8, (uintptr_t)1 << 46,
-					    UINTPTR_MAX / 2 };
+	static const uintptr_t blocks[] = { 0, UINTPTR_MAX, 8, (uintptr_t)1 << 46, UINTPTR_MAX / 2 };
 	uintptr_t vectors[] = { 0,
 				1,
 				16,

@@ -52,8 +52,7 @@ static MGC_NO_SANITIZE void on_stop(uintptr_t sp, const uintptr_t *regs, size_t 
 struct target {
 	uint32_t up, stop;
 	os_tid tid;
-	uintptr_t lo, hi, alt_lo,
-		alt_hi; /* its stacks; AddressSanitizer gives all an alternate one */
+	uintptr_t lo, hi, alt_lo, alt_hi; /* its stacks; AddressSanitizer gives all an alternate one */
 	void (*body)(struct target *);
 	pthread_t thread;
 };

@@ -106,9 +106,7 @@ Test(pagealloc, lowest_first, .timeout = 10)
 	for (size_t i = 0; i < 4 * CHUNK; i++)
 		cr_assert_eq(must_alloc(1, 1, 1), i);
 	must_fail(1, 1);
-	const size_t holes[] = {
-		3, 5, 6, 30, 2 * CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 1, 3 * CHUNK + 9
-	};
+	const size_t holes[] = { 3, 5, 6, 30, 2 * CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 1, 3 * CHUNK + 9 };
 	const size_t nholes = sizeof holes / sizeof holes[0];
 	for (size_t i = 0; i < nholes; i++)
 		pagealloc_free(&pa, holes[i], 1);
@@ -231,8 +229,7 @@ Test(pagealloc, counts_clean, .timeout = 10)
 	finish();
 }
 
-static void must_take(size_t below, size_t min, size_t max, size_t align, size_t first,
-		      size_t npages)
+static void must_take(size_t below, size_t min, size_t max, size_t align, size_t first, size_t npages)
 {
 	size_t at = SIZE_MAX, n = SIZE_MAX;
 	if (!pagealloc_take_dirty(&pa, below, min, max, align, &at, &n))

@@ -205,7 +205,8 @@ TEST(owned_range_of_a_thread_that_is_gone)
 
 TEST(uncollectable)
 {
-	void **p = mgc_alloc(48, NULL, MGC_UNCOLLECTABLE), **big = mgc_alloc(300000, NULL, MGC_UNCOLLECTABLE);
+	void **p = mgc_alloc(48, NULL, MGC_UNCOLLECTABLE),
+	     **big = mgc_alloc(300000, NULL, MGC_UNCOLLECTABLE);
 	uintptr_t h = make_object(), g = make_object(), hidden_p = hide(p), hidden_big = hide(big);
 	put(&p[5], h);
 	put(&big[300000 / 8 - 1], g);
@@ -367,22 +368,22 @@ TEST(inner_pointers)
 
 #if defined(__x86_64__)
 /* hold_in - the address is nowhere but in the registers that `load` fills from %0, the hidden one. */
-#define HOLD_IN(h, load, ...)                                                    \
-	__asm__ volatile(load "movl $1, %1\n"                                    \
-			      "1: pause\n cmpl $0, %2\n je 1b\n"                 \
-			 : "+&r"(hidden)                                         \
-			 : "m"((h)->ready), "m"((h)->leave)                      \
+#define HOLD_IN(h, load, ...) \
+	__asm__ volatile(load "movl $1, %1\n" \
+			      "1: pause\n cmpl $0, %2\n je 1b\n" \
+			 : "+&r"(hidden) \
+			 : "m"((h)->ready), "m"((h)->leave) \
 			 : "memory", "cc", __VA_ARGS__)
 #define LOAD_GENERAL "movq %0, %%r12\n notq %%r12\n"
 #define LOAD_VECTOR "notq %0\n movq %0, %%xmm5\n notq %0\n"
 #define CLOBBER_GENERAL "r12"
 #define CLOBBER_VECTOR "xmm5"
 #elif defined(__aarch64__)
-#define HOLD_IN(h, load, ...)                                                    \
-	__asm__ volatile(load "mov w9, #1\n str w9, %1\n"                        \
-			      "1: yield\n ldr w9, %2\n cbz w9, 1b\n"             \
-			 : "+&r"(hidden)                                         \
-			 : "m"((h)->ready), "m"((h)->leave)                      \
+#define HOLD_IN(h, load, ...) \
+	__asm__ volatile(load "mov w9, #1\n str w9, %1\n" \
+			      "1: yield\n ldr w9, %2\n cbz w9, 1b\n" \
+			 : "+&r"(hidden) \
+			 : "m"((h)->ready), "m"((h)->leave) \
 			 : "memory", "cc", "x9", __VA_ARGS__)
 #define LOAD_GENERAL "mvn x21, %0\n"
 #define LOAD_VECTOR "mvn %0, %0\n fmov d5, %0\n mvn %0, %0\n"
@@ -464,17 +465,17 @@ static void *block_with_registers(void *arg)
 			 "call mgc_blocking_leave@PLT\n movq %%r13, %%rsp\n"
 			 :
 			 : "m"(held)
-			 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "rbx", "r12", "r13",
-			   "r14", "r15", "memory", "cc");
+			 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "rbx",
+			   "r12", "r13", "r14", "r15", "memory", "cc");
 #elif defined(__aarch64__)
 	__asm__ volatile("ldp x19, x20, [%0]\n ldp x21, x22, [%0, #16]\n"
 			 "mvn x19, x19\n mvn x20, x20\n mvn x21, x21\n mvn x22, x22\n"
 			 "bl mgc_blocking_enter\n bl scribble_and_wait\n bl mgc_blocking_leave\n"
 			 :
 			 : "r"(held)
-			 : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",
-			   "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x30",
-			   "memory", "cc");
+			 : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11",
+			   "x12", "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21",
+			   "x22", "x30", "memory", "cc");
 #endif
 	return arg;
 }

@@ -39,8 +39,7 @@ Test(sizeclass, slots_are_aligned, .timeout = 10)
 		cr_expect_eq(i->slot_nbytes % nbytes, 0, "%zu B", nbytes);
 	}
 	for (size_t nbytes = 16; nbytes <= MGC_MAX_SMALL; nbytes += 16)
-		cr_assert_eq(sizeclass_table[sizeclass_of(nbytes)].slot_nbytes % 16, 0, "%zu B",
-			     nbytes);
+		cr_assert_eq(sizeclass_table[sizeclass_of(nbytes)].slot_nbytes % 16, 0, "%zu B", nbytes);
 }
 
 Test(sizeclass, reciprocal_divides_every_offset, .timeout = 30)
@@ -55,8 +54,7 @@ Test(sizeclass, reciprocal_divides_every_offset, .timeout = 30)
 				next += i->slot_nbytes;
 			}
 			uint64_t got = (uint64_t)off * i->reciprocal >> 32;
-			cr_assert(got == slot, "class %u, offset %zu: %lu", c, off,
-				  (unsigned long)got);
+			cr_assert(got == slot, "class %u, offset %zu: %lu", c, off, (unsigned long)got);
 		}
 	}
 }
@@ -95,7 +93,6 @@ Test(sizeclass, dense_masks_are_the_slots, .timeout = 10)
 			want[granule / 64] |= UINT64_C(1) << (granule % 64);
 		}
 		for (size_t w = 0; w < MGC_PAGE_SIZE / 1024; w++)
-			cr_expect_eq(sizeclass_dense_mask[c - 1][w], want[w], "class %u word %zu",
-				     c, w);
+			cr_expect_eq(sizeclass_dense_mask[c - 1][w], want[w], "class %u word %zu", c, w);
 	}
 }

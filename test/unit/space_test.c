@@ -138,8 +138,7 @@ Test(space, growth_survives_refusal, .timeout = 30)
 		os_fake_start();
 		os_fake_fail("commit", nth, 1, ENOMEM);
 		bool grew = space_grow(&sp, 1, &first);
-		cr_expect_eq(grew, os_fake_refused("commit") == 0, "commit %lu",
-			     (unsigned long)nth);
+		cr_expect_eq(grew, os_fake_refused("commit") == 0, "commit %lu", (unsigned long)nth);
 		os_fake_stop();
 		if (!grew) {
 			cr_expect(first == 77 && sp.grown == 0);
@@ -186,7 +185,8 @@ Test(space, limited_growth_survives_refusal, .timeout = 30)
 		os_fake_fail("commit", nth, 1, ENOMEM);
 		bool grew = space_grow(&sp, 1, &first);
 		os_fake_stop();
-		cr_expect_eq(must_grow(1), before + (grew ? MGC_CHUNK_PAGES : 0), "nothing is left in the way");
+		cr_expect_eq(must_grow(1), before + (grew ? MGC_CHUNK_PAGES : 0),
+			     "nothing is left in the way");
 	}
 	space_destroy(&sp);
 }

@@ -48,7 +48,8 @@ Test(span, slot_of_every_address, .timeout = 30)
 	for (unsigned c = 1; c < MGC_NSIZECLASS; c++) {
 		struct span *s = span_of(c, 0);
 		for (size_t off = 0; off < span_nbytes(s); off += 1 + off % 7)
-			cr_assert_eq(span_slot_of(s, s->base + off), off / s->slot_nbytes, "%u %zu", c, off);
+			cr_assert_eq(span_slot_of(s, s->base + off), off / s->slot_nbytes, "%u %zu",
+				     c, off);
 		cr_assert_geq(span_slot_of(s, s->base + (size_t)s->nslots * s->slot_nbytes), s->nslots);
 	}
 	struct span *s = span_of(0, 40);
@@ -91,7 +92,8 @@ Test(span, run_stops_at_taken_slots, .timeout = 10)
 	s->scan_from = 150;
 	cr_assert(span_find_run(&sp, s, 1000, &lo, &hi) && lo == 200 && hi == s->nslots);
 	span_take_run(&sp, s, 200, s->nslots, false);
-	cr_expect(!span_find_run(&sp, s, 1, &lo, &hi), "what lies below scan_from is not looked for");
+	cr_expect(!span_find_run(&sp, s, 1, &lo, &hi),
+		  "what lies below scan_from is not looked for");
 }
 
 Test(span, black_runs_are_marked, .timeout = 10)
@@ -169,7 +171,8 @@ Test(span, verify_sees_a_bit_inside_a_slot, .timeout = 10, .signal = SIGABRT)
 	uint64_t bit;
 	span_take_run(&sp, s, 0, 20, false);
 	span_verify(&sp, s);
-	*alloc_word(s, 10, &bit) |= bit << 1;
+	uint64_t *word = alloc_word(s, 10, &bit);
+	*word |= bit << 1;
 	span_verify(&sp, s);
 }
 

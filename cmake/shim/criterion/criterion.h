@@ -55,8 +55,9 @@ static bool cr_child_failed; /* an expectation failed in this child */
 	static void Suite##_##Name##_body(void)
 #define TestSuite(Suite, ...) CR_REGISTER(Suite##_suite, #Suite, "", NULL, __VA_ARGS__)
 
-__attribute__((format(printf, 6, 7), unused)) static bool
-cr_check(bool ok, bool fatal, const char *file, int line, const char *what, const char *fmt, ...)
+__attribute__((format(printf, 6, 7), unused)) static bool cr_check(bool ok, bool fatal, const char *file,
+								   int line, const char *what,
+								   const char *fmt, ...)
 {
 	if (ok)
 		return true;
@@ -66,7 +67,7 @@ cr_check(bool ok, bool fatal, const char *file, int line, const char *what, cons
 	vfprintf(stderr, fmt, ap);
 	fputc('\n', stderr);
 	va_end(ap);
-	cr_child_failed = true;
+	__atomic_store_n(&cr_child_failed, true, __ATOMIC_RELAXED); /* by any thread of the test */
 	if (fatal)
 		_exit(CR_FAILED);
 	return false;
@@ -74,7 +75,7 @@ cr_check(bool ok, bool fatal, const char *file, int line, const char *what, cons
 
 #define CR_CHECK(fatal, cond, what, ...) \
 	((void)cr_check((cond), fatal, __FILE__, __LINE__, what, " " __VA_ARGS__))
-#define CR_OP(fatal, a, op, b, ...) CR_CHECK(fatal, (a) op (b), #a " " #op " " #b, __VA_ARGS__)
+#define CR_OP(fatal, a, op, b, ...) CR_CHECK(fatal, (a)op(b), #a " " #op " " #b, __VA_ARGS__)
 #define CR_STR(fatal, a, op, b, ...) \
 	CR_CHECK(fatal, strcmp((a), (b)) op 0, #a " " #op " " #b, __VA_ARGS__)
 #define CR_MEM(fatal, a, b, n, ...) \
@@ -139,7 +140,7 @@ static void cr_child(const struct cr_test *t, const struct cr_options *o)
 	if (o->fini != NULL)
 		o->fini();
 	fflush(NULL);
-	_exit(cr_child_failed ? CR_FAILED : 0);
+	_exit(__atomic_load_n(&cr_child_failed, __ATOMIC_RELAXED) ? CR_FAILED : 0);
 }
 
 /* cr_wait - the child's wait status, or -1 when it ran too long and was killed. */

@@ -166,8 +166,8 @@ static unsigned hidden_kind;
 static int proc_calls;
 
 /* Objects of the kind hold one pointer, complemented, in their second word. */
-static struct GC_ms_entry *mark_hidden(GC_word *addr, struct GC_ms_entry *top, struct GC_ms_entry *limit,
-				       GC_word env)
+static struct GC_ms_entry *mark_hidden(GC_word *addr, struct GC_ms_entry *top,
+				       struct GC_ms_entry *limit, GC_word env)
 {
 	proc_calls += env == 42;
 	void *obj = (void *)~addr[1];

@@ -1,0 +1,234 @@
+/* guards_test.c - every mistake of a program that the library can see ends it, with a message that names
+ * the mistake. Each is made in a child that must die by SIGABRT.
+ * not under: thread */
+#include "lib/plain.h"
+
+#include <mallocgc.h>
+#include <sys/time.h>
+
+struct node {
+	struct node *next;
+	long pad[3];
+};
+static struct mgc_type node_type = { .name = "node", .size = sizeof(struct node), .ptr_bytes = 8 };
+
+/* ── free ───────────────────────────────────────────────────────────────────────────────── */
+
+static void free_twice(void *arg)
+{
+	void *p = mgc_alloc((size_t)arg, NULL, 0);
+	mgc_free(p);
+	mgc_free(p);
+}
+
+static void free_inside(void *arg)
+{
+	mgc_free((char *)mgc_alloc(100, NULL, 0) + (size_t)arg);
+}
+
+static void free_foreign(void *arg)
+{
+	int on_stack;
+	mgc_thread_attach();
+	mgc_free(arg != NULL ? malloc(10) : (void *)&on_stack);
+}
+
+TEST(frees)
+{
+	CHECK_DIES(free_twice, (void *)64, "second free of");
+	CHECK_DIES(free_twice, (void *)20000, "second free of");
+	CHECK_DIES(free_twice, (void *)100000, "never gave out"); /* its pages are in no span any more */
+	CHECK_DIES(free_inside, (void *)1, "inside an object");
+	CHECK_DIES(free_inside, (void *)48, "inside an object");
+	CHECK_DIES(free_foreign, NULL, "never gave out");
+	CHECK_DIES(free_foreign, (void *)1, "never gave out");
+}
+
+/* ── a precise pointer to a freed object ────────────────────────────────────────────────── */
+
+static struct node *root;
+
+static void use_after_free(void *arg)
+{
+	(void)arg;
+	mgc_root_add(&root, sizeof root, 0);
+	root = mgc_new(&node_type);
+	struct node *victim = mgc_new(&node_type);
+	mgc_write(&root->next, victim);
+	mgc_free(victim);
+	mgc_collect();
+}
+
+static void use_after_free_of_large(void *arg)
+{
+	(void)arg;
+	mgc_root_add(&root, sizeof root, 0);
+	root = mgc_new(&node_type);
+	void *victim = mgc_alloc(1 << 20, NULL, 0);
+	mgc_write(&root->next, victim);
+	mgc_free(victim);
+	mgc_collect();
+}
+
+static void ignored_use_after_free(void *arg)
+{
+	setenv("MGC_DEBUG", "invalidptr=0", 1);
+	use_after_free(arg);
+	_exit(0);
+}
+
+TEST(pointers_to_freed_objects)
+{
+	CHECK_DIES(use_after_free, NULL, "freed while in use");
+	CHECK_DIES(use_after_free_of_large, NULL, "freed while in use");
+	CHECK_EQ(ending_of(ignored_use_after_free, NULL).status, 0);
+}
+
+/* ── re-entry ───────────────────────────────────────────────────────────────────────────── */
+
+static void on_timer(int sig)
+{
+	(void)sig;
+	for (int i = 0; i < 1000; i++)
+		mgc_new(&node_type);
+}
+
+static void allocate_in_handlers(void *arg)
+{
+	(void)arg;
+	struct sigaction sa = { .sa_handler = on_timer };
+	struct itimerval every = { { 0, 200 }, { 0, 200 } };
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &every, NULL);
+	for (;;)
+		for (int i = 0; i < 100; i++)
+			mgc_alloc(8192, NULL, 0); /* always inside a refill */
+}
+
+static void trace_that_allocates(void *obj, struct mgc_tracer *tracer)
+{
+	(void)obj;
+	(void)tracer;
+	for (int i = 0; i < 100000; i++)
+		mgc_new(&node_type);
+}
+
+static struct mgc_type bad_tracer = { .name = "bad", .size = 32, .trace = trace_that_allocates };
+
+static void allocate_in_trace(void *arg)
+{
+	(void)arg;
+	void *volatile kept = mgc_new(&bad_tracer);
+	mgc_collect();
+	mgc_keep_alive(kept);
+}
+
+static void trace_that_collects(void *obj, struct mgc_tracer *tracer)
+{
+	(void)obj;
+	(void)tracer;
+	mgc_collect();
+}
+
+static struct mgc_type collecting_tracer = { .size = 32, .trace = trace_that_collects };
+
+static void collect_in_trace(void *arg)
+{
+	(void)arg;
+	void *volatile kept = mgc_new(&collecting_tracer);
+	mgc_collect();
+	mgc_keep_alive(kept);
+}
+
+TEST(re_entry)
+{
+	CHECK_DIES(allocate_in_handlers, NULL, "inside the allocator");
+	CHECK_DIES(allocate_in_trace, NULL, "inside the allocator");
+	CHECK_DIES(collect_in_trace, NULL, "inside the allocator");
+}
+
+/* ── types, threads, statistics ─────────────────────────────────────────────────────────── */
+
+static struct mgc_type no_size = { .name = "empty" };
+static struct mgc_type wide = { .name = "wide", .size = 16, .ptr_bytes = 24 };
+static struct mgc_type crooked = { .name = "crooked", .size = 16, .ptr_bytes = 12 };
+static struct mgc_type odd = { .name = "odd", .size = 20, .ptr_bytes = 8 };
+
+static void make(void *type)
+{
+	mgc_new(type);
+}
+
+static void leave_without_enter(void *arg)
+{
+	(void)arg;
+	mgc_thread_attach();
+	mgc_blocking_leave();
+}
+
+static void leave_unattached(void *arg)
+{
+	(void)arg;
+	mgc_blocking_leave();
+}
+
+static void enter_twice(void *arg)
+{
+	(void)arg;
+	mgc_blocking_enter();
+	mgc_blocking_enter();
+}
+
+static void bad_stats(void *arg)
+{
+	struct mgc_stats s = { .struct_size = 0 };
+	(void)arg;
+	mgc_read_stats(&s);
+}
+
+TEST(types_threads_and_records)
+{
+	CHECK_DIES(make, &no_size, "type empty");
+	CHECK_DIES(make, &wide, "ptr_bytes 24 exceeds its size 16");
+	CHECK_DIES(make, &crooked, "not a multiple of 8");
+	CHECK_DIES(make, &odd, "size 20");
+	CHECK_DIES(leave_without_enter, NULL, "without mgc_blocking_enter");
+	CHECK_DIES(leave_unattached, NULL, "not attached");
+	CHECK_DIES(enter_twice, NULL, "blocking already");
+	CHECK_DIES(bad_stats, NULL, "struct_size");
+}
+
+/* ── settings ───────────────────────────────────────────────────────────────────────────── */
+
+static void start_with(void *setting)
+{
+	char name[64];
+	const char *text = setting, *value = strchr(text, '=');
+	snprintf(name, sizeof name, "%.*s", (int)(value - text), text);
+	setenv(name, value + 1, 1);
+	mgc_thread_attach();
+	_exit(0);
+}
+
+TEST(bad_settings_are_refused_by_name)
+{
+	static char *const bad[] = { "MGC_PERCENT=many",
+				     "MGC_PERCENT=0",
+				     "MGC_LIMIT=5XB",
+				     "MGC_LIMIT=12",
+				     "MGC_DEBUG=gctrace=9",
+				     "MGC_DEBUG=nosuch=1",
+				     "MGC_DEBUG=gctrace=1,workers=x",
+				     "MGC_LIMIT=99999999999999999999" };
+	static char *const good[] = {
+		"MGC_PERCENT=off",       "MGC_PERCENT=50", "MGC_LIMIT=512MiB", "MGC_LIMIT=2G",
+		"MGC_DEBUG=hugepages=0", "MGC_DEBUG=",     "MGC_LIMIT=-1"
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct ending e = ending_of(start_with, bad[i]);
+		CHECK(WIFEXITED(e.status) && WEXITSTATUS(e.status) == 2);
+		CHECK(strstr(e.text, "MGC_") != NULL);
+	}
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+		CHECK_EQ(ending_of(start_with, good[i]).status, 0);
+}

@@ -1,0 +1,277 @@
+/* work_test.c (plain) - gc/work.h: blocks, slabs and their limit, the end of a mark with helpers that
+ * join late or never; and that a mark without any memory for its queue still finds everything. */
+#include "lib/afar.h"
+
+#include "base/atomic.h"
+#include "face/runtime.h"
+#include "gc/work.h"
+#include "lib/os_fake.h"
+#include "os/os.h"
+
+/* ── blocks ─────────────────────────────────────────────────────────────────────────────── */
+
+TEST(blocks)
+{
+	struct grey_pool p;
+	grey_pool_init(&p);
+	enum { N = 1000 };
+	static struct grey_block *b[N];
+	for (size_t i = 0; i < N; i++) {
+		b[i] = grey_take_empty(&p);
+		CHECK(b[i] != NULL && b[i]->n == 0);
+		memset(b[i]->object, (int)i, sizeof b[i]->object);
+		b[i]->n = i;
+	}
+	for (size_t i = 0; i < N; i++)
+		CHECK(((unsigned char *)b[i]->object)[sizeof b[i]->object - 1] == (unsigned char)i);
+	CHECK(p.nslabs > 1);
+	CHECK(grey_take_full(&p) == NULL);
+	grey_put_full(&p, b[3]);
+	grey_put_full(&p, b[4]);
+	CHECK(grey_take_full(&p) == b[4] && b[4]->n == 4);
+	CHECK(grey_take_full(&p) == b[3] && b[3]->n == 3);
+	for (size_t i = 0; i < N; i++)
+		grey_put_empty(&p, b[i]);
+	grey_trim(&p);
+	CHECK_EQ(p.nslabs, 1);
+	CHECK(grey_take_empty(&p) != NULL);
+	grey_pool_destroy(&p);
+}
+
+TEST(memory_refused)
+{
+	struct grey_pool p;
+	grey_pool_init(&p);
+	p.max_slabs = 0;
+	CHECK(grey_take_empty(&p) == NULL);
+	p.max_slabs = SIZE_MAX;
+	os_fake_start();
+	os_fake_fail("alloc", 1, OS_FAKE_FOREVER, ENOMEM);
+	CHECK(grey_take_empty(&p) == NULL);
+	os_fake_stop();
+	p.max_slabs = 1;
+	size_t n = 0;
+	while (grey_take_empty(&p) != NULL)
+		n++;
+	CHECK(n > 0 && p.nslabs == 1);
+	grey_pool_destroy(&p);
+}
+
+/* ── the end of a mark ──────────────────────────────────────────────────────────────────── */
+
+/* A "graph": item v has the children 2v and 2v+1 as long as they are below the limit. Every marker counts
+ * what it scans; the mark may only end when all was scanned. */
+struct mark {
+	struct grey_pool pool;
+	uint32_t round, left;
+	uint64_t limit, nscanned;
+	uint32_t delay[4];
+};
+
+static void push_item(struct mark *m, struct grey_block **mine, uintptr_t v)
+{
+	if ((*mine)->n == 14) { /* as in a hostile build: blocks move all the time */
+		grey_put_full(&m->pool, *mine);
+		*mine = grey_take_empty(&m->pool);
+	}
+	(*mine)->object[(*mine)->n++] = v;
+}
+
+static void scan_items(struct mark *m, struct grey_block *mine)
+{
+	uint64_t n = 0;
+	for (;;) {
+		while (mine->n > 0) {
+			uintptr_t v = mine->object[--mine->n];
+			n++;
+			for (uintptr_t child = 2 * v; child <= 2 * v + 1; child++)
+				if (child < m->limit)
+					push_item(m, &mine, child);
+			if (n % 16 == 0 && load_relaxed(&m->pool.nidle) != 0 && mine->n > 1) {
+				struct grey_block *theirs = grey_take_empty(&m->pool);
+				theirs->object[theirs->n++] = mine->object[--mine->n];
+				grey_put_full(&m->pool, theirs);
+			}
+		}
+		/* counted before it goes idle: who sees the end sees the count */
+		add_relaxed(&m->nscanned, n);
+		n = 0;
+		struct grey_block *b = grey_wait_full(&m->pool);
+		grey_put_empty(&m->pool, mine);
+		if (b == NULL)
+			return;
+		mine = b;
+	}
+}
+
+struct helper {
+	struct mark *m;
+	unsigned index;
+};
+
+static void *help(void *arg)
+{
+	struct helper *h = arg;
+	struct mark *m = h->m;
+	for (uint32_t seen = 0;;) {
+		uint32_t round;
+		while ((round = load_acquire(&m->round)) == seen)
+			sched_yield();
+		seen = round;
+		if (round == UINT32_MAX)
+			return NULL;
+		for (volatile uint32_t i = m->delay[h->index]; i > 0; i--)
+			;
+		if (grey_join(&m->pool)) {
+			scan_items(m, grey_take_empty(&m->pool));
+			CHECK_EQ(load_relaxed(&m->nscanned), m->limit - 1);
+		}
+		sub_acq_rel(&m->left, 1u);
+	}
+}
+
+TEST(end_of_a_mark)
+{
+	struct rng r = { test_seed() };
+	static struct mark m;
+	struct helper helpers[3];
+	pthread_t threads[3];
+	grey_pool_init(&m.pool);
+	for (unsigned i = 0; i < 3; i++) {
+		helpers[i] = (struct helper){ &m, i };
+		pthread_create(&threads[i], NULL, help, &helpers[i]);
+	}
+	size_t nrounds = test_size(3000);
+	for (uint32_t round = 1; round <= nrounds; round++) {
+		m.limit = 2 + rng_below(&r, round % 50 == 0 ? 20000 : 200);
+		m.nscanned = 0;
+		for (unsigned i = 0; i < 3; i++)
+			m.delay[i] = (uint32_t)rng_below(&r, 2000);
+		store_release(&m.left, 3u);
+		grey_start(&m.pool);
+		struct grey_block *mine = grey_take_empty(&m.pool);
+		mine->object[mine->n++] = 1;
+		store_release(&m.round, round);
+		scan_items(&m, mine);
+		CHECK_EQ(load_relaxed(&m.nscanned), m.limit - 1);
+		CHECK(!grey_join(&m.pool));
+		while (load_acquire(&m.left) != 0)
+			sched_yield();
+		grey_trim(&m.pool);
+	}
+	store_release(&m.round, UINT32_MAX);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	grey_pool_destroy(&m.pool);
+}
+
+/* ── marking without memory ─────────────────────────────────────────────────────────────── */
+
+/* Three shapes at once: one object with very many children, a list as long, and a tree. Their last
+ * objects, and every 97th, are looked at. */
+#define WIDE ((size_t)30000)
+#define LONG ((size_t)20000)
+
+static void *top[4];
+static uintptr_t watched[2 * (WIDE + LONG) / 97 + 1000];
+static size_t nwatched;
+
+static void watch(void *p)
+{
+	watched[nwatched++] = hide(p);
+}
+
+static void **make_tree(unsigned depth)
+{
+	void **node = mgc_alloc(24, NULL, 0);
+	CHECK(node != NULL);
+	if (depth == 0) {
+		node[2] = mgc_alloc(32, NULL, MGC_NOSCAN);
+		if (nwatched % 5 == 0)
+			watch(node[2]);
+		return node;
+	}
+	node[0] = make_tree(depth - 1);
+	node[1] = make_tree(depth - 1);
+	return node;
+}
+
+static void *make_shapes(void *arg)
+{
+	void **wide = mgc_alloc(WIDE * sizeof *wide, NULL, 0);
+	top[0] = wide;
+	for (size_t i = 0; i < WIDE; i++) {
+		void **child = mgc_alloc(16, NULL, 0);
+		wide[i] = child;
+		child[1] = mgc_alloc(16, NULL, MGC_NOSCAN);
+		if (i % 97 == 0 || i == WIDE - 1)
+			watch(child[1]);
+	}
+	for (size_t i = 0; i < LONG; i++) { /* each new one before the others: against the addresses */
+		void **link = mgc_alloc(40, NULL, 0);
+		link[4] = top[1];
+		top[1] = link;
+		if (i % 97 == 0 || i == LONG - 1)
+			watch(link);
+	}
+	void **at = mgc_alloc(48, NULL, 0);
+	top[2] = at;
+	for (size_t i = 0; i < LONG; i++) { /* and along with them */
+		at[5] = mgc_alloc(48, NULL, 0);
+		at = at[5];
+		if (i % 97 == 0 || i == LONG - 1)
+			watch(at);
+	}
+	top[3] = make_tree(12);
+	return arg;
+}
+
+static void check_shapes(size_t max_slabs)
+{
+	CHECK_EQ(mgc_root_add(top, sizeof top, 0), 0);
+	runtime.gc.pool.max_slabs = max_slabs;
+	mgc_set_percent(-1);
+	on_thread(make_shapes, NULL);
+	printf("  %zu watched\n", nwatched);
+	double begin = now_seconds();
+	collect_afar();
+	printf("  %.3f s\n", now_seconds() - begin);
+	CHECK_EQ(count_alive(watched, nwatched, NULL), nwatched);
+	runtime.gc.pool.max_slabs = SIZE_MAX;
+	collect_afar();
+	CHECK_EQ(count_alive(watched, nwatched, NULL), nwatched);
+	memset(top, 0, sizeof top);
+	runtime.gc.pool.max_slabs = max_slabs;
+	collect_afar();
+	CHECK_EQ(count_alive(watched, nwatched, NULL), 0);
+}
+
+TEST(shapes_with_memory)
+{
+	check_shapes(SIZE_MAX);
+}
+
+TEST_SECONDS(shapes_without_a_block, 60)
+{
+	check_shapes(0);
+}
+
+TEST_SECONDS(shapes_with_one_slab, 60)
+{
+	check_shapes(1);
+}
+
+/* The same when the system refuses from the middle of a mark on. */
+TEST_SECONDS(shapes_when_memory_ends, 60)
+{
+	CHECK_EQ(mgc_root_add(top, sizeof top, 0), 0);
+	mgc_set_percent(-1);
+	on_thread(make_shapes, NULL);
+	for (uint64_t nth = 1; nth < 6; nth++) {
+		os_fake_start();
+		os_fake_fail("alloc", nth, OS_FAKE_FOREVER, ENOMEM);
+		collect_afar();
+		os_fake_stop();
+		CHECK_EQ(count_alive(watched, nwatched, NULL), nwatched);
+	}
+}
