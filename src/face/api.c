@@ -17,7 +17,10 @@ static const struct runtime_config config = { .own_finalizer_thread = true };
 
 static struct mutator *self(void)
 {
-	return runtime_self(&config);
+	struct mutator *m = runtime_self(&config);
+	if (MGC_LIKELY(m != NULL))
+		mutator_check_entry(m);
+	return m;
 }
 
 static void *no_memory(void)

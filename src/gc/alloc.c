@@ -6,15 +6,6 @@
 #include "gc/cycle.h"
 #include "os/os.h"
 
-static void check_entry(const struct mutator *m)
-{
-	if (MGC_UNLIKELY(m->sec != 0 || lock_thread.nheld != 0))
-		mgc_misuse("allocation inside the allocator: from a signal handler, or a trace or "
-			   "root "
-			   "callback (thread %d)",
-			   m->tid);
-}
-
 static bool stress_due(struct gc *gc)
 {
 	int64_t every = MGC_HOSTILE && gc->knobs.gcstress == 0 ? 64 : gc->knobs.gcstress;
@@ -25,7 +16,7 @@ static bool stress_due(struct gc *gc)
 static void before_refill(struct gc *gc, struct mutator *m)
 {
 	struct heap *h = gc->heap;
-	check_entry(m);
+	mutator_check_entry(m);
 	if (load_relaxed(&gc->disabled) > 0)
 		return;
 	if (load_relaxed(&h->live_nbytes) >= load_relaxed(&h->trigger_nbytes))
@@ -123,7 +114,7 @@ void gc_free(struct gc *gc, struct mutator *m, uintptr_t p)
 	case FREE_OK:
 		break;
 	}
-	check_entry(m);
+	mutator_check_entry(m);
 	if (gc->specials.finalizers.n + gc->specials.links.n != 0) {
 		mutator_enter(m);
 		specials_forget(&gc->specials, p);

@@ -277,11 +277,7 @@ static MGC_NOINLINE void collect(void *arg)
 void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 {
 	struct request r = { gc, m, reason };
-	if ((m != NULL && m->sec != 0) || lock_thread.nheld != 0)
-		mgc_misuse("collection inside the allocator: from a signal handler, or a trace or "
-			   "root "
-			   "callback (thread %d)",
-			   m != NULL ? m->tid : 0);
+	mutator_check_entry(m != NULL ? m : &mutator_none);
 	if (gc->before_stop != NULL)
 		gc->before_stop(gc);
 	regs_call(collect, &r);

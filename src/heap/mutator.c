@@ -139,3 +139,10 @@ void mutator_reset_registry(struct heap *h, struct mutator *survivor)
 	if (survivor != NULL)
 		survivor->tid = os_self();
 }
+
+MGC_COLD void mutator_re_entered(const struct mutator *m)
+{
+	mgc_misuse("a call inside the allocator: from a signal handler, or a trace or root callback "
+		   "(thread %d)",
+		   m->tid);
+}

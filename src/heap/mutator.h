@@ -104,6 +104,15 @@ struct mutator *mutator_attach(struct heap *h);
 /* mutator_detach - gives all its spans back; the record may be reused by another thread. */
 void mutator_detach(struct mutator *m);
 
+/* mutator_check_entry - dies when the caller interrupted the library, or was called back by it. */
+MGC_NORETURN void mutator_re_entered(const struct mutator *m);
+
+MGC_INLINE void mutator_check_entry(const struct mutator *m)
+{
+	if (MGC_UNLIKELY(m->sec != 0 || lock_thread.nheld != 0))
+		mutator_re_entered(m);
+}
+
 /* mutator_park_slow - a stop came while the section was open. */
 void mutator_park_slow(struct mutator *m);
 

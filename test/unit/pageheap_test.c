@@ -103,6 +103,18 @@ Test(pageheap, aligned, .timeout = 30)
 	finish();
 }
 
+/* The first growth loses a page: whatever comes first fits all the same. */
+Test(pageheap, first_growth, .timeout = 20)
+{
+	for (size_t npages = CHUNK - 1; npages <= 2 * CHUNK + 1; npages += npages % CHUNK == 1 ? CHUNK - 2 : 1) {
+		for (size_t align = 1; align <= 2 * CHUNK; align *= 4) {
+			start(8 * MGC_ARENA_SIZE);
+			cr_assert_not_null(take(npages, align), "%zu at %zu", npages, align);
+			finish();
+		}
+	}
+}
+
 /* The range is aligned to an arena: what must be aligned more is refused. */
 Test(pageheap, aligned_above_an_arena, .timeout = 30)
 {
