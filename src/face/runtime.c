@@ -32,12 +32,14 @@ size_t runtime_run_finalizers(void)
 	return n;
 }
 
+#define RETRY_NS UINT64_C(10000000)
+
 static void finalizer_thread(void *arg)
 {
-	struct mutator *m = runtime_attach(load_relaxed(&start_config));
+	struct mutator *m;
 	(void)arg;
-	if (m == NULL)
-		mgc_fatal("no memory for the finalizer thread");
+	while ((m = runtime_attach(load_relaxed(&start_config))) == NULL)
+		os_sleep_ns(RETRY_NS); /* no memory for its record now */
 	for (;;) {
 		uint32_t seen = load_acquire(&runtime.finalizer_word); /* pairs: finalizers-due */
 		runtime_run_finalizers();

@@ -1,6 +1,8 @@
 /* cycle.c - see cycle.h. */
 #include "gc/cycle.h"
 
+#include <string.h>
+
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/background.h"
@@ -274,6 +276,15 @@ static MGC_NOINLINE void collect(void *arg)
 		exclusive(&c);
 }
 
+/* wipe_stack - the frames of the cycle left addresses of everybody's objects below the caller, where
+ * its next calls would not overwrite all of them. No more than a cycle surely uses itself. */
+static MGC_NOINLINE void wipe_stack(void)
+{
+	char room[6 << 10];
+	memset(room, 0, sizeof room);
+	MGC_KEEP(room);
+}
+
 void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 {
 	struct request r = { gc, m, reason };
@@ -281,6 +292,7 @@ void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 	if (gc->before_stop != NULL)
 		gc->before_stop(gc);
 	regs_call(collect, &r);
+	wipe_stack();
 	if (gc->notify_due != NULL && load_relaxed(&gc->specials.ndue) != 0)
 		gc->notify_due(gc);
 }

@@ -100,14 +100,18 @@ static inline UNUSED size_t rng_below(struct rng *r, size_t n)
 	return (size_t)(rng_next(r) % n);
 }
 
+/* test_seed - another one for each call; the first is printed, and tells the others. */
 static inline UNUSED uint64_t test_seed(void)
 {
+	static uint64_t seed, ncalls;
 	const char *text = getenv("SEED");
-	uint64_t seed = text != NULL ? strtoull(text, NULL, 0)
-				     : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
-	printf("  SEED=%llu\n", (unsigned long long)seed);
-	fflush(stdout);
-	return seed;
+	if (ncalls++ == 0) {
+		seed = text != NULL ? strtoull(text, NULL, 0) :
+				      (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
+		printf("  SEED=%llu\n", (unsigned long long)seed);
+		fflush(stdout);
+	}
+	return seed + (ncalls - 1) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 /* ── sizes of tests ─────────────────────────────────────────────────────────────────────── */
@@ -163,23 +167,35 @@ static inline UNUSED void *unhide(uintptr_t hidden)
 	return (void *)~hidden;
 }
 
-/* on_thread - fn(arg) on a thread with a fresh stack; both are gone when this returns. (A stack that
- * the C library uses again would still hold the last thread's words in the gaps of its frames.) */
+/* A stack of one's own for a thread: one that the C library uses again would still hold the last
+ * thread's words in the gaps of its frames. */
+#define FRESH_STACK_NBYTES ((size_t)1 << 20)
+
+static inline UNUSED void *fresh_stack(pthread_attr_t *attr)
+{
+	void *stack = mmap(NULL, FRESH_STACK_NBYTES, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_attr_init(attr);
+	if (stack == MAP_FAILED || pthread_attr_setstack(attr, stack, FRESH_STACK_NBYTES) != 0)
+		test_fail(__FILE__, __LINE__, "no memory for a stack");
+	return stack;
+}
+
+static inline UNUSED void drop_fresh_stack(pthread_attr_t *attr, void *stack)
+{
+	pthread_attr_destroy(attr);
+	munmap(stack, FRESH_STACK_NBYTES);
+}
+
+/* on_thread - fn(arg) on a thread that is gone, with its stack, when this returns. */
 static inline UNUSED void *on_thread(void *(*fn)(void *), void *arg)
 {
-	size_t nbytes = (size_t)1 << 20;
 	pthread_attr_t attr;
 	pthread_t thread;
-	void *result;
-	void *stack = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	pthread_attr_init(&attr);
-	int err = stack == MAP_FAILED ? ENOMEM : pthread_attr_setstack(&attr, stack, nbytes);
-	if (err == 0)
-		err = pthread_create(&thread, &attr, fn, arg);
-	if (err != 0 || pthread_join(thread, &result) != 0)
+	void *result, *stack = fresh_stack(&attr);
+	if (pthread_create(&thread, &attr, fn, arg) != 0 || pthread_join(thread, &result) != 0)
 		test_fail(__FILE__, __LINE__, "a thread could not be started");
-	pthread_attr_destroy(&attr);
-	munmap(stack, nbytes);
+	drop_fresh_stack(&attr, stack);
 	return result;
 }
 

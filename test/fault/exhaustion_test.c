@@ -1,0 +1,227 @@
+/* exhaustion_test.c - memory runs out: the Nth call to the system is refused, for every N; a limit; a
+ * small address space. Allocation fails with NULL and ENOMEM, nothing is corrupted, the program goes on.
+ * not under: thread, address */
+#include "lib/plain.h"
+
+#include <mallocgc.h>
+#include <sys/resource.h>
+
+#include "face/runtime.h"
+#include "lib/os_fake.h"
+#include "os/os.h"
+
+/* ── a small program of everything ──────────────────────────────────────────────────────── */
+
+struct node {
+	struct node *left, *right;
+	uint64_t sum;
+};
+static const uint8_t node_mask[] = { 3 };
+static struct mgc_type node_type = {
+	.name = "node", .size = sizeof(struct node), .ptr_bytes = 16, .ptr_mask = node_mask
+};
+static struct node *root;
+
+static struct node *grow(struct node *tree, uint64_t key)
+{
+	struct node *n = mgc_new(&node_type);
+	if (n == NULL) {
+		CHECK_EQ(errno, ENOMEM);
+		return tree;
+	}
+	CHECK(n->left == NULL && n->right == NULL && n->sum == 0);
+	n->sum = key;
+	if (key % 2)
+		n->left = tree;
+	else
+		n->right = tree;
+	return n;
+}
+
+static uint64_t count(const struct node *n)
+{
+	uint64_t total = 0;
+	for (; n != NULL; n = n->sum % 2 ? n->left : n->right)
+		total++;
+	return total;
+}
+
+static void on_final(void *obj, void *arg)
+{
+	(void)obj;
+	++*(int *)arg;
+}
+
+/* program - returns false when any part of it was refused; whatever happens, the heap stays sound. */
+static bool program(void)
+{
+	static int finalized;
+	bool ok = mgc_thread_attach() == 0;
+	if (!ok || mgc_root_add(&root, sizeof root, 0) != 0)
+		return false;
+	uint64_t made = 0;
+	for (uint64_t i = 1; i <= 20000; i++) {
+		struct node *next = grow(root, i);
+		made += next != root;
+		ok &= next != root;
+		mgc_write(&root, next);
+	}
+	for (size_t n = 1; n < 3 << 20; n = n * 3 + 1) {
+		char *p = mgc_alloc(n, NULL, MGC_NOSCAN);
+		ok &= p != NULL;
+		if (p != NULL) {
+			CHECK(p[0] == 0 && p[n - 1] == 0);
+			memset(p, 0x5a, n);
+		}
+	}
+	for (int i = 0; i < 3000; i++) {
+		void *p = mgc_alloc(64, NULL, 0);
+		ok &= p != NULL && mgc_finalizer_set(p, on_final, &finalized) == 0;
+	}
+	mgc_collect();
+	CHECK_EQ(count(root), made);
+	mgc_run_finalizers();
+	mgc_root_remove(&root);
+	root = NULL;
+	mgc_collect();
+	heap_verify(&runtime.heap);
+	return ok;
+}
+
+static void refuse_nth(void *arg)
+{
+	os_fake_start();
+	os_fake_fail(NULL, (uint64_t)(uintptr_t)arg, 1, ENOMEM);
+	bool ok = program();
+	bool refused = os_fake_refused(NULL) != 0;
+	os_fake_stop();
+	CHECK(program()); /* with memory back, everything works */
+	_exit(refused ? ok ? 3 : 2 : 0);
+}
+
+TEST_SECONDS(every_call_refused_once, 60)
+{
+	unsigned n = 1, failed = 0, survived = 0;
+	for (;; n++) {
+		struct ending e = ending_of(refuse_nth, (void *)(uintptr_t)n);
+		if (WIFEXITED(e.status) && WEXITSTATUS(e.status) == 0)
+			break; /* the program makes fewer calls than n */
+		bool starting = WIFSIGNALED(e.status) && strstr(e.text, "cannot start a heap") != NULL;
+		bool known = WIFEXITED(e.status) && (WEXITSTATUS(e.status) == 2 || WEXITSTATUS(e.status) == 3);
+		if (!starting && !known)
+			fprintf(stderr, "call %u refused: status %#x, %s\n", n, (unsigned)e.status, e.text);
+		CHECK(starting || known);
+		failed += !starting && WEXITSTATUS(e.status) == 2;
+		survived += !starting && WEXITSTATUS(e.status) == 3;
+		CHECK(n < 2000);
+	}
+	printf("  %u calls; %u were noticed by the program, %u made good\n", n - 1, failed, survived);
+	CHECK(n > 10 && survived > 0);
+}
+
+static void refuse_from(void *arg)
+{
+	os_fake_start();
+	os_fake_fail(NULL, (uint64_t)(uintptr_t)arg, OS_FAKE_FOREVER, ENOMEM);
+	program();
+	os_fake_stop();
+	CHECK(program());
+	_exit(0);
+}
+
+TEST_SECONDS(all_calls_refused_from_the_nth_on, 60)
+{
+	for (unsigned n = 1; n < 26; n++) {
+		struct ending e = ending_of(refuse_from, (void *)(uintptr_t)n);
+		bool starting = WIFSIGNALED(e.status) && strstr(e.text, "cannot start a heap") != NULL;
+		if (!starting && e.status != 0)
+			fprintf(stderr, "from call %u: status %#x, %s\n", n, (unsigned)e.status, e.text);
+		CHECK(starting || e.status == 0);
+	}
+}
+
+/* ── limits ─────────────────────────────────────────────────────────────────────────────── */
+
+static void *kept[4096];
+
+static size_t fill(size_t nbytes)
+{
+	size_t n = 0;
+	errno = 0;
+	while (n < 4096 && (kept[n] = mgc_alloc(nbytes, NULL, MGC_NOSCAN)) != NULL) {
+		memset(kept[n], 0x77, nbytes);
+		n++;
+	}
+	return n;
+}
+
+TEST(the_memory_limit_holds_and_gives_way)
+{
+	mgc_root_add(kept, sizeof kept, 0);
+	CHECK_EQ(mgc_set_memory_limit(64 << 20), INT64_MAX);
+	for (int round = 0; round < 3; round++) {
+		size_t n = fill(100000);
+		CHECK_EQ(errno, ENOMEM);
+		CHECK(n > 300 && n * 100000 <= 64 << 20);
+		CHECK(os_resident() < (size_t)90 << 20);
+		memset(kept, 0, sizeof kept);
+		for (int i = 0; i < 20000; i++) /* garbage never fails */
+			CHECK(mgc_alloc(50000, NULL, MGC_NOSCAN) != NULL);
+	}
+	CHECK_EQ(mgc_set_memory_limit(INT64_MAX), 64 << 20);
+	CHECK(fill(30000) == 4096);
+}
+
+TEST(small_objects_under_a_limit)
+{
+	mgc_root_add(&root, sizeof root, 0);
+	mgc_set_memory_limit(16 << 20);
+	uint64_t made = 0;
+	for (uint64_t i = 1;; i++, made++) {
+		struct node *next = grow(root, i);
+		if (next == root)
+			break;
+		mgc_write(&root, next);
+	}
+	CHECK(made > 200000);
+	CHECK_EQ(count(root), made);
+	root = NULL;
+	for (int i = 0; i < 3000000; i++)
+		CHECK(mgc_new(&node_type) != NULL);
+}
+
+static void in_small_address_space(void *arg)
+{
+	struct rlimit r = { (rlim_t)(uintptr_t)arg << 20, (rlim_t)(uintptr_t)arg << 20 };
+	setrlimit(RLIMIT_AS, &r);
+	mgc_root_add(kept, sizeof kept, 0);
+	size_t n = fill(1 << 20);
+	CHECK_EQ(errno, ENOMEM);
+	CHECK(n >= (size_t)(uintptr_t)arg / 3);
+	memset(kept, 0, sizeof kept);
+	for (int i = 0; i < 20000; i++)
+		CHECK(mgc_alloc(50000, NULL, 0) != NULL);
+	printf("  %zu MiB of %zu were had\n", n, (size_t)(uintptr_t)arg);
+	fflush(stdout);
+	_exit(0);
+}
+
+TEST(a_limited_address_space)
+{
+	static const size_t mib[] = { 120, 200, 400 };
+	for (int i = 0; i < 3; i++) {
+		struct ending e = ending_of(in_small_address_space, (void *)mib[i]);
+		if (e.status != 0)
+			fprintf(stderr, "%zu MiB: status %#x, %s\n", mib[i], (unsigned)e.status, e.text);
+		CHECK_EQ(e.status, 0);
+	}
+}
+
+TEST(sizes_that_cannot_be)
+{
+	CHECK(mgc_alloc(SIZE_MAX, NULL, 0) == NULL && errno == ENOMEM);
+	CHECK(mgc_alloc((size_t)1 << 47, NULL, 0) == NULL && errno == ENOMEM);
+	CHECK(mgc_new_array(&node_type, SIZE_MAX / 8) == NULL && errno == EOVERFLOW);
+	CHECK(mgc_alloc(16, NULL, MGC_NOZERO) == NULL && errno == EINVAL);
+	CHECK(mgc_new(&node_type) != NULL);
+}
