@@ -63,58 +63,61 @@ static void notify_due(struct gc *gc)
 	}
 }
 
-/* ── fork ───────────────────────────────────────────────────────────────────────────────── */
+/* ── fork ─────────────────────────────────────────────────────────────────────────────────
+ * The child has this thread only, so nothing may be half done by another: the world is stopped for a
+ * moment, which finds everybody outside sections and without locks, and the gate is closed before it
+ * goes on. It goes on because the C library takes locks of its own after this, and whoever holds them
+ * must be able to finish. Other handlers of this thread may allocate meanwhile: it passes the gate, and no
+ * collection starts. */
 
-/* each_lock - every lock in rank order (or backwards), so that the child finds nothing half done. */
-static void each_lock(void (*fn)(struct lock *l), bool backwards)
+/* each_lock - those that threads of the collector's own may hold: they are no mutators. */
+static void each_lock(void (*fn)(struct lock *l))
 {
-	struct heap *h = &runtime.heap;
-	struct gc *gc = &runtime.gc;
-	unsigned n = load_relaxed(&h->layouts.nspanclasses);
-	struct lock *low[] = { &gc->world, &gc->roots.lock, &h->registry_lock, &gc->specials.lock,
-			       &h->layouts.lock };
-	struct lock *high[] = { &h->pageheap.lock, &gc->pool.lock };
-	for (size_t i = 0; i < 5 && !backwards; i++)
-		fn(low[i]);
-	for (size_t i = 0; i < 2 && backwards; i++)
-		fn(high[1 - i]);
-	for (unsigned sc = 1; sc < n; sc++)
-		if (h->centrals[sc].lock.rank != 0)
-			fn(&h->centrals[sc].lock);
-	for (size_t i = 0; i < 2 && !backwards; i++)
-		fn(high[i]);
-	for (size_t i = 0; i < 5 && backwards; i++)
-		fn(low[4 - i]);
+	fn(&runtime.gc.roots.lock);
+	fn(&runtime.heap.registry_lock);
+	fn(&runtime.gc.specials.lock);
+	fn(&runtime.heap.layouts.lock);
+	fn(&runtime.heap.pageheap.lock);
+	fn(&runtime.gc.pool.lock);
 }
 
-static void acquire(struct lock *l)
+static void see_free(struct lock *l)
 {
 	lock_acquire(l);
-}
-
-static void release(struct lock *l)
-{
 	lock_release(l);
 }
 
 static void before_fork(void)
 {
-	each_lock(acquire, false);
+	struct mutator *m = mutator_self();
+	struct mutator *self = m == &mutator_none || m == &mutator_collector ? NULL : m;
+	lock_acquire(&runtime.gc.world);
+	add_relaxed(&runtime.gc.disabled, 1);
+	stw_stop(&runtime.gc.stw, self);
+	lock_gate_close();
+	stw_start(&runtime.gc.stw, self);
+	each_lock(see_free);
 }
 
 static void after_fork_in_parent(void)
 {
-	each_lock(release, true);
+	sub_relaxed(&runtime.gc.disabled, 1);
+	lock_gate_open();
+	lock_release(&runtime.gc.world);
 }
 
 static void after_fork_in_child(void)
 {
 	struct mutator *self = mutator_self();
-	each_lock(lock_reset, true);
+	lock_release(&runtime.gc.world);
+	lock_reset(&runtime.gc.world);
+	each_lock(lock_reset);
+	lock_gate_open();
 	workers_after_fork(&runtime.gc.workers);
 	background_after_fork(&runtime.gc);
 	store_relaxed(&runtime.finalizer_started, 0u);
 	mutator_reset_registry(&runtime.heap, self == &mutator_none ? NULL : self);
+	sub_relaxed(&runtime.gc.disabled, 1);
 }
 
 /* ── start, attach, exit ────────────────────────────────────────────────────────────────── */

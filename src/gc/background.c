@@ -1,6 +1,7 @@
 /* background.c - see background.h. */
 #include "gc/background.h"
 
+#include "base/bits.h"
 #include "base/check.h"
 #include "heap/mutator.h"
 #include "os/os.h"
@@ -12,6 +13,7 @@
 /* Free memory that stays resident for the next allocation. */
 #define KEEP_SHARE 32
 #define KEEP_BYTES ((size_t)2 << 20)
+#define RELEASE_STEP ((size_t)1 << 20)
 /* Give back in runs of 2 MiB first; only what is still too much in smaller ones. */
 #define LONG_RUN_PAGES ((size_t)256)
 
@@ -45,15 +47,23 @@ static size_t too_much(struct gc *gc)
 	return s.dirty_nbytes > keep ? s.dirty_nbytes - keep : 0;
 }
 
+/* release - gives back up to nbytes in runs of min_pages, letting a cycle or a fork in between steps. */
+static void release(struct gc *gc, size_t nbytes, size_t min_pages)
+{
+	size_t done = 0, got = 1;
+	while (done < nbytes && got > 0) {
+		lock_acquire(&gc->world);
+		got = pageheap_scavenge(&gc->heap->pageheap, min_size(nbytes - done, RELEASE_STEP),
+					min_pages);
+		lock_release(&gc->world);
+		done += got;
+	}
+}
+
 static void release_some(struct gc *gc)
 {
-	struct pageheap *ph = &gc->heap->pageheap;
-	size_t n = too_much(gc);
-	if (n > 0)
-		pageheap_scavenge(ph, n, LONG_RUN_PAGES);
-	n = too_much(gc);
-	if (n > 0)
-		pageheap_scavenge(ph, n, 1);
+	release(gc, too_much(gc), LONG_RUN_PAGES);
+	release(gc, too_much(gc), 1);
 }
 
 static void run(void *arg)
@@ -70,7 +80,7 @@ static void run(void *arg)
 			continue;
 		release_some(gc);
 		if (wait_quiet(gc, seen, RELEASE_AFTER_NS) == seen)
-			pageheap_scavenge(&gc->heap->pageheap, SIZE_MAX, 1);
+			release(gc, SIZE_MAX, 1);
 	}
 }
 

@@ -177,7 +177,9 @@ void cache_free(struct mutator *m, uintptr_t p, struct span *s)
 	mutator_enter(m);
 	size_t nbytes = s->slot_nbytes;
 	unsigned spanclass = s->spanclass;
-	sub_relaxed(&h->live_nbytes, min_size(nbytes, load_relaxed(&h->live_nbytes)));
+	uint64_t live = load_relaxed(&h->live_nbytes); /* may have been set anew since it was counted */
+	while (!cas_relaxed(&h->live_nbytes, &live, live - min_size(nbytes, live)))
+		;
 	add_relaxed(&h->freed_nbytes, nbytes);
 	if (s->sizeclass == 0) {
 		central_remove(h, s);

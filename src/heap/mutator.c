@@ -142,7 +142,18 @@ void mutator_reset_registry(struct heap *h, struct mutator *survivor)
 
 MGC_COLD void mutator_re_entered(const struct mutator *m)
 {
-	mgc_misuse("a call inside the allocator: from a signal handler, or a trace or root callback "
-		   "(thread %d)",
-		   m->tid);
+	mgc_misuse(
+		"a call inside the allocator: from a signal handler, or a trace or root callback "
+		"(thread %d)",
+		m->tid);
+}
+
+void mutator_gate_wait(struct mutator *m)
+{
+	while (lock_gate_shut()) {
+		mutator_leave(m);
+		os_wait(&lock_gate, 1, 0);
+		m->sec++;
+		MGC_COMPILER_FENCE();
+	}
 }

@@ -116,10 +116,15 @@ MGC_INLINE void mutator_check_entry(const struct mutator *m)
 /* mutator_park_slow - a stop came while the section was open. */
 void mutator_park_slow(struct mutator *m);
 
+/* mutator_gate_wait - steps out of the section until the fork is over. */
+void mutator_gate_wait(struct mutator *m);
+
 MGC_INLINE void mutator_enter(struct mutator *m)
 {
 	m->sec++;
 	MGC_COMPILER_FENCE();
+	if (MGC_UNLIKELY(lock_gate_shut()) && m->sec == 1)
+		mutator_gate_wait(m);
 }
 
 MGC_INLINE void mutator_leave(struct mutator *m)

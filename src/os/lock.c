@@ -17,6 +17,32 @@ void lock_left_slow(void)
 		lock_stop_hook();
 }
 
+uint32_t lock_gate;
+
+void lock_gate_close(void)
+{
+	lock_thread.passes = 1;
+	store_seq(&lock_gate, 1u); /* pairs: gate */
+}
+
+void lock_gate_open(void)
+{
+	lock_thread.passes = 0;
+	store_seq(&lock_gate, 0u); /* pairs: gate */
+	os_wake(&lock_gate, UINT32_MAX);
+}
+
+/* lock_gate_wait - in lock_enter: steps back out, so that it can be stopped, and comes again. */
+void lock_gate_wait(void)
+{
+	while (load_acquire(&lock_gate) != 0) { /* pairs: gate */
+		lock_leave();
+		os_wait(&lock_gate, 1, 0);
+		lock_thread.nheld++;
+		MGC_COMPILER_FENCE();
+	}
+}
+
 void lock_acquire_slow(struct lock *l)
 {
 	for (unsigned i = 0; i < SPINS; i++) {
@@ -56,9 +82,7 @@ static const char *rank_name(uint32_t rank)
 
 void lock_note_acquire(struct lock *l)
 {
-	/* fork takes the centrals one after the other: equal ranks nest there alone */
-	uint32_t lowest = l->rank == LOCK_CENTRAL ? l->rank + 1 : l->rank;
-	for (uint32_t rank = lowest; rank < MAX_RANK; rank++)
+	for (uint32_t rank = l->rank; rank < MAX_RANK; rank++)
 		if (held[rank] != 0)
 			mgc_fatal("lock order: %s taken while %s is held", rank_name(l->rank),
 				  rank_name(rank));
@@ -76,12 +100,10 @@ void lock_reset(struct lock *l)
 	l->state = 0;
 	for (unsigned i = 0; i < MAX_RANK; i++)
 		held[i] = 0;
-	lock_thread = (struct lock_thread){ 0, 0 };
 }
 #else
 void lock_reset(struct lock *l)
 {
 	l->state = 0;
-	lock_thread = (struct lock_thread){ 0, 0 };
 }
 #endif

@@ -1,6 +1,5 @@
 /* lock.h - a mutex with a rank. A thread may take a lock only above every rank it holds; equal
- * ranks never nest, except where lock_acquire_all takes a table of them in index order. MGC_ASSERT
- * builds check it on each acquire and print every holder. Only WORLD, PAGEHEAP and RECORDS may be
+ * ranks never nest. MGC_ASSERT builds check it on each acquire. Only WORLD, PAGEHEAP and RECORDS may be
  * held across a system call that can take long.
  * STATE  0 free → 1 held → 2 held, somebody sleeps.
  * INV    L1 a thread that is stopped holds no lock: the stop handler looks at lock_thread, and the
@@ -46,8 +45,15 @@ struct lock {
 struct lock_thread {
 	uint32_t nheld;       /* locks it has, or is about to have */
 	uint32_t stop_wanted; /* set by the handler that found nheld > 0 */
+	uint32_t passes;      /* it closed the gate */
 };
 extern MGC_TLS struct lock_thread lock_thread;
+/* The gate of fork: while it is closed nobody but the forking thread takes a first lock or enters a
+ * section. It is closed only while the world stands still, so nobody is inside then. */
+extern uint32_t lock_gate; /* atomic, futex: 1 closed */
+void lock_gate_close(void); /* the caller passes from now on */
+void lock_gate_open(void);
+void lock_gate_wait(void);
 /* The collector's: the thread gave back its last lock and a stop was wanted meanwhile. */
 extern void (*lock_stop_hook)(void);
 
@@ -76,10 +82,18 @@ MGC_INLINE void lock_init(struct lock *l, enum lock_rank rank)
 	l->rank = (uint32_t)rank;
 }
 
+/* lock_gate_shut - the calling thread must wait before it enters anything. */
+MGC_INLINE bool lock_gate_shut(void)
+{
+	return load_relaxed(&lock_gate) != 0 && !lock_thread.passes;
+}
+
 MGC_INLINE void lock_enter(void)
 {
 	lock_thread.nheld++;
 	MGC_COMPILER_FENCE(); /* L1: counted before it is taken */
+	if (MGC_UNLIKELY(lock_gate_shut()) && lock_thread.nheld == 1)
+		lock_gate_wait();
 }
 
 MGC_INLINE void lock_leave(void)

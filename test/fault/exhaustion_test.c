@@ -107,9 +107,11 @@ TEST_SECONDS(every_call_refused_once, 60)
 		if (WIFEXITED(e.status) && WEXITSTATUS(e.status) == 0)
 			break; /* the program makes fewer calls than n */
 		bool starting = WIFSIGNALED(e.status) && strstr(e.text, "cannot start a heap") != NULL;
-		bool known = WIFEXITED(e.status) && (WEXITSTATUS(e.status) == 2 || WEXITSTATUS(e.status) == 3);
+		bool known = WIFEXITED(e.status) &&
+			     (WEXITSTATUS(e.status) == 2 || WEXITSTATUS(e.status) == 3);
 		if (!starting && !known)
-			fprintf(stderr, "call %u refused: status %#x, %s\n", n, (unsigned)e.status, e.text);
+			fprintf(stderr, "call %u refused: status %#x, %s\n", n, (unsigned)e.status,
+				e.text);
 		CHECK(starting || known);
 		failed += !starting && WEXITSTATUS(e.status) == 2;
 		survived += !starting && WEXITSTATUS(e.status) == 3;

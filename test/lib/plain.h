@@ -106,8 +106,8 @@ static inline UNUSED uint64_t test_seed(void)
 	static uint64_t seed, ncalls;
 	const char *text = getenv("SEED");
 	if (ncalls++ == 0) {
-		seed = text != NULL ? strtoull(text, NULL, 0) :
-				      (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
+		seed = text != NULL ? strtoull(text, NULL, 0)
+				    : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
 		printf("  SEED=%llu\n", (unsigned long long)seed);
 		fflush(stdout);
 	}
@@ -292,7 +292,7 @@ static int run_one(const struct test *t)
 		_exit(0);
 	}
 	if (getenv("TEST_STAY") == NULL)
-		alarm(TEST_SLOW ? 3 * t->seconds : t->seconds);
+		alarm((TEST_SLOW ? 3 * t->seconds : t->seconds) + (unsigned)test_seconds(0));
 	while (waitpid(test_child, &status, 0) < 0 && errno == EINTR)
 		;
 	alarm(0);

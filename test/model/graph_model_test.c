@@ -47,9 +47,9 @@ struct world {
 	int32_t free_id[NNODES];
 	unsigned nfree;
 	struct root root[NROOTS];
-	uint32_t check;      /* number of the current check */
+	uint32_t check; /* number of the current check */
 	uint64_t ndead, nretained, nchecks, nfinalized, nops;
-	bool finalizers;     /* this world uses them: one world only, they run anywhere */
+	bool finalizers; /* this world uses them: one world only, they run anywhere */
 	int32_t queue[NNODES];
 	struct coroutine *co;
 };
@@ -132,12 +132,14 @@ static void *allocate(const struct node *n)
 
 static void choose_kind(struct world *w, struct node *n)
 {
-	static const uint8_t often[] = { WORDS, WORDS, WORDS, MASKED, MASKED, MASKED, TRACED, NOSCAN, TINY,
-					 LONG_MASK };
+	static const uint8_t often[] = { WORDS,  WORDS,  WORDS,  MASKED, MASKED,
+					 MASKED, TRACED, NOSCAN, TINY,   LONG_MASK };
 	static const uint8_t nedges[NKINDS] = { 4, 3, 4, 4, 2, 4, 0, 0, 4 };
 	size_t dice = rng_below(&w->rng, 2000);
-	n->kind = dice == 0 ? LARGE : dice < 20 ? ARRAY : dice < 25 ? UNCOLLECTABLE :
-						      often[dice % sizeof often];
+	n->kind = dice == 0   ? LARGE
+		  : dice < 20 ? ARRAY
+		  : dice < 25 ? UNCOLLECTABLE
+			      : often[dice % sizeof often];
 	n->nedges = nedges[n->kind];
 	n->nwords = 8 + (uint32_t)rng_below(&w->rng, 40);
 	if (n->kind == MASKED)
@@ -153,7 +155,8 @@ static void choose_kind(struct world *w, struct node *n)
 	if (n->kind == ARRAY)
 		n->nwords = 3 * (8 + (uint32_t)rng_below(&w->rng, 3000));
 	/* a word of an ambiguous object must not look like an address */
-	bool precise = n->kind == MASKED || n->kind == LONG_MASK || n->kind == ARRAY || n->kind == TRACED;
+	bool precise =
+		n->kind == MASKED || n->kind == LONG_MASK || n->kind == ARRAY || n->kind == TRACED;
 	n->decoy = precise && rng_below(&w->rng, 2);
 	n->payload = rng_next(&w->rng) | UINT64_C(1) << 63;
 }
@@ -236,7 +239,8 @@ static void decorate(struct world *w, int32_t id)
 		CHECK_EQ(mgc_link_set(&n->link, words_of(n)), 0);
 	if (n->has_finalizer) {
 		n->nedges = 0;
-		CHECK_EQ(mgc_finalizer_set(words_of(n), on_finalized, (void *)((uintptr_t)id * 2 + 1)), 0);
+		CHECK_EQ(mgc_finalizer_set(words_of(n), on_finalized, (void *)((uintptr_t)id * 2 + 1)),
+			 0);
 	}
 }
 
@@ -577,7 +581,8 @@ static void *live(void *arg)
 	CHECK_EQ(mgc_thread_attach(), 0);
 	if (WITH_COROUTINES)
 		w->co = co_start();
-	CHECK_EQ(mgc_root_add_owned(owned_roots[w->index], sizeof owned_roots[0], &owned_top[w->index]), 0);
+	CHECK_EQ(mgc_root_add_owned(owned_roots[w->index], sizeof owned_roots[0], &owned_top[w->index]),
+		 0);
 	owned_top[w->index] = &owned_roots[w->index][OWNED_ROOTS];
 	unsigned r = place(w, RANGE_ROOTS + GLOBAL_ROOTS, tls_roots, TLS_ROOTS);
 	r = place(w, r, owned_roots[w->index], OWNED_ROOTS);
@@ -631,15 +636,16 @@ static void *prepare_library(void *arg)
 static void *run_world(void *arg)
 {
 	struct life *l = arg;
-	size_t nlives = 8;
-	struct life one = { l->w, l->nops / nlives, l->check_every, l->alone };
+	size_t nlives = 8, nops = l->nops / nlives;
+	struct life one = { l->w, nops, l->check_every < nops ? l->check_every : nops, l->alone };
 	for (size_t i = 0; i < nlives; i++) {
 		on_thread(live, &one);
 		collect_afar();
 		on_thread(check_exactly, l->w);
 	}
-	printf("  world %u: %llu operations, %llu checks, %llu found dead, %llu retained, %llu finalized\n", l->w->index,
-	       (unsigned long long)l->w->nops, (unsigned long long)l->w->nchecks,
+	printf("  world %u: %llu operations, %llu checks, %llu found dead, %llu retained, %llu "
+	       "finalized\n",
+	       l->w->index, (unsigned long long)l->w->nops, (unsigned long long)l->w->nchecks,
 	       (unsigned long long)l->w->ndead, (unsigned long long)l->w->nretained,
 	       (unsigned long long)l->w->nfinalized);
 	CHECK(l->w->ndead > l->w->nops / 50);

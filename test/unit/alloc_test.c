@@ -29,7 +29,8 @@ static void check_object(const void *p, size_t nbytes)
 	if (nbytes < MGC_MAX_TINY)
 		return; /* may share its block */
 	CHECK(mgc_base(p) == p && mgc_base((const char *)p + nbytes - 1) == p);
-	size_t end = nbytes > MGC_MAX_SMALL ? (usable + MGC_PAGE_SIZE - 1) & ~(MGC_PAGE_SIZE - 1) : usable;
+	size_t end = nbytes > MGC_MAX_SMALL ? (usable + MGC_PAGE_SIZE - 1) & ~(MGC_PAGE_SIZE - 1)
+					    : usable;
 	CHECK(mgc_base((const char *)p + end) != p);
 	CHECK(usable <= nbytes + nbytes / 7 + 16 || nbytes > MGC_MAX_SMALL);
 }
@@ -95,10 +96,12 @@ static bool all_zero(const unsigned char *p, size_t n)
 	return n == 0;
 }
 
-static const size_t some_sizes[] = { 1,   2,    3,    7,    8,    15,    16,    17,    24,    25,    32,   48,
-				     63,  64,   100,  127,  128,  129,   200,   256,   400,   512,   600,  1000,
-				     1024, 1500, 2048, 3000, 4096, 5000, 8192, 9000, 16384, 20000, 32768, 32769,
-				     40000, 65536, 100000, 300000, 1048576 };
+static const size_t some_sizes[] = { 1,     2,     3,     7,      8,      15,     16,
+				     17,    24,    25,    32,     48,     63,     64,
+				     100,   127,   128,   129,    200,    256,    400,
+				     512,   600,   1000,  1024,   1500,   2048,   3000,
+				     4096,  5000,  8192,  9000,   16384,  20000,  32768,
+				     32769, 40000, 65536, 100000, 300000, 1048576 };
 #define NSIZES (sizeof some_sizes / sizeof some_sizes[0])
 
 /* Fills the memory with dirt, drops it by hand or lets it be found dead, and looks at what comes next. */
@@ -192,7 +195,11 @@ TEST(tiny_objects_are_packed)
 		size[i] = 1 + rng_below(&r, 15);
 		total += size[i];
 		p[i] = mgc_alloc(size[i], NULL, MGC_NOSCAN);
-		CHECK((uintptr_t)p[i] % (size[i] % 8 == 0 ? 8 : size[i] % 4 == 0 ? 4 : size[i] % 2 == 0 ? 2 : 1) == 0);
+		CHECK((uintptr_t)p[i] % (size[i] % 8 == 0   ? 8
+					 : size[i] % 4 == 0 ? 4
+					 : size[i] % 2 == 0 ? 2
+							    : 1) ==
+		      0);
 		CHECK(all_zero(p[i], size[i]));
 		memset(p[i], 1 + (int)i % 255, size[i]);
 		if (i % 500 == 499)
@@ -299,7 +306,8 @@ TEST(stats_add_up)
 	collect_afar();
 	struct mgc_stats c = stats();
 	CHECK(b.cycles >= a.cycles && c.cycles > b.cycles && c.forced_cycles >= 2);
-	CHECK(b.total_freed - a.total_freed >= 96 + 200000 && b.total_freed - a.total_freed < 96 + 220000);
+	CHECK(b.total_freed - a.total_freed >= 96 + 200000 &&
+	      b.total_freed - a.total_freed < 96 + 220000);
 	CHECK(b.total_allocated - a.total_allocated >= 96 * 1001 + 200000);
 	CHECK(b.heap_now - a.heap_now >= 96000 && b.heap_now - a.heap_now < 120000);
 	CHECK(c.heap_live - a.heap_live == 96000 && c.objects_marked - a.objects_marked == 1000);

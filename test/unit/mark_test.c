@@ -30,7 +30,8 @@ static void start(void)
 
 /* Each root points at another byte of an object of its own. */
 static uintptr_t inner[64];
-static const size_t inner_sizes[] = { 16, 24, 40, 64, 96, 200, 1000, 3000, 8000, 20000, 32768, 40000, 300000 };
+static const size_t inner_sizes[] = { 16,   24,   40,    64,    96,    200,   1000,
+				      3000, 8000, 20000, 32768, 40000, 300000 };
 #define NINNER (sizeof inner_sizes / sizeof inner_sizes[0])
 
 static void *make_inner(void *arg)
@@ -255,11 +256,20 @@ static void *make_noise(void *arg)
 	root[0] = words;
 	for (size_t i = 0; i < 10000; i++) {
 		switch (rng_below(&r, 5)) {
-		case 0: words[i] = rng_next(&r); break;
-		case 1: words[i] = sp->base + rng_below(&r, sp->nbytes); break;
-		case 2: words[i] = sp->base + rng_below(&r, sp->grown << MGC_PAGE_SHIFT); break;
-		case 3: words[i] = object + rng_below(&r, 1 << 16); break;
-		default: words[i] = sp->base + sp->nbytes + rng_below(&r, 32) - 16;
+		case 0:
+			words[i] = rng_next(&r);
+			break;
+		case 1:
+			words[i] = sp->base + rng_below(&r, sp->nbytes);
+			break;
+		case 2:
+			words[i] = sp->base + rng_below(&r, sp->grown << MGC_PAGE_SHIFT);
+			break;
+		case 3:
+			words[i] = object + rng_below(&r, 1 << 16);
+			break;
+		default:
+			words[i] = sp->base + sp->nbytes + rng_below(&r, 32) - 16;
 		}
 	}
 	return arg;
@@ -307,7 +317,8 @@ TEST(allocation_is_interrupted)
 	pthread_t threads[4];
 	until = now_seconds() + test_seconds(1);
 	for (uintptr_t i = 0; i < 4; i++)
-		pthread_create(&threads[i], NULL, i < 3 ? allocate_and_check : collect_until, (void *)i);
+		pthread_create(&threads[i], NULL, i < 3 ? allocate_and_check : collect_until,
+			       (void *)i);
 	for (int i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
 }

@@ -4,11 +4,6 @@
 
 #include <gc.h>
 
-static void *fresh_stack(void *(*fn)(void *), void *arg)
-{
-	return on_thread(fn, arg);
-}
-
 /* ── allocation ─────────────────────────────────────────────────────────────────────────── */
 
 TEST(sizes_are_aligned_zeroed_and_known)
@@ -108,7 +103,7 @@ static int nulls(void)
 TEST(links_disappear_with_their_objects)
 {
 	GC_init();
-	fresh_stack(drop_objects, NULL);
+	on_thread(drop_objects, NULL);
 	GC_gcollect();
 	CHECK(nulls() >= NLINKS - 5);
 }
@@ -152,7 +147,7 @@ TEST(added_roots_keep_until_removed)
 	added_root = calloc(4, sizeof *added_root);
 	GC_add_roots(added_root, added_root + 2);
 	GC_add_roots(added_root + 1, added_root + 4); /* overlaps: merged */
-	fresh_stack(fill_added_root, NULL);
+	on_thread(fill_added_root, NULL);
 	GC_gcollect();
 	CHECK(links[0] != NULL);
 	GC_remove_roots(added_root, added_root + 4);
@@ -193,7 +188,7 @@ TEST(mark_procedures_are_called)
 	GC_init();
 	unsigned proc = GC_new_proc(mark_hidden);
 	hidden_kind = GC_new_kind(GC_new_free_list(), GC_MAKE_PROC(proc, 42), 0, 1);
-	fresh_stack(make_hidden, NULL);
+	on_thread(make_hidden, NULL);
 	for (int i = 0; i < 3; i++) {
 		GC_gcollect();
 		for (int k = 0; k < 20000; k++)
@@ -226,7 +221,7 @@ static void *make_typed(void *arg)
 TEST(typed_objects_keep_only_what_their_bitmap_says)
 {
 	GC_init();
-	fresh_stack(make_typed, NULL);
+	on_thread(make_typed, NULL);
 	GC_gcollect();
 	CHECK(links[0] != NULL);
 	CHECK(links[1] == NULL);
@@ -267,7 +262,7 @@ static void *invoke(void *arg)
 static int invoked(void)
 {
 	static int n;
-	fresh_stack(invoke, &n);
+	on_thread(invoke, &n);
 	return n;
 }
 
@@ -275,7 +270,7 @@ TEST(ordered_finalizers_run_referrer_first)
 {
 	GC_init();
 	GC_set_finalize_on_demand(1);
-	fresh_stack(make_ordered, NULL);
+	on_thread(make_ordered, NULL);
 	GC_gcollect();
 	CHECK_EQ(invoked(), 1);
 	CHECK_EQ(finalized[0], 1);
@@ -308,10 +303,10 @@ TEST(a_cycle_is_finalized_only_without_order)
 {
 	GC_init();
 	GC_set_finalize_on_demand(1);
-	fresh_stack(make_cycle, NULL);
+	on_thread(make_cycle, NULL);
 	GC_gcollect();
 	CHECK_EQ(GC_invoke_finalizers(), 0);
-	fresh_stack(make_cycle, (void *)1);
+	on_thread(make_cycle, (void *)1);
 	GC_gcollect();
 	CHECK_EQ(GC_invoke_finalizers(), 1);
 	CHECK_EQ(finalized[0], 3);
@@ -338,7 +333,7 @@ TEST(ignore_self_and_the_notifier)
 	GC_init();
 	GC_set_finalize_on_demand(1);
 	GC_set_finalizer_notifier(notify);
-	fresh_stack(make_self, NULL);
+	on_thread(make_self, NULL);
 	GC_gcollect();
 	CHECK(notified >= 1 && GC_should_invoke_finalizers());
 	CHECK_EQ(GC_invoke_finalizers(), 1);
@@ -347,7 +342,7 @@ TEST(ignore_self_and_the_notifier)
 TEST(without_demand_finalizers_run_by_themselves)
 {
 	GC_init();
-	fresh_stack(make_self, NULL);
+	on_thread(make_self, NULL);
 	GC_gcollect();
 	CHECK_EQ(nfinalized, 1);
 }
