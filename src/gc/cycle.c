@@ -58,12 +58,6 @@ static void mark_roots(struct cycle *c)
 	specials_mark_roots(&gc->specials, &c->mk);
 }
 
-static void finish_overflow(struct cycle *c)
-{
-	while (mark_rescan_overflowed(&c->mk))
-		marker_drain_alone(&c->mk);
-}
-
 static uint32_t wanted_helpers(const struct gc *gc)
 {
 	return gc->pacer.live_nbytes < PARALLEL_FROM_BYTES && !MGC_HOSTILE ? 0 : gc->workers.limit;
@@ -87,10 +81,9 @@ static void mark(struct cycle *c)
 	marker_drain(&c->mk);
 	c->rec.nworkers = 1;
 	workers_count(&gc->workers, c->nhelpers, &c->mk, &c->rec.nworkers);
-	finish_overflow(c);
+	marker_drain_alone(&c->mk);
 	heap_set_phase(gc->heap, PHASE_CLEAR, heap_sweepgen(gc->heap));
 	c->rec.finalizers_due = specials_after_mark(&gc->specials, &c->mk, gc->no_order);
-	finish_overflow(c);
 	marker_finish(&c->mk);
 	c->rec.mark_ns = os_now_ns() - begin;
 }

@@ -457,17 +457,6 @@ void marker_drain(struct marker *mk)
 	}
 }
 
-void marker_drain_alone(struct marker *mk)
-{
-	for (;;) {
-		drain_mine(mk);
-		struct grey_block *b = grey_take_full(mk->pool);
-		if (b == NULL)
-			return;
-		adopt(mk, b);
-	}
-}
-
 /* ── overflow ───────────────────────────────────────────────────────────────────────────── */
 
 static void rescan_span(void *arg, struct span *s)
@@ -485,10 +474,28 @@ static void rescan_span(void *arg, struct span *s)
 	}
 }
 
-bool mark_rescan_overflowed(struct marker *mk)
+static bool rescan_overflowed(struct marker *mk)
 {
 	if (swap_acq_rel(&mk->pool->overflow, 0u) == 0) /* pairs: grey-overflow */
 		return false;
 	pageheap_each(&mk->heap->pageheap, rescan_span, mk);
 	return true;
+}
+
+static void drain_shared(struct marker *mk)
+{
+	for (;;) {
+		drain_mine(mk);
+		struct grey_block *b = grey_take_full(mk->pool);
+		if (b == NULL)
+			return;
+		adopt(mk, b);
+	}
+}
+
+void marker_drain_alone(struct marker *mk)
+{
+	do {
+		drain_shared(mk);
+	} while (rescan_overflowed(mk));
 }

@@ -83,11 +83,8 @@ void marker_settle(struct marker *mk);
 
 /* marker_drain - scans until no marker has anything left. */
 void marker_drain(struct marker *mk);
-/* marker_drain_alone - the same for one marker while the others do not take part. */
+/* marker_drain_alone - the same for one marker while the others do not take part; also what overflowed
+ * (work.h): afterwards everything that is reachable from what was marked is marked. */
 void marker_drain_alone(struct marker *mk);
-
-/* mark_rescan_overflowed - feeds every marked object of the spans that are flagged, and takes the flags
- * away. True when there was any: drain again. */
-bool mark_rescan_overflowed(struct marker *mk);
 
 #endif

@@ -181,14 +181,6 @@ void specials_mark_roots(struct specials *s, struct marker *mk)
 	}
 }
 
-/* drain - also what the queue had no room for: who asks next what is dead must not be told too much. */
-static void drain(struct marker *mk)
-{
-	do
-		marker_drain_alone(mk);
-	while (mark_rescan_overflowed(mk));
-}
-
 /* lies_in_dead - the link itself is inside an object that dies: its registration dies with it. */
 static bool lies_in_dead(const struct pass *p, uintptr_t link)
 {
@@ -254,7 +246,7 @@ static void revive(struct pass *p, size_t n)
 	struct specials *s = p->s;
 	for (size_t i = s->ndue - n; i < s->ndue; i++)
 		marker_object(p->mk, s->due[(s->due_first + i) % s->due_capacity].object);
-	drain(p->mk);
+	marker_drain_alone(p->mk);
 }
 
 static void queue_pass(struct pass *p, bool unreachable)
@@ -275,7 +267,7 @@ size_t specials_after_mark(struct specials *s, struct marker *mk, bool no_order)
 		if (e->key != 0 && is_dead(&p, e->key))
 			keep_referents(&p, e);
 	}
-	drain(mk);
+	marker_drain_alone(mk);
 	queue_pass(&p, false);
 	queue_pass(&p, true);
 	p.long_links = true;

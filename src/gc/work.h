@@ -8,7 +8,7 @@
  * INV    W1 an object on a queue is marked                               [marker_push's caller]
  *        W2 all markers idle ⇒ `full` is empty and no marker holds an object
  *        W3 marking never fails: without memory for a block the object's span is flagged `overflow`
- *           and the pool's flag is set; mark_finish scans such spans again
+ *           and the pool's flag is set; marker_drain_alone scans such spans again
  * LOCKS  RECORDS around both stacks.
  * UNITS  objects; a block is 4 KiB.   FROM Go's mgcwork.go. */
 #ifndef MGC_GC_WORK_H
