@@ -82,7 +82,9 @@ static const char *rank_name(uint32_t rank)
 
 void lock_note_acquire(struct lock *l)
 {
-	for (uint32_t rank = l->rank; rank < MAX_RANK; rank++)
+	/* a heap without a collector takes all centrals for a fork, one after the other */
+	uint32_t lowest = l->rank == LOCK_CENTRAL ? l->rank + 1 : l->rank;
+	for (uint32_t rank = lowest; rank < MAX_RANK; rank++)
 		if (held[rank] != 0)
 			mgc_fatal("lock order: %s taken while %s is held", rank_name(l->rank),
 				  rank_name(rank));

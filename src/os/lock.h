@@ -1,5 +1,5 @@
 /* lock.h - a mutex with a rank. A thread may take a lock only above every rank it holds; equal
- * ranks never nest. MGC_ASSERT builds check it on each acquire. Only WORLD, PAGEHEAP and RECORDS may be
+ * ranks nest only where all centrals are taken, in the order of their table. MGC_ASSERT builds check it on each acquire. Only WORLD, PAGEHEAP and RECORDS may be
  * held across a system call that can take long.
  * STATE  0 free → 1 held → 2 held, somebody sleeps.
  * INV    L1 a thread that is stopped holds no lock: the stop handler looks at lock_thread, and the
