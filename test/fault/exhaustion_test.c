@@ -60,7 +60,7 @@ static bool program(void)
 	if (!ok || mgc_root_add(&root, sizeof root, 0) != 0)
 		return false;
 	uint64_t made = 0;
-	for (uint64_t i = 1; i <= 20000; i++) {
+	for (uint64_t i = 1; i <= test_size(20000); i++) {
 		struct node *next = grow(root, i);
 		made += next != root;
 		ok &= next != root;
@@ -74,7 +74,7 @@ static bool program(void)
 			memset(p, 0x5a, n);
 		}
 	}
-	for (int i = 0; i < 3000; i++) {
+	for (size_t i = 0; i < test_size(3000); i++) {
 		void *p = mgc_alloc(64, NULL, 0);
 		ok &= p != NULL && mgc_finalizer_set(p, on_final, &finalized) == 0;
 	}
@@ -167,7 +167,7 @@ TEST(the_memory_limit_holds_and_gives_way)
 		CHECK(n > 300 && n * 100000 <= 64 << 20);
 		CHECK(os_resident() < (size_t)90 << 20);
 		memset(kept, 0, sizeof kept);
-		for (int i = 0; i < 20000; i++) /* garbage never fails */
+		for (size_t i = 0; i < test_size(20000); i++) /* garbage never fails */
 			CHECK(mgc_alloc(50000, NULL, MGC_NOSCAN) != NULL);
 	}
 	CHECK_EQ(mgc_set_memory_limit(INT64_MAX), 64 << 20);
@@ -188,7 +188,7 @@ TEST(small_objects_under_a_limit)
 	CHECK(made > 200000);
 	CHECK_EQ(count(root), made);
 	root = NULL;
-	for (int i = 0; i < 3000000; i++)
+	for (size_t i = 0; i < test_size(3000000); i++)
 		CHECK(mgc_new(&node_type) != NULL);
 }
 
@@ -201,7 +201,7 @@ static void in_small_address_space(void *arg)
 	CHECK_EQ(errno, ENOMEM);
 	CHECK(n >= (size_t)(uintptr_t)arg / 3);
 	memset(kept, 0, sizeof kept);
-	for (int i = 0; i < 20000; i++)
+	for (size_t i = 0; i < test_size(20000); i++)
 		CHECK(mgc_alloc(50000, NULL, 0) != NULL);
 	printf("  %zu MiB of %zu were had\n", n, (size_t)(uintptr_t)arg);
 	fflush(stdout);
