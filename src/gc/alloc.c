@@ -115,7 +115,7 @@ void gc_free(struct gc *gc, struct mutator *m, uintptr_t p)
 		break;
 	}
 	mutator_check_entry(m);
-	if (gc->specials.finalizers.n + gc->specials.links.n != 0) {
+	if (load_relaxed(&gc->specials.nregistered) != 0) {
 		mutator_enter(m);
 		specials_forget(&gc->specials, p);
 		mutator_leave(m);

@@ -21,7 +21,6 @@ struct cycle {
 	struct marker mk;
 	uint64_t seen; /* cycles finished before this one was asked for */
 	uint32_t nhelpers; /* woken; rec.nworkers says how many marked */
-	bool noted;    /* the list of data segments was begun anew */
 };
 
 void cycle_set_goal(struct gc *gc)
@@ -211,22 +210,30 @@ static void note_segment(void *arg, uintptr_t lo, uintptr_t hi)
 		{ (uintptr_t)gc->heap, (uintptr_t)(gc->heap + 1) },
 		{ (uintptr_t)&mutator_none, (uintptr_t)(&mutator_none + 1) },
 	};
-	if (!c->noted)
-		gc->roots.nsegments = 0;
-	c->noted = true;
 	note_around(&gc->roots, lo, hi, own, sizeof own / sizeof own[0]);
 }
 
 /* take_world - waits as a BLOCKED thread: it may block signals, and need not be interrupted. */
 static void take_world(struct gc *gc, struct mutator *self)
 {
-	if (lock_try(&gc->world))
+	if (self == NULL) {
+		lock_acquire(&gc->world);
 		return;
-	if (self != NULL)
+	}
+	if (load_relaxed(&self->status) == MUTATOR_RUNNING) {
+		if (lock_try(&gc->world))
+			return;
 		stw_block(self);
+	}
 	lock_acquire(&gc->world);
-	if (self != NULL)
-		stw_unblock(&gc->stw, self);
+	stw_unblock(&gc->stw, self);
+}
+
+static void nothing(void *arg, uintptr_t lo, uintptr_t hi)
+{
+	(void)arg;
+	(void)lo;
+	(void)hi;
 }
 
 /* exclusive - one collection at a time. Where data segments are roots, the loader's lock is held
@@ -239,6 +246,9 @@ static void exclusive(void *arg)
 	if (c->rec.reason != CYCLE_HEAP || load_acquire(&gc->ncycles) == c->seen) { /* pairs: cycle-count */
 		if (c->self != NULL)
 			mutator_enter(c->self);
+		gc->roots.nsegments = 0;
+		if (gc->roots.globals)
+			os_each_data(note_segment, NULL, c);
 		run(c);
 		if (c->self != NULL)
 			mutator_leave(c->self);
@@ -263,10 +273,13 @@ static MGC_NOINLINE void collect(void *arg)
 			   .sp = (uintptr_t)__builtin_frame_address(0),
 			   .seen = load_acquire(&gc->ncycles) }; /* pairs: cycle-count */
 	c.rec.reason = r->reason;
-	if (gc->roots.globals)
-		os_each_data(note_segment, exclusive, &c);
-	else
+	if (gc->roots.globals) {
+		if (c.self != NULL) /* the loader's lock may be long in coming, too */
+			stw_block(c.self);
+		os_each_data(nothing, exclusive, &c);
+	} else {
 		exclusive(&c);
+	}
 }
 
 /* wipe_stack - the frames of the cycle left addresses of everybody's objects below the caller, where

@@ -24,6 +24,12 @@ void specials_destroy(struct specials *s)
 		os_release((uintptr_t)s->due, s->due_capacity * sizeof *s->due);
 }
 
+static void unlock(struct specials *s)
+{
+	store_relaxed(&s->nregistered, s->finalizers.n + s->links.n);
+	lock_release(&s->lock);
+}
+
 /* ── registering ────────────────────────────────────────────────────────────────────────── */
 
 /* reserve_due - room in the queue for n more than are registered now (F2). Lock held. */
@@ -81,7 +87,7 @@ bool specials_set_finalizer(struct specials *s, uintptr_t object, const struct f
 	struct finalizer ignored;
 	lock_acquire(&s->lock);
 	bool ok = set_finalizer(s, object, f, old != NULL ? old : &ignored);
-	lock_release(&s->lock);
+	unlock(s);
 	return ok;
 }
 
@@ -95,7 +101,7 @@ int specials_set_link(struct specials *s, uintptr_t link, uintptr_t object, bool
 		e->value[LINK_LONG] = is_long;
 	}
 	int result = e == NULL ? -1 : s->links.n == before;
-	lock_release(&s->lock);
+	unlock(s);
 	return result;
 }
 
@@ -105,7 +111,7 @@ bool specials_clear_link(struct specials *s, uintptr_t link)
 	struct ptrmap_entry *e = ptrmap_find(&s->links, link);
 	if (e != NULL)
 		ptrmap_remove(&s->links, e);
-	lock_release(&s->lock);
+	unlock(s);
 	return e != NULL;
 }
 
@@ -130,7 +136,7 @@ int specials_move_link(struct specials *s, uintptr_t from, uintptr_t to)
 {
 	lock_acquire(&s->lock);
 	int result = move_link(s, from, to);
-	lock_release(&s->lock);
+	unlock(s);
 	return result;
 }
 
@@ -150,7 +156,7 @@ void specials_forget(struct specials *s, uintptr_t object)
 		ptrmap_remove(&s->finalizers, e);
 	if (s->links.n != 0)
 		ptrmap_filter(&s->links, links_to, (void *)object);
-	lock_release(&s->lock);
+	unlock(s);
 }
 
 /* ── in a cycle ─────────────────────────────────────────────────────────────────────────── */
@@ -272,7 +278,7 @@ size_t specials_after_mark(struct specials *s, struct marker *mk, bool no_order)
 	queue_pass(&p, true);
 	p.long_links = true;
 	ptrmap_filter(&s->links, null_link, &p);
-	lock_release(&s->lock);
+	unlock(s);
 	return p.ndue;
 }
 
@@ -285,7 +291,7 @@ void specials_tidy(struct specials *s)
 		s->due_first = 0;
 		(void)os_discard((uintptr_t)s->due, s->due_capacity * sizeof *s->due);
 	}
-	lock_release(&s->lock);
+	unlock(s);
 }
 
 bool specials_next(struct specials *s, struct due *out)
@@ -300,6 +306,6 @@ bool specials_next(struct specials *s, struct due *out)
 		store_relaxed(&s->ndue, s->ndue - 1);
 		store_relaxed(&s->nrun, s->nrun + 1);
 	}
-	lock_release(&s->lock);
+	unlock(s);
 	return found;
 }

@@ -47,7 +47,8 @@ struct specials {
 	struct ptrmap links;      /* link → object, 1 for a long one */
 	struct due *due;          /* a ring: [first, first + ndue) modulo capacity */
 	size_t due_first, ndue, due_capacity; /* ndue is also read without the lock */
-	uint64_t nrun;
+	uint64_t nrun;      /* atomic */
+	size_t nregistered; /* atomic: finalizers and links */
 };
 
 void specials_init(struct specials *s);
