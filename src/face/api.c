@@ -238,7 +238,9 @@ int mgc_root_remove(void *start)
 int mgc_root_add_globals(void)
 {
 	runtime_start(&config);
+	lock_acquire(&runtime.gc.world);
 	store_relaxed(&runtime.gc.roots.globals, true);
+	lock_release(&runtime.gc.world);
 	return 0;
 }
 

@@ -20,6 +20,8 @@ struct cycle {
 	struct cycle_record rec;
 	struct marker mk;
 	uint64_t seen; /* cycles finished before this one was asked for */
+	bool globals;  /* the loader's lock is held */
+	bool again;    /* `globals` is not what it should be any more */
 	uint32_t nhelpers; /* woken; rec.nworkers says how many marked */
 };
 
@@ -243,11 +245,13 @@ static void exclusive(void *arg)
 	struct cycle *c = arg;
 	struct gc *gc = c->gc;
 	take_world(gc, c->self);
-	if (c->rec.reason != CYCLE_HEAP || load_acquire(&gc->ncycles) == c->seen) { /* pairs: cycle-count */
+	c->again = c->globals != gc->roots.globals;
+	bool done = load_acquire(&gc->ncycles) != c->seen; /* pairs: cycle-count */
+	if (!c->again && (c->rec.reason != CYCLE_HEAP || !done)) {
 		if (c->self != NULL)
 			mutator_enter(c->self);
 		gc->roots.nsegments = 0;
-		if (gc->roots.globals)
+		if (c->globals)
 			os_each_data(note_segment, NULL, c);
 		run(c);
 		if (c->self != NULL)
@@ -273,13 +277,15 @@ static MGC_NOINLINE void collect(void *arg)
 			   .sp = (uintptr_t)__builtin_frame_address(0),
 			   .seen = load_acquire(&gc->ncycles) }; /* pairs: cycle-count */
 	c.rec.reason = r->reason;
-	if (gc->roots.globals) {
-		if (c.self != NULL) /* the loader's lock may be long in coming, too */
+	do {
+		c.globals = load_relaxed(&gc->roots.globals);
+		if (c.globals && c.self != NULL) /* the loader's lock may be long in coming, too */
 			stw_block(c.self);
-		os_each_data(nothing, exclusive, &c);
-	} else {
-		exclusive(&c);
-	}
+		if (c.globals)
+			os_each_data(nothing, exclusive, &c);
+		else
+			exclusive(&c);
+	} while (c.again);
 }
 
 /* wipe_stack - the frames of the cycle left addresses of everybody's objects below the caller, where

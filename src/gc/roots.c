@@ -380,7 +380,7 @@ void roots_mark_mutator(struct roots *r, struct marker *mk, struct mutator *m)
 	read_mutator_stack(r, mk, m);
 	if (m->nregs != 0)
 		read_stack(r, mk, (uintptr_t)m->regs, (uintptr_t)(m->regs + m->nregs));
-	if (r->globals)
+	if (load_relaxed(&r->globals))
 		os_each_tls(m->tls, mark_block, &v);
 }
 
@@ -425,7 +425,7 @@ static void mark_uncollectable(struct marker *mk)
 void roots_mark_shared(struct roots *r, struct marker *mk)
 {
 	mark_ranges(r, mk);
-	if (r->globals) {
+	if (load_relaxed(&r->globals)) {
 		for (size_t i = 0; i < r->nsegments; i++) {
 			marker_range(mk, r->segment[i].lo, r->segment[i].hi, MARK_AMBIGUOUS);
 			r->scanned_nbytes += r->segment[i].hi - r->segment[i].lo;

@@ -44,7 +44,7 @@ struct roots {
 	struct root_range *range;
 	size_t nranges, capacity;
 	struct mgc_stack *stacks, *free_stacks;
-	bool globals; /* data segments and TLS are roots */
+	bool globals; /* atomic; data segments and TLS are roots. Changed under WORLD */
 	bool end_pointers; /* a root word that is just behind an object keeps it (libgc face) */
 	bool (*keep_segment)(uintptr_t lo); /* which data segments count; NULL: all */
 	/* a face's own roots: called with the world stopped */

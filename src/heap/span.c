@@ -185,7 +185,7 @@ uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie)
 	}
 	s->scan_from = 0;
 	if (live < s->nslots)
-		s->needzero = 1;
+		store_relaxed(&s->needzero, (uint8_t)1); /* so may a free beside this */
 	return live;
 }
 

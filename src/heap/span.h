@@ -47,7 +47,7 @@ struct span {
 	uint8_t sizeclass;
 	uint8_t state;        /* atomic; written under PAGEHEAP */
 	uint8_t where;        /* atomic; written under the central's lock */
-	uint8_t needzero;     /* owner: slots may hold old contents */
+	uint8_t needzero;     /* atomic: slots may hold old contents */
 	uint8_t overflow;     /* atomic: holds marked objects that no grey queue knows */
 	uint8_t spare[3];
 };
