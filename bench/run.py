@@ -202,7 +202,7 @@ class Builder:
         self._c_variant("libgc", sources, ["-DBENCH_LIBGC", "-lgc"], {})
         face = os.path.join(self.build, "libgc")
         if "libgc" in self.variants and os.path.exists(os.path.join(face, "libgc.so.1")):
-            self.variants["libgc-face"] = ("libgc", {"LD_LIBRARY_PATH": face})
+            self.variants["libgc-face"] = ("libgc", {"LD_LIBRARY_PATH": os.path.relpath(face)})
 
 
 # ---- running --------------------------------------------------------------------------------------

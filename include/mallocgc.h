@@ -188,6 +188,9 @@ MGC_API size_t mgc_run_finalizers(void);
  * goes away. 0, or -1: EINVAL (obj no object), ENOMEM. */
 MGC_API int mgc_link_set(void **link, const void *obj);
 MGC_API int mgc_link_clear(void **link);
+/* mgc_link_get - the object that the link names, or NULL when it is dead: the only way to read one, as
+ * collections run beside the program. Whoever has the result keeps the object. */
+MGC_API void *mgc_link_get(void *const *link);
 
 /* ── control ────────────────────────────────────────────────────────────────────────────── */
 

@@ -9,11 +9,12 @@
 #include "base/check.h"
 #include "face/runtime.h"
 #include "gc/background.h"
+#include "gc/barrier.h"
 #include "gc/cycle.h"
 #include "gc/type.h"
 #include "os/os.h"
 
-static const struct runtime_config config = { .own_finalizer_thread = true };
+static const struct runtime_config config = { .own_finalizer_thread = true, .concurrent = true };
 
 static struct mutator *self(void)
 {
@@ -145,59 +146,61 @@ int mgc_is_heap(const void *p)
 	return mgc_base(p) != NULL;
 }
 
-/* ── stores ─────────────────────────────────────────────────────────────────────────────────
- * In this collector, which marks only while the world is stopped, a store needs no shading; a stop
- * cannot land inside one, because the section flag is up (CYCLE.md: `sec` from the first header). */
+/* ── stores ─────────────────────────────────────────────────────────────────────────────── */
+
+/* writer - the calling thread; one that stores a reference and cannot be attached cannot go on. */
+static MGC_COLD struct mutator *attach_writer(void)
+{
+	struct mutator *m = runtime_attach(&config);
+	if (m == NULL)
+		mgc_fatal("no memory to attach a thread that stores references");
+	return m;
+}
+
+MGC_INLINE struct mutator *writer(void)
+{
+	struct mutator *m = mutator_self();
+	return MGC_LIKELY(m != &mutator_none) ? m : attach_writer();
+}
 
 void mgc_write(void *slot, void *ptr)
 {
-	struct mutator *m = mutator_self();
-	mutator_enter(m);
-	store_release((void **)slot, ptr);
-	mutator_leave(m);
+	barrier_write(writer(), slot, (uintptr_t)ptr);
 }
 
 void mgc_write_range(void *slots, void *const *src, size_t n)
 {
-	struct mutator *m = mutator_self();
-	mutator_enter(m);
-	for (size_t i = 0; i < n; i++)
-		store_release((void **)slots + i, src[i]);
-	mutator_leave(m);
+	barrier_move(writer(), slots, (const uintptr_t *)(const void *)src, n);
+}
+
+/* whole_words - dies unless a range of references is made of words. */
+static void whole_words(const char *who, const void *p, size_t nbytes)
+{
+	if (MGC_UNLIKELY(((uintptr_t)p | nbytes) % sizeof(void *) != 0))
+		mgc_misuse("%s: %zu bytes at %p are not whole 8-byte words", who, nbytes, p);
 }
 
 void mgc_move(void *dst, const void *src, size_t nbytes)
 {
-	struct mutator *m = mutator_self();
-	mutator_enter(m);
-	memmove(dst, src, nbytes);
-	mutator_leave(m);
+	whole_words("mgc_move", dst, nbytes);
+	whole_words("mgc_move", src, nbytes);
+	barrier_move(writer(), dst, src, nbytes / sizeof(void *));
 }
 
 void mgc_clear(void *dst, size_t nbytes)
 {
-	struct mutator *m = mutator_self();
-	mutator_enter(m);
-	memset(dst, 0, nbytes);
-	mutator_leave(m);
+	whole_words("mgc_clear", dst, nbytes);
+	barrier_move(writer(), dst, NULL, nbytes / sizeof(void *));
 }
 
 int mgc_cas(void *slot, void *expected, void *ptr)
 {
-	struct mutator *m = mutator_self();
-	mutator_enter(m);
-	bool stored = cas_seq((void **)slot, &expected, ptr);
-	mutator_leave(m);
-	return stored;
+	return barrier_cas(writer(), slot, (uintptr_t)expected, (uintptr_t)ptr);
 }
 
 void *mgc_exchange(void *slot, void *ptr)
 {
-	struct mutator *m = mutator_self();
-	mutator_enter(m);
-	void *old = swap_acq_rel((void **)slot, ptr);
-	mutator_leave(m);
-	return old;
+	return (void *)barrier_exchange(writer(), slot, (uintptr_t)ptr);
 }
 
 /* ── roots ──────────────────────────────────────────────────────────────────────────────── */
@@ -226,12 +229,33 @@ int mgc_root_add_owned(void *start, size_t nbytes, void **top)
 	return top == NULL ? fail(EINVAL) : add_root(start, nbytes, 0, true, top);
 }
 
+/* remove_root - to a cycle that has not read the range yet, its references are overwritten. */
+static int remove_root(struct mutator *m, uintptr_t lo)
+{
+	struct roots *r = &runtime.gc.roots;
+	for (;;) { /* a cycle that takes roots holds the lock, and waits for sections to end */
+		mutator_enter(m);
+		if (lock_try(&r->lock))
+			break;
+		mutator_leave(m);
+		os_yield();
+	}
+	if (heap_phase(m->heap) != PHASE_OFF)
+		for (const uintptr_t *w = (const uintptr_t *)lo, *end = w + roots_words(r, lo);
+		     w < end; w++)
+			barrier_shade(m, load_relaxed(w));
+	int err = roots_remove(r, lo);
+	lock_release(&r->lock);
+	mutator_leave(m);
+	return err;
+}
+
 int mgc_root_remove(void *start)
 {
 	struct mutator *m = self();
 	if (m == NULL)
 		return fail(ENOMEM);
-	int err = roots_remove(&runtime.gc.roots, (uintptr_t)start);
+	int err = remove_root(m, (uintptr_t)start);
 	return err == 0 ? 0 : fail(err);
 }
 
@@ -306,7 +330,7 @@ void mgc_blocking_leave(void)
 void mgc_safepoint(void)
 {
 	struct mutator *m = mutator_self();
-	if (MGC_UNLIKELY(load_relaxed(&runtime.gc.stw.stopping) != 0) && m != &mutator_none)
+	if (MGC_UNLIKELY(load_relaxed(&m->pending) != 0) && m != &mutator_none)
 		stw_park(&runtime.gc.stw, m);
 }
 
@@ -319,7 +343,7 @@ struct mgc_stack *mgc_stack_register(void *lo, void *hi)
 		errno = EINVAL;
 		return NULL;
 	}
-	struct mgc_stack *s = roots_add_stack(&runtime.gc.roots, (uintptr_t)lo, (uintptr_t)hi);
+	struct mgc_stack *s = stacks_add(&runtime.gc.roots, (uintptr_t)lo, (uintptr_t)hi);
 	return s != NULL ? s : no_memory();
 }
 
@@ -330,7 +354,7 @@ void mgc_stack_unregister(struct mgc_stack *stack)
 		return;
 	if (stack->running != NULL)
 		mgc_misuse("mgc_stack_unregister of a stack that a thread runs on");
-	roots_remove_stack(&runtime.gc.roots, stack);
+	stacks_remove(&runtime.gc.roots, stack);
 }
 
 void mgc_stack_switch(struct mgc_stack *from, struct mgc_stack *to)
@@ -339,7 +363,7 @@ void mgc_stack_switch(struct mgc_stack *from, struct mgc_stack *to)
 	if (m == NULL)
 		mgc_fatal("no memory to attach the thread");
 	mutator_enter(m);
-	roots_switch_stack(m, from, to);
+	stacks_switch(&runtime.gc.pool, m, from, to);
 	mutator_leave(m);
 }
 
@@ -379,6 +403,11 @@ int mgc_link_set(void **link, const void *obj)
 	int known = specials_set_link(&runtime.gc.specials, (uintptr_t)link, base, false);
 	mutator_leave(m);
 	return known >= 0 ? 0 : fail(ENOMEM);
+}
+
+void *mgc_link_get(void *const *link)
+{
+	return (void *)barrier_weak_get(writer(), (const uintptr_t *)(const void *)link);
 }
 
 int mgc_link_clear(void **link)

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "gc/background.h"
+#include "gc/barrier.h"
 #include "gc/cycle.h"
 #include "obs/gctrace.h"
 #include "os/os.h"
@@ -21,11 +22,24 @@ static bool started;
 
 /* ── finalizers on a thread of our own ──────────────────────────────────────────────────── */
 
+/* next_due - what leaves the queue is in the caller's hands only, whose snapshot may be taken already. */
+static bool next_due(struct mutator *m, struct due *d)
+{
+	mutator_enter(m);
+	bool found = specials_next(&runtime.gc.specials, d);
+	if (found) {
+		barrier_shade(m, d->object);
+		barrier_shade(m, (uintptr_t)d->arg);
+	}
+	mutator_leave(m);
+	return found;
+}
+
 size_t runtime_run_finalizers(void)
 {
 	struct due d;
 	size_t n = 0;
-	while (specials_next(&runtime.gc.specials, &d)) {
+	while (next_due(mutator_self(), &d)) {
 		d.fn((void *)d.object, d.arg);
 		n++;
 	}
@@ -115,6 +129,7 @@ static void after_fork_in_child(void)
 	lock_gate_open();
 	workers_after_fork(&runtime.gc.workers);
 	background_after_fork(&runtime.gc);
+	collector_after_fork(&runtime.gc);
 	store_relaxed(&runtime.finalizer_started, 0u);
 	mutator_reset_registry(&runtime.heap, self == &mutator_none ? NULL : self);
 	sub_relaxed(&runtime.gc.disabled, 1);
@@ -146,7 +161,7 @@ static void start(void)
 		config->adjust(&k);
 	int err = heap_init(&runtime.heap, (size_t)k.reserve);
 	if (err == 0)
-		err = gc_init(&runtime.gc, &runtime.heap, &k, config->signal);
+		err = gc_init(&runtime.gc, &runtime.heap, &k, config->signal, config->concurrent);
 	if (err != 0)
 		mgc_fatal("cannot start a heap: %s", strerror(err));
 	runtime.gc.roots.globals = config->globals;

@@ -30,6 +30,7 @@ struct runtime_config {
 	bool globals;
 	bool end_pointers;
 	bool own_finalizer_thread;
+	bool concurrent; /* the program stores through the barrier */
 };
 
 /* runtime_start - idempotent, any thread. Dies when not even the smallest heap can be had. */

@@ -3,13 +3,55 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "gc/barrier.h"
 #include "gc/cycle.h"
 #include "os/os.h"
+
+/* What one refill beyond the goal marks in return. */
+#define ASSIST_BYTES ((uint64_t)64 << 10)
+/* How often the allocation that reaches the goal waits, up to 100 µs each, for a cycle to begin. */
+#define BEGIN_WAITS 50
 
 static bool stress_due(struct gc *gc)
 {
 	int64_t every = MGC_HOSTILE && gc->knobs.gcstress == 0 ? 64 : gc->knobs.gcstress;
 	return every != 0 && add_relaxed(&gc->stress_count, 1u) % (uint32_t)every == 0;
+}
+
+/* help - a cycle runs, and the heap has reached the goal before its end. Far beyond, when there is
+ * nothing to take over, the mutator leaves the processor to those who mark. */
+static void help(struct gc *gc, struct mutator *m, uint64_t pg)
+{
+	uint64_t live = load_relaxed(&gc->heap->live_nbytes), goal = load_relaxed(&gc->goal_nbytes);
+	bool far = live > goal + goal / 4;
+	if (live < goal)
+		return;
+	if (collector_assist(gc, m, far ? 16 * ASSIST_BYTES : ASSIST_BYTES) == 0 && far)
+		heap_wait_phase(gc->heap, pg);
+}
+
+/* wait_begin - the goal is reached, and the cycle that was asked for has not begun: its thread did not get
+ * a processor. False: it did not for long. */
+static bool wait_begin(struct gc *gc)
+{
+	for (unsigned i = 0; i < BEGIN_WAITS; i++) {
+		uint64_t pg = heap_phase_gen(gc->heap);
+		if (phase_gen_phase(pg) != PHASE_OFF ||
+		    load_relaxed(&gc->heap->live_nbytes) < load_relaxed(&gc->goal_nbytes))
+			return true;
+		heap_wait_phase(gc->heap, pg);
+	}
+	return false;
+}
+
+/* trigger_reached - a cycle is due, or runs. */
+static void trigger_reached(struct gc *gc, struct mutator *m)
+{
+	uint64_t pg = heap_phase_gen(gc->heap);
+	if (phase_gen_phase(pg) != PHASE_OFF)
+		help(gc, m, pg);
+	else if (!gc->concurrent || !collector_request(gc) || !wait_begin(gc))
+		cycle_collect(gc, m, CYCLE_HEAP);
 }
 
 /* before_refill - the moment at which a collection may start. */
@@ -20,7 +62,7 @@ static void before_refill(struct gc *gc, struct mutator *m)
 	if (load_relaxed(&gc->disabled) > 0)
 		return;
 	if (load_relaxed(&h->live_nbytes) >= load_relaxed(&h->trigger_nbytes))
-		cycle_collect(gc, m, CYCLE_HEAP);
+		trigger_reached(gc, m);
 	else if (MGC_UNLIKELY(stress_due(gc)))
 		cycle_collect(gc, m, CYCLE_STRESS);
 }
@@ -98,6 +140,21 @@ uintptr_t gc_alloc_aligned(struct gc *gc, struct mutator *m, unsigned layout, si
 	return alloc_large(gc, m, layout, nbytes, align);
 }
 
+/* free_now_or_later - while a cycle runs a free is put off; false: there was no memory for that, so the
+ * caller waited. */
+static bool free_now_or_later(struct mutator *m, uintptr_t p, struct span *s)
+{
+	uint64_t pg = mutator_enter_heap(m);
+	bool off = phase_gen_phase(pg) == PHASE_OFF;
+	bool done = off || barrier_defer_free(m, p);
+	if (off)
+		cache_free(m, p, s);
+	mutator_leave(m);
+	if (!done)
+		heap_wait_phase(m->heap, pg);
+	return done;
+}
+
 void gc_free(struct gc *gc, struct mutator *m, uintptr_t p)
 {
 	struct span *s;
@@ -120,7 +177,8 @@ void gc_free(struct gc *gc, struct mutator *m, uintptr_t p)
 		specials_forget(&gc->specials, p);
 		mutator_leave(m);
 	}
-	cache_free(m, p, s);
+	while (!free_now_or_later(m, p, s))
+		;
 }
 
 uintptr_t gc_object(struct gc *gc, uintptr_t addr, size_t *nbytes)

@@ -6,6 +6,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/background.h"
+#include "gc/cycle_form.h"
 #include "gc/sweep.h"
 #include "heap/cache.h"
 #include "os/os.h"
@@ -13,25 +14,15 @@
 /* Helpers are not worth waking for less live memory than this: a wake costs about 50 µs here. */
 #define PARALLEL_FROM_BYTES ((uint64_t)2 << 20)
 
-struct cycle {
-	struct gc *gc;
-	struct mutator *self;
-	uintptr_t sp; /* of self: what lies below belongs to this cycle, and is no root */
-	struct cycle_record rec;
-	struct marker mk;
-	uint64_t seen; /* cycles finished before this one was asked for */
-	bool globals;  /* the loader's lock is held */
-	bool again;    /* `globals` is not what it should be any more */
-	uint32_t nhelpers; /* woken; rec.nworkers says how many marked */
-};
-
 void cycle_set_goal(struct gc *gc)
 {
 	struct pageheap_stats s;
 	pageheap_read_stats(&gc->heap->pageheap, &s);
 	gc->pacer.slack_nbytes =
 		s.used_nbytes > gc->pacer.live_nbytes ? s.used_nbytes - gc->pacer.live_nbytes : 0;
-	store_relaxed(&gc->heap->trigger_nbytes, pacer_goal(&gc->pacer));
+	store_relaxed(&gc->goal_nbytes, pacer_goal(&gc->pacer));
+	store_relaxed(&gc->heap->trigger_nbytes,
+		      gc->concurrent ? pacer_trigger(&gc->pacer) : gc->goal_nbytes);
 }
 
 static void sweep_rest(struct cycle *c)
@@ -41,110 +32,26 @@ static void sweep_rest(struct cycle *c)
 	c->rec.sweep_ns = os_now_ns() - begin;
 }
 
-/* sweep_cached - the spans that caches kept since the last cycle. */
-static void sweep_cached(struct heap *h)
+void cycle_sweep_cached(struct heap *h)
 {
-	unsigned n = load_relaxed(&h->layouts.nspanclasses);
+	unsigned n = load_acquire(&h->layouts.nspanclasses); /* pairs: spanclass */
 	for (unsigned sc = 1; sc < n; sc++)
 		central_sweep_cached(h, heap_central(h, sc));
 }
 
-static void mark_roots(struct cycle *c)
+void cycle_start_sweep(struct heap *h)
 {
-	struct gc *gc = c->gc;
-	gc->roots.scanned_nbytes = gc->roots.stack_nbytes = 0;
-	LIST_EACH(it, &gc->heap->mutators)
-		roots_mark_mutator(&gc->roots, &c->mk, LIST_ENTRY(it, struct mutator, node));
-	roots_mark_shared(&gc->roots, &c->mk);
-	specials_mark_roots(&gc->specials, &c->mk);
-}
-
-static uint32_t wanted_helpers(const struct gc *gc)
-{
-	return gc->pacer.live_nbytes < PARALLEL_FROM_BYTES && !MGC_HOSTILE ? 0 : gc->workers.limit;
-}
-
-/* mark - the world is stopped. */
-static void mark(struct cycle *c)
-{
-	struct gc *gc = c->gc;
-	uint64_t begin = os_now_ns();
-	bool ignore = gc->knobs.invalidptr == 0;
-	if (c->self != NULL) {
-		c->self->sp = c->sp;
-		c->self->nregs = 0;
-	}
-	grey_start(&gc->pool);
-	marker_init(&c->mk, gc->heap, &gc->pool, ignore);
-	workers_begin(&gc->workers, c->nhelpers, gc->heap, &gc->pool, ignore);
-	c->mk.alone = c->nhelpers == 0;
-	mark_roots(c);
-	marker_drain(&c->mk);
-	c->rec.nworkers = 1;
-	workers_count(&gc->workers, c->nhelpers, &c->mk, &c->rec.nworkers);
-	marker_drain_alone(&c->mk);
-	heap_set_phase(gc->heap, PHASE_CLEAR, heap_sweepgen(gc->heap));
-	c->rec.finalizers_due = specials_after_mark(&gc->specials, &c->mk, gc->no_order);
-	marker_finish(&c->mk);
-	c->rec.mark_ns = os_now_ns() - begin;
-}
-
-/* flip - the marks become valid: everything is unswept from here on. */
-static void flip(struct cycle *c)
-{
-	struct heap *h = c->gc->heap;
-	unsigned n = load_relaxed(&h->layouts.nspanclasses);
+	unsigned n = load_acquire(&h->layouts.nspanclasses); /* pairs: spanclass */
 	for (unsigned sc = 1; sc < n; sc++)
 		central_start_sweep(heap_central(h, sc));
 	heap_set_phase(h, PHASE_OFF, heap_sweepgen(h) + 2);
+	heap_wake_phase(h);
 }
 
-static void account(struct cycle *c)
-{
-	struct gc *gc = c->gc;
-	struct cycle_record *r = &c->rec;
-	LIST_EACH(it, &gc->heap->mutators)
-		cache_flush_counts(LIST_ENTRY(it, struct mutator, node));
-	r->heap_before = load_relaxed(&gc->heap->live_nbytes);
-	r->heap_live = c->mk.marked_nbytes;
-	r->marked_objects = c->mk.marked_objects;
-	r->stack_nbytes = gc->roots.stack_nbytes;
-	r->roots_nbytes = gc->roots.scanned_nbytes;
-	r->nmutators = gc->heap->nmutators;
-	store_relaxed(&gc->heap->live_nbytes, r->heap_live);
-	gc->pacer.live_nbytes = r->heap_live;
-	gc->pacer.roots_nbytes = r->stack_nbytes + r->roots_nbytes;
-}
-
-static void tell(struct gc *gc, enum cycle_event e)
+void cycle_tell(struct gc *gc, enum cycle_event e)
 {
 	if (gc->event != NULL)
 		gc->event(e);
-}
-
-/* stopped_part - from the first signal to the start of the world. */
-static void stopped_part(struct cycle *c)
-{
-	struct gc *gc = c->gc;
-	uint64_t begin = os_now_ns(), cpu_begin = os_cpu_ns();
-	tell(gc, CYCLE_STOPPING);
-	stw_stop(&gc->stw, c->self);
-	tell(gc, CYCLE_STOPPED);
-	c->rec.stopping_ns = os_now_ns() - begin;
-	sweep_cached(gc->heap);
-	if (gc->knobs.verify)
-		heap_verify(gc->heap);
-	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
-	tell(gc, CYCLE_MARKING);
-	mark(c);
-	tell(gc, CYCLE_MARKED);
-	flip(c);
-	account(c);
-	tell(gc, CYCLE_STARTING);
-	stw_start(&gc->stw, c->self);
-	tell(gc, CYCLE_STARTED);
-	c->rec.pause_ns = os_now_ns() - begin;
-	c->rec.cpu_ns = os_cpu_ns() - cpu_begin;
 }
 
 static void record(struct cycle *c)
@@ -154,8 +61,13 @@ static void record(struct cycle *c)
 	gc->pause_total_ns += r->pause_ns;
 	gc->pause_max_ns = max_size(gc->pause_max_ns, r->pause_ns);
 	gc->nforced += r->reason == CYCLE_FORCED;
+	gc->pacer.live_nbytes = r->heap_live;
+	gc->pacer.born_nbytes = r->born_nbytes;
+	r->roots_nbytes = gc->roots.scanned_nbytes;
+	r->stack_nbytes = gc->roots.stack_nbytes;
+	gc->pacer.roots_nbytes = r->stack_nbytes + r->roots_nbytes;
 	cycle_set_goal(gc);
-	r->heap_goal = load_relaxed(&gc->heap->trigger_nbytes);
+	r->heap_goal = gc->goal_nbytes;
 	r->number = gc->ncycles + 1;
 	r->total_gc_cpu_ns = gc->last.total_gc_cpu_ns + r->cpu_ns + r->sweep_ns;
 	gc->last = *r;
@@ -166,17 +78,27 @@ static void record(struct cycle *c)
 		gc->after_cycle(gc);
 }
 
+static uint32_t wanted_helpers(const struct cycle *c)
+{
+	const struct gc *gc = c->gc;
+	if (gc->pacer.live_nbytes < PARALLEL_FROM_BYTES && !MGC_HOSTILE)
+		return 0;
+	/* beside the program: a quarter of the processors, the collecting thread among them */
+	return gc->concurrent && c->rec.reason == CYCLE_HEAP ? gc->workers.limit / 4 : gc->workers.limit;
+}
+
 /* run - WORLD is held, the caller is inside a section of its own. */
 static void run(struct cycle *c)
 {
 	struct gc *gc = c->gc;
-	tell(gc, CYCLE_BEGIN);
+	cycle_tell(gc, CYCLE_BEGIN);
 	c->rec.start_ns = os_now_ns() - gc->start_ns;
 	sweep_rest(c);
-	c->nhelpers = workers_prepare(&gc->workers, wanted_helpers(gc));
-	lock_acquire(&gc->roots.lock);
-	stopped_part(c);
-	lock_release(&gc->roots.lock);
+	c->nhelpers = workers_prepare(&gc->workers, wanted_helpers(c));
+	if (gc->concurrent)
+		concurrent_cycle(c);
+	else
+		stopping_cycle(c);
 	workers_end(&gc->workers);
 	grey_trim(&gc->pool);
 	specials_tidy(&gc->specials);
@@ -184,7 +106,7 @@ static void run(struct cycle *c)
 	if (c->rec.reason == CYCLE_FORCED || c->rec.reason == CYCLE_NO_MEMORY)
 		heap_sweep_some(gc->heap, SIZE_MAX);
 	record(c);
-	tell(gc, CYCLE_END);
+	cycle_tell(gc, CYCLE_END);
 	background_after_cycle(gc);
 }
 
@@ -288,15 +210,6 @@ static MGC_NOINLINE void collect(void *arg)
 	} while (c.again);
 }
 
-/* wipe_stack - the frames of the cycle left addresses of everybody's objects below the caller, where
- * its next calls would not overwrite all of them. No more than a cycle surely uses itself. */
-static MGC_NOINLINE void wipe_stack(void)
-{
-	char room[6 << 10];
-	memset(room, 0, sizeof room);
-	MGC_KEEP(room);
-}
-
 void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 {
 	struct request r = { gc, m, reason };
@@ -304,7 +217,7 @@ void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 	if (gc->before_stop != NULL)
 		gc->before_stop(gc);
 	regs_call(collect, &r);
-	wipe_stack();
+	regs_wipe();
 	if (gc->notify_due != NULL && load_relaxed(&gc->specials.ndue) != 0)
 		gc->notify_due(gc);
 }

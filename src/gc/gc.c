@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "gc/barrier.h"
 #include "gc/cycle.h"
+#include "gc/snapshot.h"
 #include "gc/sweep.h"
 #include "mallocgc.h"
 #include "os/os.h"
@@ -19,12 +21,22 @@ static void park(struct mutator *m)
 /* attached - threads inherit their mask: one that blocks all signals must still be stopped. */
 static void attached(struct mutator *m)
 {
-	os_signal_unblock(m->heap->gc->stw.signal);
+	struct gc *gc = m->heap->gc;
+	if (!gc->knobs.poll)
+		os_signal_unblock(gc->stw.signal);
+	if (gc->concurrent)
+		snapshot_newcomer(gc, m);
 }
 
 static void detached(struct mutator *m)
 {
 	roots_drop_owned(&m->heap->gc->roots, m);
+	barrier_hand_over(m);
+}
+
+static void snapshot(struct mutator *m)
+{
+	snapshot_take(m->heap->gc, m, false);
 }
 
 static uint32_t helpers_wanted(const struct knobs *k)
@@ -47,7 +59,7 @@ static void apply_knobs(struct gc *gc)
 	gc->workers.limit = helpers_wanted(k);
 }
 
-int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal)
+int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal, bool concurrent)
 {
 	memset(gc, 0, sizeof *gc);
 	gc->heap = h;
@@ -65,8 +77,11 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 	h->ops.detached = detached;
 	h->pageheap.reclaim = sweep_reclaim;
 	h->pageheap.reclaim_arg = h;
+	gc->concurrent = concurrent && knobs->concurrent;
 	cycle_set_goal(gc);
-	return stw_init(&gc->stw, h, signal);
+	int err = stw_init(&gc->stw, h, signal);
+	gc->stw.snapshot = snapshot;
+	return err;
 }
 
 void gc_read_stats(struct gc *gc, struct mgc_stats *out)

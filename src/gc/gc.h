@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/knob.h"
+#include "gc/collector.h"
 #include "gc/mark.h"
 #include "gc/pacer.h"
 #include "gc/roots.h"
@@ -38,9 +39,15 @@ struct cycle_record {
 	uint64_t start_ns; /* since the collector started */
 	uint64_t sweep_ns; /* sweeping what the last cycle left, before the stop */
 	uint64_t stopping_ns; /* until the last thread stood still */
-	uint64_t pause_ns; /* world stopped, from the first signal to the start */
-	uint64_t mark_ns; /* of it: roots and marking */
-	uint64_t cpu_ns; /* processor time of the process while stopped */
+	uint64_t pause_ns; /* world stopped, from the first signal to the start; 0: it was not */
+	uint64_t mark_ns; /* roots and marking */
+	uint64_t cpu_ns; /* processor time: of the process while stopped, or of the marking threads */
+	uint64_t assist_ns; /* of it: by mutators */
+	uint64_t snapshot_max_ns; /* of one thread's time, without a stop */
+	uint64_t nsignals; /* for snapshots */
+	uint64_t cycle_ns; /* from ARM to FLIP */
+	uint64_t freed_nbytes; /* by mgc_free while the cycle ran */
+	uint64_t born_nbytes; /* allocated after the last snapshot */
 	uint64_t total_gc_cpu_ns;
 	uint64_t heap_before, heap_live, heap_goal;
 	uint64_t stack_nbytes, roots_nbytes;
@@ -65,6 +72,13 @@ struct gc {
 	uint64_t start_ns;
 	uint64_t pause_total_ns, pause_max_ns;
 	struct cycle_record last; /* world lock */
+	bool concurrent; /* cycles run beside the program; else the world stops for all of each */
+	uint64_t unborn_nbytes; /* atomic: unborn slots that this cycle's snapshots found */
+	uint64_t snapshot_max_ns; /* atomic: the longest snapshot of this cycle */
+	uint64_t nsignals; /* sent for snapshots, this cycle */
+	struct grey_block *freed; /* atomic: put-off frees of threads that are gone */
+	uint64_t goal_nbytes; /* atomic; written under world */
+	struct collector collector;
 	int32_t disabled; /* atomic: GC_disable nesting; no collection by itself while > 0 */
 	uint32_t stress_count; /* atomic */
 	bool no_order; /* libgc's java_finalization */
@@ -81,8 +95,9 @@ struct gc {
 	uint32_t background_word; /* atomic, futex: cycles the background thread may tidy after */
 };
 
-/* gc_init - makes h a collected heap. 0 or an errno. signal 0: any free one. */
-int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal);
+/* gc_init - makes h a collected heap. 0 or an errno. signal 0: any free one. concurrent: the program
+ * stores through the barrier. */
+int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal, bool concurrent);
 
 /* gc_read_stats - fills everything but struct_size. */
 struct mgc_stats;

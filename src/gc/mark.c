@@ -88,7 +88,7 @@ MGC_INLINE struct hot hot_load(struct marker *mk)
 MGC_INLINE void hot_store_block(const struct hot *h)
 {
 	if (h->mk->block != NULL)
-		h->mk->block->n = (uint64_t)(h->top - h->mk->block->object);
+		h->mk->block->n = (uint32_t)(h->top - h->mk->block->object);
 }
 
 MGC_INLINE void hot_store(struct hot *h)
@@ -288,6 +288,37 @@ void marker_unmark(struct marker *mk, uintptr_t addr)
 	memset(mk->recent, 0, sizeof mk->recent);
 }
 
+/* slot_start - of the allocated object that the word points into; 0: none. */
+static uintptr_t slot_start(struct heap *h, uintptr_t word, struct span **span)
+{
+	const struct space *sp = &h->pageheap.space;
+	struct span *s = space_span(sp, word);
+	if (s == NULL)
+		return 0;
+	uint32_t slot = span_slot_of(s, word);
+	uintptr_t start = span_slot_addr(s, slot);
+	*span = s;
+	return slot < s->nslots && space_is_allocated(sp, start) ? start : 0;
+}
+
+bool mark_in_place(struct heap *h, struct grey_pool *pool, uintptr_t word)
+{
+	struct span *s;
+	uintptr_t start = slot_start(h, word, &s);
+	if (start == 0 || !space_mark(&h->pageheap.space, start))
+		return false;
+	store_relaxed(&s->overflow, (uint8_t)1);
+	store_release(&pool->overflow, 1u); /* pairs: grey-overflow */
+	return true;
+}
+
+bool mark_is_marked(struct heap *h, uintptr_t word)
+{
+	struct span *s;
+	uintptr_t start = slot_start(h, word, &s);
+	return start == 0 || space_is_marked(&h->pageheap.space, start);
+}
+
 /* ── scanning ───────────────────────────────────────────────────────────────────────────── */
 
 MGC_INLINE void scan_words(struct hot *h, const uintptr_t *w, const uintptr_t *end, uintptr_t ambiguous)
@@ -401,7 +432,7 @@ static void share(struct marker *mk)
 	struct grey_block *theirs = grey_take_empty(mk->pool);
 	if (theirs == NULL)
 		return;
-	uint64_t n = mine->n / 2; /* the older half: nearer the roots, so larger graphs behind it */
+	uint32_t n = mine->n / 2; /* the older half: nearer the roots, so larger graphs behind it */
 	memcpy(theirs->object, mine->object, n * sizeof mine->object[0]);
 	memmove(mine->object, mine->object + n, (mine->n - n) * sizeof mine->object[0]);
 	theirs->n = n;
@@ -409,12 +440,19 @@ static void share(struct marker *mk)
 	grey_put_full(mk->pool, theirs);
 }
 
-/* drain_mine - until my block, my FIFO and my ring are empty. */
-static void drain_mine(struct marker *mk)
+/* drain_some - until my block, my FIFO and my ring are empty (true), or until the marker has marked
+ * `until` bytes in all: then what is left is in the block and the ring. */
+MGC_INLINE bool drain_some(struct marker *mk, uint64_t until)
 {
 	struct hot h = hot_load(mk);
 	unsigned fifo_out = 0, fifo_n = 0;
 	for (unsigned n = 0;; n++) {
+		if (until != UINT64_MAX && mk->marked_nbytes + h.marked_nbytes >= until) {
+			while (fifo_n-- > 0)
+				push(&h, mk->fifo[fifo_out++ % MARK_FIFO]);
+			hot_store(&h);
+			return false;
+		}
 		while (fifo_n < MARK_FIFO && h.top != h.bottom) {
 			uintptr_t entry = *--h.top;
 			__builtin_prefetch((void *)(entry & ENTRY_ADDR));
@@ -423,7 +461,7 @@ static void drain_mine(struct marker *mk)
 		if (MGC_UNLIKELY(fifo_n == 0)) {
 			hot_store(&h);
 			if (h.ring_n == 0)
-				return;
+				return true;
 			flush_ring(mk);
 			h = hot_load(mk);
 			continue;
@@ -439,8 +477,20 @@ static void drain_mine(struct marker *mk)
 	}
 }
 
+static void drain_mine(struct marker *mk)
+{
+	(void)drain_some(mk, UINT64_MAX);
+}
+
+/* adopt - a block from the pool becomes mine; words become candidates. */
 static void adopt(struct marker *mk, struct grey_block *b)
 {
+	if (b->words) {
+		for (uint32_t i = 0; i < b->n; i++)
+			marker_candidate(mk, b->object[i] & ~MARK_AMBIGUOUS, MARK_AMBIGUOUS);
+		grey_put_empty(mk->pool, b);
+		return;
+	}
 	if (mk->block != NULL)
 		grey_put_empty(mk->pool, mk->block);
 	mk->block = b;
@@ -455,6 +505,39 @@ void marker_drain(struct marker *mk)
 			return;
 		adopt(mk, b);
 	}
+}
+
+/* unload - what I have goes to the others. */
+static void unload(struct marker *mk)
+{
+	flush_ring(mk);
+	if (mk->block != NULL && mk->block->n != 0) {
+		grey_put_full(mk->pool, mk->block);
+		mk->block = NULL;
+	}
+}
+
+void marker_assist(struct marker *mk, uint64_t nbytes)
+{
+	struct grey_block *b;
+	while (mk->marked_nbytes < nbytes && (b = grey_take_full(mk->pool)) != NULL) {
+		adopt(mk, b);
+		if (!drain_some(mk, nbytes))
+			break;
+	}
+	unload(mk);
+}
+
+bool marker_feed(struct marker *mk, struct grey_block *list)
+{
+	uint64_t before = mk->marked_objects;
+	while (list != NULL) {
+		struct grey_block *b = list;
+		list = b->next;
+		adopt(mk, b);
+	}
+	marker_settle(mk);
+	return mk->marked_objects != before;
 }
 
 /* ── overflow ───────────────────────────────────────────────────────────────────────────── */

@@ -78,11 +78,24 @@ void marker_unmark(struct marker *mk, uintptr_t addr);
 /* marker_scan_object - feeds the object's pointers, without marking it (finalizers in order). */
 void marker_scan_object(struct marker *mk, uintptr_t addr);
 
+/* mark_in_place - without a marker and without memory: sets the mark bit of the object that the word
+ * points into, if any, and flags its span so that marker_drain_alone scans it (W3). True: it was not
+ * marked. */
+bool mark_in_place(struct heap *h, struct grey_pool *pool, uintptr_t word);
+/* mark_is_marked - the word points into no object, or into one that is marked. */
+bool mark_is_marked(struct heap *h, uintptr_t word);
+
 /* marker_settle - every candidate that was fed is marked (not yet scanned). */
 void marker_settle(struct marker *mk);
 
 /* marker_drain - scans until no marker has anything left. */
 void marker_drain(struct marker *mk);
+/* marker_assist - marks about nbytes of what others left in the pool, then gives back what it has. The
+ * caller joined the mark. */
+void marker_assist(struct marker *mk, uint64_t nbytes);
+/* marker_feed - a list of blocks of words becomes candidates, which are settled; true when one of them
+ * was not marked before. */
+bool marker_feed(struct marker *mk, struct grey_block *list);
 /* marker_drain_alone - the same for one marker while the others do not take part; also what overflowed
  * (work.h): afterwards everything that is reachable from what was marked is marked. */
 void marker_drain_alone(struct marker *mk);

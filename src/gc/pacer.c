@@ -44,3 +44,16 @@ uint64_t pacer_goal(const struct pacer *p)
 	uint64_t by_percent = percent_goal(p), by_limit = limit_goal(p);
 	return by_percent < by_limit ? by_percent : by_limit;
 }
+
+uint64_t pacer_trigger(const struct pacer *p)
+{
+	uint64_t goal = pacer_goal(p);
+	if (goal == UINT64_MAX || goal <= p->live_nbytes)
+		return goal;
+	uint64_t room = goal - p->live_nbytes, runway = p->born_nbytes + p->born_nbytes / 4;
+	if (runway < room / 20)
+		runway = room / 20;
+	if (runway > room / 5 * 3)
+		runway = room / 5 * 3;
+	return goal - runway;
+}

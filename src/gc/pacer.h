@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct pacer {
+	uint64_t born_nbytes; /* allocated while the last cycle marked */
 	int64_t percent; /* negative: no collection by itself */
 	uint64_t min_nbytes; /* at 100 percent */
 	uint64_t extra_nbytes; /* the heap may always grow by this much more: small heaps collect seldom */
@@ -18,7 +19,9 @@ struct pacer {
 	uint64_t slack_nbytes; /* held by the page heap beside live objects: fragmentation, free pages */
 };
 
-/* pacer_goal - the heap size at which the next collection starts; UINT64_MAX: never. */
+/* pacer_goal - the heap size that the next collection should not let the heap exceed; UINT64_MAX: none. */
 uint64_t pacer_goal(const struct pacer *p);
+/* pacer_trigger - the heap size at which one that runs beside the program must start for that. */
+uint64_t pacer_trigger(const struct pacer *p);
 
 #endif

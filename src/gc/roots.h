@@ -1,11 +1,10 @@
-/* roots.h - everything outside the heap that keeps objects alive, and how a stack is read.
+/* roots.h - everything outside the heap and the stacks that keeps objects alive.
  *
  * WHAT   registered ranges · data segments and thread-local blocks of loaded objects (when asked for)
- *        · each mutator's stack, registers and owned ranges · coroutine stacks · objects that are
- *        uncollectable · ranges that a face adds through a callback.
- *        A stack is first copied, filtered by heap range, and resolved later (CYCLE.md: snapshot then
- *        resolve); under a stop both follow each other.
- * WHO    cycle.c, world stopped; the faces register.
+ *        · ranges owned by a mutator · objects that are uncollectable · ranges that a face adds through
+ *        a callback. Those that are written to with mgc_write are read while the program runs, the
+ *        others (unbarriered) while the world stands still; an owned range goes with its mutator.
+ * WHO    the forms of a cycle; the faces register.
  * STATE  ranges are added and removed at any time; a cycle reads them under ROOTS.
  * INV    O1 ranges do not overlap    O2 sorted by start
  * LOCKS  ROOTS for tables.   UNITS bytes, words of 8. */
@@ -19,6 +18,7 @@
 #include <stdint.h>
 
 #include "gc/mark.h"
+#include "gc/stacks.h"
 #include "heap/mutator.h"
 #include "os/lock.h"
 
@@ -29,21 +29,11 @@ struct root_range {
 	const uintptr_t *top;    /* of an owned range: where its used part ends */
 };
 
-/* A stack that is not a thread's own (struct mgc_stack in the API). Written by the thread that switches,
- * in a section; read while the world is stopped. */
-struct mgc_stack {
-	struct mgc_stack *next;
-	uintptr_t lo, hi;
-	uintptr_t sp; /* parked: used from here to hi; 0: nothing on it */
-	struct mutator *running; /* on this thread now, or after the switch that it announced */
-	uintptr_t saved[MUTATOR_SAVED_REGS]; /* parked: the registers as the switch was announced */
-};
-
 struct roots {
 	struct lock lock;
 	struct root_range *range;
 	size_t nranges, capacity;
-	struct mgc_stack *stacks, *free_stacks;
+	struct mgc_stack *stacks, *free_stacks; /* stacks.c */
 	bool globals; /* atomic; data segments and TLS are roots. Changed under WORLD */
 	bool end_pointers; /* a root word that is just behind an object keeps it (libgc face) */
 	bool (*keep_segment)(uintptr_t lo); /* which data segments count; NULL: all */
@@ -52,8 +42,9 @@ struct roots {
 	void *extra_arg;
 	struct os_segment *segment; /* of the loaded objects; filled in the loader's lock */
 	size_t nsegments, segment_capacity;
-	size_t scanned_nbytes; /* by the last cycle: stacks, then the rest */
-	size_t stack_nbytes;
+	size_t nunbarriered; /* ranges with that flag */
+	size_t scanned_nbytes; /* by the last cycle: ranges and segments */
+	size_t stack_nbytes; /* atomic; stacks and registers */
 };
 
 void roots_init(struct roots *r);
@@ -64,25 +55,27 @@ int roots_add(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags, struc
 	      const uintptr_t *top);
 /* roots_add_union - the same, but what overlaps is merged (libgc face). */
 int roots_add_union(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags);
+/* roots_words - how many words the range that starts at lo has, 0 if there is none. Lock held.
+ * roots_remove - 0 or EINVAL. Lock held. */
+size_t roots_words(const struct roots *r, uintptr_t lo);
 int roots_remove(struct roots *r, uintptr_t lo);
 /* roots_remove_within - every range that lies in [lo, hi) (libgc face). */
 void roots_remove_within(struct roots *r, uintptr_t lo, uintptr_t hi);
 /* roots_drop_owned - the mutator is gone. */
 void roots_drop_owned(struct roots *r, struct mutator *m);
 
-/* roots_add_stack - a stack that nothing runs on; NULL: no memory. roots_remove_stack forgets it. */
-struct mgc_stack *roots_add_stack(struct roots *r, uintptr_t lo, uintptr_t hi);
-void roots_remove_stack(struct roots *r, struct mgc_stack *s);
-/* roots_switch_stack - the owner, in a section, is about to leave `from` for `to` (NULL: its own). */
-void roots_switch_stack(struct mutator *m, struct mgc_stack *from, struct mgc_stack *to);
-
 /* roots_note_segment - for os_each_data. Allocates records: before the world stops. */
 void roots_note_segment(struct roots *r, uintptr_t lo, uintptr_t hi);
 
-/* roots_mark_mutator - stack, registers, TLS, runs in hand of a mutator that stands still (or is the
- * caller, whose sp was just stored). */
-void roots_mark_mutator(struct roots *r, struct marker *mk, struct mutator *m);
-/* roots_mark_shared - all the others. */
-void roots_mark_shared(struct roots *r, struct marker *mk);
+/* roots_read_owned - the used part of the mutator's ranges; of its thread-local blocks, if those are
+ * roots (then it stands still, and the loader's lock is held). */
+void roots_read_owned(struct roots *r, struct sink *out, struct mutator *m);
+void roots_read_tls(struct roots *r, struct sink *out, struct mutator *m);
+/* roots_read_unbarriered - ranges that are stored to without mgc_write, and data segments. */
+void roots_read_unbarriered(struct roots *r, struct sink *out);
+/* roots_have_unbarriered - there are such: a cycle must stop the world to read them. Lock held. */
+bool roots_have_unbarriered(const struct roots *r);
+/* roots_mark_barriered - all the others; uncollectable objects and the face's own too. Lock held. */
+void roots_mark_barriered(struct roots *r, struct marker *mk);
 
 #endif

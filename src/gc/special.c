@@ -177,6 +177,7 @@ static bool is_dead(const struct pass *p, uintptr_t object)
 
 void specials_mark_roots(struct specials *s, struct marker *mk)
 {
+	lock_acquire(&s->lock);
 	for (size_t i = 0; i < s->finalizers.capacity; i++)
 		if (s->finalizers.entry[i].key != 0)
 			marker_candidate(mk, s->finalizers.entry[i].value[FIN_ARG], MARK_AMBIGUOUS);
@@ -185,6 +186,7 @@ void specials_mark_roots(struct specials *s, struct marker *mk)
 		marker_candidate(mk, d->object, MARK_AMBIGUOUS);
 		marker_candidate(mk, (uintptr_t)d->arg, MARK_AMBIGUOUS);
 	}
+	lock_release(&s->lock);
 }
 
 /* lies_in_dead - the link itself is inside an object that dies: its registration dies with it. */
@@ -205,7 +207,7 @@ static bool null_link(void *arg, struct ptrmap_entry *e)
 		return true;
 	if ((e->value[LINK_LONG] != 0) != p->long_links || !is_dead(p, e->value[LINK_OBJECT]))
 		return false;
-	*(uintptr_t *)e->key = 0;
+	store_release((uintptr_t *)e->key, (uintptr_t)0); /* pairs: weak-null */
 	return true;
 }
 
@@ -263,11 +265,18 @@ static void queue_pass(struct pass *p, bool unreachable)
 	revive(p, p->ndue - before);
 }
 
+void specials_null_links(struct specials *s, struct marker *mk)
+{
+	struct pass p = { .s = s, .mk = mk };
+	lock_acquire(&s->lock);
+	ptrmap_filter(&s->links, null_link, &p);
+	unlock(s);
+}
+
 size_t specials_after_mark(struct specials *s, struct marker *mk, bool no_order)
 {
 	struct pass p = { .s = s, .mk = mk, .no_order = no_order };
 	lock_acquire(&s->lock);
-	ptrmap_filter(&s->links, null_link, &p);
 	for (size_t i = 0; i < s->finalizers.capacity; i++) {
 		const struct ptrmap_entry *e = &s->finalizers.entry[i];
 		if (e->key != 0 && is_dead(&p, e->key))

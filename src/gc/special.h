@@ -6,7 +6,7 @@
  * INV    F1 a due entry's object and argument are roots; a registered one's argument is
  *        F2 the queue has room for every registered finalizer: nothing is allocated in a cycle
  *        F3 links are nulled before any finalizer is queued (short), or after all were (long)
- * LOCKS  SPECIAL; a cycle takes it while the world is stopped (nobody holds it then). */
+ * LOCKS  SPECIAL; a cycle takes it after the mark. */
 #ifndef MGC_GC_SPECIAL_H
 #define MGC_GC_SPECIAL_H
 #ifndef MGC_IMPL
@@ -69,8 +69,10 @@ void specials_forget(struct specials *s, uintptr_t object);
 
 /* specials_mark_roots - arguments and everything due. */
 void specials_mark_roots(struct specials *s, struct marker *mk);
-/* specials_after_mark - nulls links, queues finalizers and marks what they need; `java` as libgc: all
- * finalizers count as NO_ORDER. The marker drains alone. Returns how many became due. */
+/* specials_null_links - short links to unmarked objects. */
+void specials_null_links(struct specials *s, struct marker *mk);
+/* specials_after_mark - queues finalizers, marks what they need, then nulls long links; no_order:
+ * all finalizers count as NO_ORDER. The marker drains alone. Returns how many became due. */
 size_t specials_after_mark(struct specials *s, struct marker *mk, bool no_order);
 
 /* specials_tidy - after a cycle, world running: gives back what a burst of registrations left. */

@@ -21,6 +21,13 @@ MGC_NOINLINE void regs_call(void (*fn)(void *arg), void *arg)
 	MGC_COMPILER_FENCE();
 }
 
+MGC_NOINLINE void regs_wipe(void)
+{
+	char room[6 << 10];
+	memset(room, 0, sizeof room);
+	MGC_KEEP(room);
+}
+
 /* ── the mutator's side ─────────────────────────────────────────────────────────────────── */
 
 /* stand_still - the stack and registers are published; waits until the stop is over. */
@@ -42,10 +49,33 @@ static void note_sp(struct mutator *m, uintptr_t sp)
 	m->sp = sp;
 }
 
+/* wants_snapshot - of the calling mutator, which is in no other section. */
+static bool wants_snapshot(const struct stw *stw, const struct mutator *m)
+{
+	uint64_t pg = heap_phase_gen(m->heap);
+	return phase_gen_phase(pg) == PHASE_ROOTS && stw->snapshot != NULL &&
+	       load_relaxed(&m->taken) != phase_gen_sweepgen(pg);
+}
+
+static void give_snapshot(struct stw *stw, struct mutator *m)
+{
+	stw->snapshot(m);
+	add_acq_rel(&stw->nparked, 1u); /* pairs: answered */
+	os_wake(&stw->nparked, 1);
+}
+
 struct park {
 	struct stw *stw;
 	struct mutator *m;
 };
+
+static void snapshot_here(void *arg)
+{
+	struct park *p = arg;
+	note_sp(p->m, (uintptr_t)__builtin_frame_address(0));
+	p->m->nregs = 0;
+	give_snapshot(p->stw, p->m);
+}
 
 static void park_here(void *arg)
 {
@@ -74,6 +104,8 @@ void stw_park(struct stw *stw, struct mutator *m)
 		MGC_COMPILER_FENCE();
 		if (load_acquire(&stw->stopping) != 0) /* pairs: stopping */
 			regs_call(park_here, &p);
+		if (wants_snapshot(stw, m))
+			regs_call(snapshot_here, &p);
 		MGC_COMPILER_FENCE();
 		m->sec--;
 		MGC_COMPILER_FENCE();
@@ -97,6 +129,11 @@ static void on_signal(uintptr_t sp, const uintptr_t *regs, size_t nregs)
 	uint32_t stop;
 	if (m == &mutator_none || stw == NULL)
 		return;
+	uint32_t fence = load_acquire(&stw->fence); /* pairs: fenced */
+	if (fence != m->fenced) {
+		fence_seq();
+		store_release(&m->fenced, fence); /* pairs: fenced */
+	}
 	if (m->sec != 0 || lock_thread.nheld != 0) {
 		store_relaxed(&m->pending, 1u);
 		store_relaxed(&lock_thread.stop_wanted, lock_thread.nheld);
@@ -110,6 +147,12 @@ static void on_signal(uintptr_t sp, const uintptr_t *regs, size_t nregs)
 		m->regs = regs;
 		m->nregs = nregs;
 		stand_still(stw, m, stop);
+	}
+	if (wants_snapshot(stw, m) && load_acquire(&m->status) == MUTATOR_RUNNING) { /* pairs: mutator-status */
+		note_sp(m, sp);
+		m->regs = regs;
+		m->nregs = nregs;
+		give_snapshot(stw, m);
 	}
 }
 
@@ -206,7 +249,7 @@ static bool ask(struct stw *stw, struct mutator *m)
 	return false;
 }
 
-static void explain_late(struct stw *stw, struct mutator *m)
+void stw_explain_late(struct stw *stw, struct mutator *m)
 {
 	const char *why =
 		os_thread_blocks(m->tid, stw->signal) ? "it blocks the signal" : "it does not run";
@@ -242,7 +285,7 @@ void stw_stop(struct stw *stw, struct mutator *self)
 			break;
 		os_wait(&stw->nparked, seen, round < 4 ? 200000 : 2000000);
 		if (!explained && os_now_ns() - begin > LATE_NS) {
-			explain_late(stw, late);
+			stw_explain_late(stw, late);
 			explained = true;
 		}
 	}

@@ -1,5 +1,6 @@
-/* stw.h - stopping and starting the world: every mutator but the caller's stands still, outside its
- * sections, with its stack and registers readable.
+/* stw.h - interrupting mutators. Stopping and starting the world: every mutator but the caller's stands
+ * still, outside its sections, with its stack and registers readable. And, without a stop, the moment at
+ * which each takes its own snapshot (snapshot.h).
  *
  * WHAT   One signal to each RUNNING thread. The handler parks on a futex; a thread inside a section
  *        parks when it leaves. BLOCKED threads get no signal: the collector claims them. One store and
@@ -27,7 +28,11 @@ struct stw {
 	int signal;
 	uint32_t stopping; /* atomic */
 	uint32_t next_stop;
-	uint32_t nparked; /* atomic: woken on each park */
+	uint32_t nparked; /* atomic: woken on each park and each snapshot */
+	uint32_t fence; /* atomic: number of the last quiescence by signal */
+	bool no_membarrier; /* fences by signal */
+	/* the calling mutator, whose sp and regs are set, takes its snapshot; NULL: this heap has none */
+	void (*snapshot)(struct mutator *m);
 	uint64_t late_ns; /* how long the last stop waited for its last thread */
 };
 
@@ -38,8 +43,12 @@ int stw_init(struct stw *stw, struct heap *h, int signal);
 void stw_stop(struct stw *stw, struct mutator *self);
 void stw_start(struct stw *stw, struct mutator *self);
 
-/* stw_park - the calling mutator stands still if a stop is on: safepoint, and end of a section. */
+/* stw_park - the calling mutator stands still if a stop is on, and takes its snapshot if one is wanted:
+ * safepoint, and end of a section. */
 void stw_park(struct stw *stw, struct mutator *m);
+
+/* stw_explain_late - says why the mutator may not have answered. */
+void stw_explain_late(struct stw *stw, struct mutator *m);
 
 /* stw_block, stw_unblock - the caller is about to wait in the system: until then its stack and
  * registers stay as they are, and the collector reads them without asking. */
@@ -75,5 +84,8 @@ void stw_block_regs(struct mutator *m, const uintptr_t *regs, uintptr_t sp);
 
 /* regs_call - calls fn(arg) with every callee-saved register stored on the stack above fn's frame. */
 void regs_call(void (*fn)(void *arg), void *arg);
+/* regs_wipe - marking left addresses of everybody's objects in frames below the caller's, where its next
+ * calls would not overwrite all of them: wipes as much as marking surely uses. */
+void regs_wipe(void);
 
 #endif

@@ -76,7 +76,7 @@ struct grey_block *grey_take_empty(struct grey_pool *p)
 	struct grey_block *b = pop(&p->empty);
 	lock_release(&p->lock);
 	if (b != NULL)
-		b->n = 0;
+		b->n = b->words = 0;
 	return b;
 }
 
@@ -110,6 +110,8 @@ static bool all_idle(struct grey_pool *p)
 	uint32_t n = load_acquire(&p->nmarkers); /* pairs: mark-join */
 	if (load_acquire(&p->nidle) != (n & ~GREY_OPEN)) /* pairs: mark-idle */
 		return false;
+	if (load_relaxed(&p->full) != NULL) /* from one who left since: pairs: mark-join */
+		return false;
 	return !(n & GREY_OPEN) || cas_acq_rel(&p->nmarkers, &n, n & ~GREY_OPEN); /* pairs: mark-join */
 }
 
@@ -140,7 +142,6 @@ struct grey_block *grey_wait_full(struct grey_pool *p)
 
 void grey_start(struct grey_pool *p)
 {
-	MGC_CHECK(p->full == NULL);
 	store_relaxed(&p->nidle, 0u);
 	store_release(&p->nmarkers, 1u | GREY_OPEN); /* pairs: mark-join */
 }
@@ -152,6 +153,11 @@ bool grey_join(struct grey_pool *p)
 		if (cas_acq_rel(&p->nmarkers, &n, n + 1)) /* pairs: mark-join */
 			return true;
 	return false;
+}
+
+void grey_leave(struct grey_pool *p)
+{
+	sub_acq_rel(&p->nmarkers, 1u); /* pairs: mark-join */
 }
 
 void grey_trim(struct grey_pool *p)

@@ -3,9 +3,11 @@
  *
  * WHAT   A marker fills and empties a block of its own, last in first out. A full one goes to the
  *        shared stack; who runs dry takes one from there; who sees others idle gives half of his.
- * STATE  a block is a marker's, on `full`, or on `empty`.
- *        A mark is open (helpers may join) until all who joined are idle.
- * INV    W1 an object on a queue is marked                               [marker_push's caller]
+ *        A block of words holds what was read from a stack or shaded by a barrier: words that may be
+ *        references and are not marked yet.
+ * STATE  a block is a marker's, a mutator's (barrier buffer), on `full`, or on `empty`.
+ *        A mark is open (helpers and assists may join) until all who joined are idle or have left.
+ * INV    W1 an object on a queue is marked; a word is not resolved before the last snapshot
  *        W2 all markers idle ⇒ `full` is empty and no marker holds an object
  *        W3 marking never fails: without memory for a block the object's span is flagged `overflow`
  *           and the pool's flag is set; marker_drain_alone scans such spans again
@@ -33,7 +35,8 @@
 
 struct grey_block {
 	struct grey_block *next;
-	uint64_t n;
+	uint32_t n;
+	uint32_t words; /* holds words, not entries of marked objects */
 	uintptr_t object[GREY_BLOCK_OBJECTS];
 };
 
@@ -57,7 +60,8 @@ struct grey_pool {
 void grey_pool_init(struct grey_pool *p);
 void grey_pool_destroy(struct grey_pool *p);
 
-/* grey_take_empty - an empty block, or NULL when memory is refused. */
+/* grey_take_empty - an empty block of objects, or NULL when memory is refused. Also in the handler of a
+ * thread that holds no lock. */
 struct grey_block *grey_take_empty(struct grey_pool *p);
 void grey_put_empty(struct grey_pool *p, struct grey_block *b);
 void grey_put_full(struct grey_pool *p, struct grey_block *b);
@@ -71,6 +75,8 @@ void grey_start(struct grey_pool *p);
 /* grey_join - one marker more; false when the mark is over. A helper that the system runs late is not
  * waited for. */
 bool grey_join(struct grey_pool *p);
+/* grey_leave - an assist has enough; its block is back in the pool. */
+void grey_leave(struct grey_pool *p);
 /* grey_trim - after a cycle: gives slabs back to the system. Every block must be on `empty`. */
 void grey_trim(struct grey_pool *p);
 

@@ -35,17 +35,7 @@ static uint32_t run_limit(const struct span *s)
 	return n > 0 ? (uint32_t)n : 1;
 }
 
-/* ensure_swept - a span that the cache kept over the end of a cycle. */
-static void ensure_swept(struct heap *h, struct span *s)
-{
-	uint32_t gen = heap_sweepgen(h);
-	if (MGC_LIKELY(load_acquire(&s->sweepgen) == gen)) /* pairs: swept */
-		return;
-	store_relaxed(&s->sweepgen, gen - 1);
-	h->ops.sweep_span(h, s);
-}
-
-static bool next_run(struct mutator *m, unsigned spanclass, struct span *s)
+static bool next_run(struct mutator *m, unsigned spanclass, struct span *s, bool black)
 {
 	const struct space *sp = &m->heap->pageheap.space;
 	uint32_t lo, hi;
@@ -54,7 +44,7 @@ static bool next_run(struct mutator *m, unsigned spanclass, struct span *s)
 	uintptr_t addr = span_slot_addr(s, lo), end = span_slot_addr(s, hi);
 	if (load_relaxed(&s->needzero) && !(m->heap->layouts.spanclass[spanclass].flags & LAYOUT_NOZERO))
 		memset((void *)addr, 0, end - addr);
-	span_take_run(sp, s, lo, hi, m->black != 0);
+	span_take_run(sp, s, lo, hi, black);
 	/* no step in between names a slot that is not unborn: the child of a fork may start from it */
 	struct run *r = &m->runs[spanclass];
 	store_relaxed(&r->end, (uintptr_t)0);
@@ -81,13 +71,13 @@ static void check_span(const struct span *s, unsigned spanclass)
 bool cache_refill(struct mutator *m, unsigned spanclass)
 {
 	bool ok = true;
-	mutator_enter(m);
+	bool black = mutator_births_black(m, mutator_enter_heap(m));
 	struct span *s = m->spans[spanclass];
 	if (s != NULL) {
 		check_span(s, spanclass);
-		ensure_swept(m->heap, s);
+		central_ensure_swept(m->heap, s);
 	}
-	while (s == NULL || !next_run(m, spanclass, s)) {
+	while (s == NULL || !next_run(m, spanclass, s, black)) {
 		m->runs[spanclass] = (struct run){ 0, 0 };
 		m->spans[spanclass] = NULL;
 		if (s != NULL)
@@ -118,18 +108,32 @@ bool cache_refill_tiny(struct mutator *m)
 	return true;
 }
 
-static struct span *take_large(struct mutator *m, unsigned sc, size_t nbytes, size_t align)
+/* take_pages - a section of its own: what follows may take long. */
+static struct span *take_pages(struct mutator *m, size_t nbytes, size_t align)
+{
+	size_t npages = (nbytes + MGC_PAGE_SIZE - 1) >> MGC_PAGE_SHIFT;
+	mutator_enter(m);
+	struct span *s =
+		pageheap_alloc(&m->heap->pageheap, npages, max_size(1, align >> MGC_PAGE_SHIFT));
+	if (s != NULL)
+		add_relaxed(&m->heap->pageheap.unpublished_pages, (size_t)s->npages);
+	mutator_leave(m);
+	return s;
+}
+
+/* publish_large - the pages become an object. */
+static void publish_large(struct mutator *m, struct span *s, unsigned sc, size_t nbytes)
 {
 	struct heap *h = m->heap;
-	size_t npages = (nbytes + MGC_PAGE_SIZE - 1) >> MGC_PAGE_SHIFT;
-	struct span *s = pageheap_alloc(&h->pageheap, npages, max_size(1, align >> MGC_PAGE_SHIFT));
-	if (s == NULL)
-		return NULL;
-	span_init(s, sc, 0, heap_sweepgen(h));
+	uint64_t pg = mutator_enter_heap(m);
+	span_init(s, sc, 0, phase_gen_sweepgen(pg));
 	s->slack = (uint16_t)(span_nbytes(s) - nbytes);
-	span_take_run(&h->pageheap.space, s, 0, 1, m->black != 0);
+	span_take_run(&h->pageheap.space, s, 0, 1, mutator_births_black(m, pg));
 	central_add_large(h, s);
-	return s;
+	span_publish(&h->pageheap.space, s);
+	sub_relaxed(&h->pageheap.unpublished_pages, (size_t)s->npages);
+	count_handed(m, span_nbytes(s));
+	mutator_leave(m);
 }
 
 uintptr_t cache_alloc_large(struct mutator *m, unsigned layout, size_t nbytes, size_t align)
@@ -137,20 +141,15 @@ uintptr_t cache_alloc_large(struct mutator *m, unsigned layout, size_t nbytes, s
 	struct layouts *ls = &m->heap->layouts;
 	if (nbytes > m->heap->pageheap.space.nbytes)
 		return 0;
-	mutator_enter(m);
 	unsigned sc = layout_spanclass(ls, layout, 0);
-	struct span *s = sc != 0 ? take_large(m, sc, nbytes, align) : NULL;
-	bool zero = s != NULL && s->needzero && !(ls->spanclass[sc].flags & LAYOUT_NOZERO);
-	uintptr_t p = s != NULL ? s->base : 0;
-	if (s != NULL) {
-		if (zero && ls->spanclass[sc].scan != SCAN_NONE)
-			memset((void *)p, 0, span_nbytes(s)); /* never scanned before it is zero */
-		span_publish(&m->heap->pageheap.space, s);
-		count_handed(m, span_nbytes(s));
-	}
-	mutator_leave(m);
-	if (zero && ls->spanclass[sc].scan == SCAN_NONE)
-		memset((void *)p, 0, nbytes);
+	struct span *s = sc != 0 ? take_pages(m, nbytes, align) : NULL;
+	if (s == NULL)
+		return 0;
+	uintptr_t p = s->base;
+	/* nobody scans it before it is published, and it is zero then */
+	if (s->needzero && !(ls->spanclass[sc].flags & LAYOUT_NOZERO))
+		memset((void *)p, 0, ls->spanclass[sc].scan == SCAN_NONE ? nbytes : span_nbytes(s));
+	publish_large(m, s, sc, nbytes);
 	MGC_KEEP(p);
 	return p;
 }
@@ -174,7 +173,7 @@ void cache_free(struct mutator *m, uintptr_t p, struct span *s)
 {
 	struct heap *h = m->heap;
 	uint64_t bit;
-	mutator_enter(m);
+	(void)mutator_enter_heap(m);
 	size_t nbytes = s->slot_nbytes;
 	unsigned spanclass = s->spanclass;
 	uint64_t live = load_relaxed(&h->live_nbytes); /* may have been set anew since it was counted */
@@ -199,8 +198,9 @@ void cache_free(struct mutator *m, uintptr_t p, struct span *s)
 	mutator_leave(m);
 }
 
-/* flush_class - gives one span back; the unborn rest of its run becomes free again. */
-static void flush_class(struct mutator *m, unsigned sc)
+/* flush_class - gives one span back; the unborn rest of its run becomes free again, unless a cycle is
+ * under way: then it stays allocated, to be found dead. */
+static void flush_class(struct mutator *m, unsigned sc, bool off)
 {
 	struct span *s = m->spans[sc];
 	struct run r = m->runs[sc];
@@ -208,8 +208,8 @@ static void flush_class(struct mutator *m, unsigned sc)
 	m->runs[sc] = (struct run){ 0, 0 };
 	if (s == NULL)
 		return;
-	ensure_swept(m->heap, s);
-	if (r.cur < r.end) {
+	central_ensure_swept(m->heap, s);
+	if (r.cur < r.end && off) {
 		span_drop_run(&m->heap->pageheap.space, s, span_slot_of(s, r.cur),
 			      span_slot_of(s, r.end - 1) + 1);
 		m->nbytes_handed -= r.end - r.cur;
@@ -220,8 +220,10 @@ static void flush_class(struct mutator *m, unsigned sc)
 void cache_flush(struct mutator *m)
 {
 	unsigned n = load_relaxed(&m->heap->layouts.nspanclasses);
+	bool off = phase_gen_phase(mutator_enter_heap(m)) == PHASE_OFF;
 	for (unsigned sc = 1; sc < n; sc++)
-		flush_class(m, sc);
+		flush_class(m, sc, off);
 	m->tiny_cur = m->tiny_end = 0;
 	cache_flush_counts(m);
+	mutator_leave(m);
 }

@@ -36,8 +36,8 @@ MGC_INLINE uintptr_t cache_pop(struct mutator *m, unsigned spanclass, size_t slo
 bool cache_refill(struct mutator *m, unsigned spanclass);
 
 /* cache_alloc_large - an object of its own span: nbytes > 0, `align` a power of two ≥ 8. Zeroed unless
- * the layout says NOZERO. 0: out of memory. *span_nbytes (if not NULL) is what it really takes.
- * Zeroing happens outside the section: the caller's stack keeps the object meanwhile. */
+ * the layout says NOZERO. 0: out of memory.
+ * Zeroing happens outside any section, before anybody can find the object. */
 uintptr_t cache_alloc_large(struct mutator *m, unsigned layout, size_t nbytes, size_t align);
 
 /* cache_pop_tiny - nbytes < 16, no pointers: a piece of the mutator's current block, aligned for its

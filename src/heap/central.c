@@ -71,7 +71,7 @@ static bool file(struct heap *h, struct central *c, struct span *s)
 	/* bits are counted after `where` says FULL, so that a free on its way is seen here or sees it */
 	fence_seq();
 	uint32_t taken = span_count(&h->pageheap.space, s);
-	if (taken == 0) {
+	if (taken == 0 && heap_phase(h) == PHASE_OFF) { /* else its pages keep their layout until the end */
 		unlist(c, s);
 		kept = false;
 	} else if (taken < s->nslots) {
@@ -178,16 +178,43 @@ long central_sweep_one(struct heap *h, struct central *c)
 	return npages;
 }
 
-void central_sweep_cached(struct heap *h, struct central *c)
+void central_ensure_swept(struct heap *h, struct span *s)
 {
-	uint32_t gen = heap_sweepgen(h);
+	uint32_t gen = heap_sweepgen(h), seen;
+	while (MGC_UNLIKELY((seen = load_acquire(&s->sweepgen)) != gen)) { /* pairs: swept */
+		if (seen == gen - 1) /* the other one is at it */
+			os_yield();
+		else if (cas_acq_rel(&s->sweepgen, &seen, gen - 1)) /* pairs: swept */
+			h->ops.sweep_span(h, s);
+	}
+}
+
+/* unswept_cached - one of them, moved to the end of its list. */
+static struct span *unswept_cached(struct heap *h, struct central *c)
+{
+	struct span *found = NULL;
+	lock_acquire(&c->lock);
 	LIST_EACH(it, &c->cached) {
 		struct span *s = LIST_ENTRY(it, struct span, node);
-		if (load_relaxed(&s->sweepgen) != gen) {
-			store_relaxed(&s->sweepgen, gen - 1);
-			h->ops.sweep_span(h, s);
+		if (load_relaxed(&s->sweepgen) == heap_sweepgen(h) - 2) {
+			found = s;
+			break;
 		}
 	}
+	if (found != NULL) {
+		list_remove(&found->node);
+		list_push_back(&c->cached, &found->node);
+	}
+	lock_release(&c->lock);
+	return found;
+}
+
+void central_sweep_cached(struct heap *h, struct central *c)
+{
+	struct span *s;
+	/* its owner may give the span back meanwhile, but not before it was swept */
+	while ((s = unswept_cached(h, c)) != NULL)
+		central_ensure_swept(h, s);
 }
 
 static uint32_t verify_list(struct heap *h, struct list *head, enum span_where where)

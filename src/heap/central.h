@@ -60,8 +60,11 @@ void central_start_sweep(struct central *c);
  * -1 when none was left. */
 long central_sweep_one(struct heap *h, struct central *c);
 
-/* central_sweep_cached - sweeps every CACHED span that is still unswept. No owner may be inside its
- * section (world stopped). */
+/* central_ensure_swept - a span that its owner's cache kept over the end of a cycle. The owner, or the
+ * collector on its behalf: one of them sweeps, the other waits for it. */
+void central_ensure_swept(struct heap *h, struct span *s);
+
+/* central_sweep_cached - sweeps every CACHED span that is still unswept, while no cycle is under way. */
 void central_sweep_cached(struct heap *h, struct central *c);
 
 void central_verify(struct heap *h, struct central *c);

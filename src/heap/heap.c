@@ -45,6 +45,22 @@ void heap_destroy(struct heap *h)
 	memset(h, 0, sizeof *h);
 }
 
+/* phase_half - the half of the word that holds the phase. */
+static uint32_t *phase_half(struct heap *h)
+{
+	return (uint32_t *)&h->phase_gen + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+}
+
+void heap_wait_phase(struct heap *h, uint64_t seen)
+{
+	os_wait(phase_half(h), (uint32_t)seen, UINT64_C(100000));
+}
+
+void heap_wake_phase(struct heap *h)
+{
+	os_wake(phase_half(h), UINT32_MAX);
+}
+
 static MGC_COLD void make_central(struct heap *h, struct central *c)
 {
 	lock_acquire(&h->layouts.lock);

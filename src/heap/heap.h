@@ -31,8 +31,8 @@ struct heap_ops {
 	void (*detached)(struct mutator *m);
 };
 
-/* The phase of collection, and the sweep generation, in one word (CYCLE.md): phase in the low byte,
- * sweepgen above it. Written by the cycle's owner only. */
+/* The phase of collection, and the sweep generation, in one word: phase in the low byte, sweepgen above
+ * it. Written by the cycle's owner only, but for TERM → MARK (gc/barrier.h). */
 enum gc_phase {
 	PHASE_OFF,
 	PHASE_ARM,
@@ -62,20 +62,44 @@ struct heap {
 	struct list idle_records; /* of detached mutators, to be used again; registry_lock */
 };
 
+MGC_INLINE uint64_t heap_phase_gen(const struct heap *h)
+{
+	return load_acquire(&h->phase_gen); /* pairs: phase */
+}
+
+MGC_INLINE uint64_t phase_gen_make(unsigned phase, uint32_t sweepgen)
+{
+	return (uint64_t)sweepgen << 8 | phase;
+}
+
+MGC_INLINE unsigned phase_gen_phase(uint64_t phase_gen)
+{
+	return (unsigned)(phase_gen & 0xff);
+}
+
+MGC_INLINE uint32_t phase_gen_sweepgen(uint64_t phase_gen)
+{
+	return (uint32_t)(phase_gen >> 8);
+}
+
 MGC_INLINE unsigned heap_phase(const struct heap *h)
 {
-	return (unsigned)(load_acquire(&h->phase_gen) & 0xff); /* pairs: phase */
+	return phase_gen_phase(heap_phase_gen(h));
 }
 
 MGC_INLINE uint32_t heap_sweepgen(const struct heap *h)
 {
-	return (uint32_t)(load_acquire(&h->phase_gen) >> 8); /* pairs: phase */
+	return phase_gen_sweepgen(heap_phase_gen(h));
 }
 
 MGC_INLINE void heap_set_phase(struct heap *h, unsigned phase, uint32_t sweepgen)
 {
-	store_seq(&h->phase_gen, (uint64_t)sweepgen << 8 | phase); /* pairs: phase */
+	store_seq(&h->phase_gen, phase_gen_make(phase, sweepgen)); /* pairs: phase */
 }
+
+/* heap_wait_phase - sleeps a little while the phase word is `seen`. */
+void heap_wait_phase(struct heap *h, uint64_t seen);
+void heap_wake_phase(struct heap *h);
 
 /* heap_init - 0 or an errno. max_nbytes bounds the address range, 0 for the system's budget. */
 int heap_init(struct heap *h, size_t max_nbytes);

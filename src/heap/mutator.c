@@ -49,6 +49,23 @@ static void describe_thread(struct mutator *m)
 	m->tid = os_self();
 }
 
+/* register_record - not while a cycle is past the point where a newcomer could still be taken. */
+static void register_record(struct heap *h, struct mutator *m)
+{
+	for (;;) {
+		lock_acquire(&h->registry_lock);
+		uint64_t pg = heap_phase_gen(h);
+		if (phase_gen_phase(pg) < PHASE_CLOSED)
+			break;
+		lock_release(&h->registry_lock);
+		heap_wait_phase(h, pg);
+	}
+	list_push_back(&h->mutators, &m->node);
+	store_relaxed(&h->nmutators, h->nmutators + 1);
+	mutator_tls = m;
+	lock_release(&h->registry_lock);
+}
+
 struct mutator *mutator_attach(struct heap *h)
 {
 	MGC_CHECK(!mutator_attached() || mutator_tls == &mutator_collector);
@@ -62,11 +79,7 @@ struct mutator *mutator_attach(struct heap *h)
 	describe_thread(m);
 	m->sec = 1; /* a stop waits until the record is whole */
 	m->status = MUTATOR_RUNNING;
-	lock_acquire(&h->registry_lock);
-	list_push_back(&h->mutators, &m->node);
-	store_relaxed(&h->nmutators, h->nmutators + 1);
-	mutator_tls = m;
-	lock_release(&h->registry_lock);
+	register_record(h, m);
 	if (h->ops.attached != NULL)
 		h->ops.attached(m);
 	mutator_leave(m);
@@ -104,9 +117,7 @@ void mutator_detach(struct mutator *m)
 	MGC_CHECK(m == mutator_tls);
 	if (h->ops.detached != NULL)
 		h->ops.detached(m);
-	mutator_enter(m);
 	cache_flush(m);
-	mutator_leave(m);
 	registry_enter(m);
 	set_dead(m);
 	list_remove(&m->node);
@@ -146,6 +157,16 @@ MGC_COLD void mutator_re_entered(const struct mutator *m)
 		"a call inside the allocator: from a signal handler, or a trace or root callback "
 		"(thread %d)",
 		m->tid);
+}
+
+MGC_COLD void mutator_leave_flip(struct mutator *m)
+{
+	MGC_CHECK(m->sec == 1); /* a section around this one would keep the cycle from ending */
+	mutator_leave(m);
+	uint64_t pg = heap_phase_gen(m->heap);
+	if (phase_gen_phase(pg) == PHASE_FLIP)
+		heap_wait_phase(m->heap, pg);
+	mutator_enter(m);
 }
 
 void mutator_gate_wait(struct mutator *m)

@@ -7,8 +7,9 @@
  * STATE  status   RUNNING ↔ BLOCKED (the owner, mgc_blocking_enter/leave)
  *                 BLOCKED ↔ CLAIMED (the collector, while it reads the stack on the owner's behalf)
  *                 RUNNING → DEAD    (detach)
- *        sec      > 0 inside the library: a stop signal that lands there only sets `pending`, and the
- *                 thread parks when sec returns to 0. No lock is ever held outside a section.
+ *        sec      > 0 inside the library: a signal that lands there only sets `pending`, and the
+ *                 thread parks, or takes its snapshot, when sec returns to 0. No lock is ever held
+ *                 outside a section.
  * INV    M1 only the owner changes runs[], spans[], sec; the collector reads them while the owner is
  *           parked, BLOCKED or DEAD
  *        M2 status changes only by CAS
@@ -54,8 +55,10 @@ struct mutator {
 	uint32_t sec;     /* owner's plain store */
 	uint32_t pending; /* atomic: park when the section ends */
 	uint32_t status;  /* atomic, CAS */
-	uint32_t taken;   /* number of the cycle whose snapshot has this thread */
-	uint32_t black;   /* births are marked */
+	uint32_t taken; /* atomic: sweep generation of the cycle whose snapshot has this thread: while it is
+			   the heap's, births are marked */
+	uint32_t asked; /* collector: the same of the last signal for a snapshot */
+	uint32_t fenced; /* atomic: number of the last quiescence that this thread's handler fenced for */
 	uint32_t gone; /* collector: the thread ended without detaching; nothing of it is read */
 	int tid;
 	uintptr_t tiny_cur, tiny_end;
@@ -69,6 +72,7 @@ struct mutator {
 	size_t nregs;
 	uintptr_t saved[MUTATOR_SAVED_REGS]; /* callee-saved registers of a BLOCKED owner */
 	uintptr_t own_saved[MUTATOR_SAVED_REGS]; /* with own_sp: registers as the switch was announced */
+	struct mgc_stack *announced; /* the coroutine stack it runs on, or is about to; NULL: its own */
 	uintptr_t own_sp; /* the thread runs on a coroutine's stack; its own is in use from here; or 0 */
 	struct stack_segment *segments;
 	uintptr_t tls; /* handle for os_each_tls */
@@ -76,6 +80,11 @@ struct mutator {
 	uint32_t signalled; /* collector: the stop that the thread was last sent a signal for */
 	uint32_t in_finalizer; /* the libgc face runs one on this thread */
 	struct mutator_ext *ext; /* for the face that attached it */
+
+	struct grey_block *shaded; /* atomic: words that the barrier shaded; the owner appends in a section,
+				      the collector takes the whole block by exchange */
+	struct grey_block *freed; /* owner in a section, or the collector in FLIP: frees to be done after */
+	uint64_t snapshot_ns; /* how long the last snapshot took of this thread's time */
 
 	uint64_t nbytes_handed; /* since the last flush into heap->live_nbytes */
 	struct list node; /* heap->mutators, or idle_records */
@@ -116,6 +125,12 @@ MGC_INLINE void mutator_check_entry(const struct mutator *m)
 /* mutator_park_slow - a stop came while the section was open. */
 void mutator_park_slow(struct mutator *m);
 
+/* mutator_births_black - in a section, with the word of that section (heap_phase_gen). */
+MGC_INLINE bool mutator_births_black(const struct mutator *m, uint64_t phase_gen)
+{
+	return load_relaxed(&m->taken) == phase_gen_sweepgen(phase_gen);
+}
+
 /* mutator_gate_wait - steps out of the section until the fork is over. */
 void mutator_gate_wait(struct mutator *m);
 
@@ -125,6 +140,19 @@ MGC_INLINE void mutator_enter(struct mutator *m)
 	MGC_COMPILER_FENCE();
 	if (MGC_UNLIKELY(lock_gate_shut()) && m->sec == 1)
 		mutator_gate_wait(m);
+}
+
+void mutator_leave_flip(struct mutator *m);
+
+/* mutator_enter_heap - a section that changes which slots are whose; the heap's phase word, which keeps
+ * its sweep generation until the section ends. While a cycle flips, nobody gets in. */
+MGC_INLINE uint64_t mutator_enter_heap(struct mutator *m)
+{
+	uint64_t pg;
+	mutator_enter(m);
+	while (MGC_UNLIKELY(phase_gen_phase(pg = heap_phase_gen(m->heap)) == PHASE_FLIP))
+		mutator_leave_flip(m);
+	return pg;
 }
 
 MGC_INLINE void mutator_leave(struct mutator *m)

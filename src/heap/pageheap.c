@@ -196,9 +196,9 @@ void pageheap_read_stats(struct pageheap *ph, struct pageheap_stats *out)
 void pageheap_each(struct pageheap *ph, void (*fn)(void *arg, struct span *s), void *arg)
 {
 	struct space *sp = &ph->space;
-	for (size_t page = 0; page < sp->grown;) {
+	for (size_t page = 0, grown = load_relaxed(&sp->grown); page < grown;) {
 		uint32_t desc = load_acquire(&sp->desc[page]); /* pairs: desc-publish */
-		if (desc == 0) {
+		if (desc == 0 || desc_distance(desc) != 0) { /* the latter: one that is being published */
 			page++;
 			continue;
 		}
@@ -228,6 +228,6 @@ void pageheap_verify(struct pageheap *ph)
 	struct verify v = { ph, 0 };
 	pageheap_each(ph, verify_span, &v);
 	pagealloc_verify(&ph->pages);
-	if (v.used != ph->used_pages)
+	if (v.used + load_relaxed(&ph->unpublished_pages) != ph->used_pages)
 		mgc_fatal("page heap: %zu pages in spans, %zu counted (H2)", v.used, ph->used_pages);
 }

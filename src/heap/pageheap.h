@@ -28,6 +28,7 @@ struct pageheap {
 	struct space space;
 	struct pagealloc pages;
 	size_t used_pages; /* in spans */
+	size_t unpublished_pages; /* atomic; of them, in large objects that are still being zeroed */
 	size_t hidden_pages; /* page 0: many words of ours hold the base address, and must name no object */
 	size_t limit_nbytes; /* atomic; hard: allocation fails above it; SIZE_MAX for none */
 	size_t huge_from_pages; /* chunks from this page on are advised to be huge; SIZE_MAX: none */
@@ -65,8 +66,8 @@ struct pageheap_stats {
 };
 void pageheap_read_stats(struct pageheap *ph, struct pageheap_stats *out);
 
-/* pageheap_each - calls fn for every span in use, in address order; the caller excludes allocation
- * and freeing of spans meanwhile (world stopped, or one thread). */
+/* pageheap_each - calls fn for every span in use, in address order; the caller excludes freeing of
+ * spans meanwhile. One that is allocated meanwhile may be missed. */
 void pageheap_each(struct pageheap *ph, void (*fn)(void *arg, struct span *s), void *arg);
 
 void pageheap_verify(struct pageheap *ph);

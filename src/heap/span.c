@@ -173,7 +173,9 @@ uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie)
 	uint32_t live = 0;
 	*zombie = 0;
 	for (size_t i = 0; i < nwords; i++) {
-		uint64_t mark = load_relaxed(&b[i].mark), alloc = load_relaxed(&b[i].alloc);
+		uint64_t mark = load_relaxed(&b[i].mark), alloc = load_acquire(&b[i].alloc);
+		if (MGC_UNLIKELY(mark & ~alloc)) /* freed beside this? then its mark went first */
+			mark &= alloc | load_relaxed(&b[i].mark);
 		if (MGC_UNLIKELY(mark & ~alloc) && *zombie == 0)
 			*zombie = s->base + (i << 10) +
 				  ((size_t)bits_ctz(mark & ~alloc) << MGC_GRANULE_SHIFT);
@@ -187,6 +189,16 @@ uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie)
 	if (live < s->nslots)
 		store_relaxed(&s->needzero, (uint8_t)1); /* so may a free beside this */
 	return live;
+}
+
+bool span_is_unmarked(const struct space *sp, const struct span *s)
+{
+	size_t nwords;
+	const struct bitpair *b = span_bits(sp, s, &nwords);
+	uint64_t marks = 0;
+	for (size_t i = 0; i < nwords; i++)
+		marks |= load_relaxed(&b[i].mark);
+	return marks == 0;
 }
 
 void span_verify(const struct space *sp, const struct span *s)

@@ -143,6 +143,9 @@ uint32_t span_count(const struct space *sp, const struct span *s);
  * marked but was free (P2). */
 uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie);
 
+/* span_is_unmarked - no mark bit is set. */
+bool span_is_unmarked(const struct space *sp, const struct span *s);
+
 /* span_verify - walks P1; dies naming the span. */
 void span_verify(const struct space *sp, const struct span *s);
 

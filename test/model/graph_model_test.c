@@ -27,6 +27,7 @@ struct node {
 	uint8_t kind;
 	uint8_t nedges;
 	bool has_link, has_finalizer, decoy;
+	bool shadowed; /* something refers to it that the model has dropped, and a stale word may keep */
 	uint32_t nwords;
 	uint32_t nin; /* edges and roots that refer to it */
 	uint32_t reached, kept; /* the check in which it was, by roots / or by finalizers that wait */
@@ -272,7 +273,7 @@ static void make_node(struct world *w, unsigned r)
 static void free_root(struct world *w, unsigned r)
 {
 	int32_t id = w->root[r].node;
-	if (id == NONE || w->node[id].nin != 1)
+	if (id == NONE || w->node[id].nin != 1 || w->node[id].shadowed)
 		return;
 	void *p = words_of(&w->node[id]);
 	set_root(w, r, NONE);
@@ -359,6 +360,9 @@ static void check(struct world *w, bool exact)
 			continue;
 		w->nretained += exact && n->has_link && n->link != NULL;
 		w->ndead += n->has_link && n->link == NULL;
+		for (unsigned e = 0; e < n->nedges && (!n->has_link || n->link != NULL); e++)
+			if (n->out[e] != NONE)
+				w->node[n->out[e]].shadowed = true;
 		drop_edges(w, id);
 	}
 	/* what is gone, or cannot be looked at any more, leaves the model; the others stay dead weight */
@@ -523,7 +527,7 @@ static void clear_some_roots(struct world *w)
 		set_root(w, (unsigned)rng_below(&w->rng, NROOTS), NONE);
 	for (int32_t id = 0; id < NNODES; id++) { /* and what was left to live for ever */
 		struct node *n = &w->node[id];
-		if (n->hidden == 0 || n->kind != UNCOLLECTABLE || n->nin != 0)
+		if (n->hidden == 0 || n->kind != UNCOLLECTABLE || n->nin != 0 || n->shadowed)
 			continue;
 		mgc_free(words_of(n));
 		forget(w, id);

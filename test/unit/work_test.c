@@ -20,7 +20,7 @@ TEST(blocks)
 		b[i] = grey_take_empty(&p);
 		CHECK(b[i] != NULL && b[i]->n == 0);
 		memset(b[i]->object, (int)i, sizeof b[i]->object);
-		b[i]->n = i;
+		b[i]->n = (uint32_t)i;
 	}
 	for (size_t i = 0; i < N; i++)
 		CHECK(((unsigned char *)b[i]->object)[sizeof b[i]->object - 1] == (unsigned char)i);

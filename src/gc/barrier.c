@@ -1,0 +1,229 @@
+/* barrier.c - see barrier.h. */
+#include "gc/barrier.h"
+
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "os/os.h"
+
+/* A long move is many sections, so that a quiescence never waits long. */
+#define MOVE_WORDS ((size_t)1024)
+
+/* fresh_buffer - instead of the full one (or none); NULL: no memory, the full one stays. */
+static MGC_NOINLINE struct grey_block *fresh_buffer(struct mutator *m, struct grey_block *full)
+{
+	struct grey_pool *pool = &m->heap->gc->pool;
+	struct grey_block *fresh = grey_take_empty(pool), *seen = full;
+	if (fresh == NULL)
+		return NULL;
+	fresh->words = 1;
+	if (full != NULL && cas_acq_rel(&m->shaded, &seen, fresh)) /* pairs: shaded */
+		grey_put_full(pool, full);
+	else /* there was none, or the collector has just taken it */
+		store_release(&m->shaded, fresh); /* pairs: shaded */
+	return fresh;
+}
+
+static void buffer(struct mutator *m, uintptr_t word)
+{
+	struct grey_block *b = load_acquire(&m->shaded); /* pairs: shaded */
+	if (b == NULL || b->n == GREY_BLOCK_OBJECTS)
+		b = fresh_buffer(m, b);
+	if (b == NULL)
+		(void)mark_in_place(m->heap, &m->heap->gc->pool, word);
+	else
+		b->object[b->n++] = word;
+}
+
+void barrier_shade(struct mutator *m, uintptr_t word)
+{
+	struct heap *h = m->heap;
+	uint64_t pg = heap_phase_gen(h);
+	if (!space_contains(&h->pageheap.space, word) || !barrier_shades(phase_gen_phase(pg)))
+		return;
+	if (phase_gen_phase(pg) < PHASE_TERM) {
+		buffer(m, word);
+		return;
+	}
+	if (mark_is_marked(h, word))
+		return;
+	buffer(m, word);
+	if (phase_gen_phase(pg) == PHASE_TERM) /* from CLOSED its owner looks again himself */
+		(void)cas_seq(&h->phase_gen, &pg, (pg & ~UINT64_C(0xff)) | PHASE_MARK); /* pairs: phase */
+}
+
+MGC_COLD void barrier_write_slow(struct mutator *m, uintptr_t *slot, uintptr_t word)
+{
+	barrier_shade(m, load_relaxed(slot));
+	barrier_shade(m, word);
+	store_release(slot, word);
+}
+
+/* move_piece - n words in one section. */
+static void move_piece(struct mutator *m, uintptr_t *dst, const uintptr_t *src, size_t n)
+{
+	mutator_enter(m);
+	bool off = heap_phase(m->heap) == PHASE_OFF, up = src < dst;
+	for (size_t k = 0; k < n; k++) {
+		size_t i = up ? n - 1 - k : k;
+		uintptr_t word = src != NULL ? load_relaxed(&src[i]) : 0;
+		if (off)
+			store_release(&dst[i], word);
+		else
+			barrier_write_slow(m, &dst[i], word);
+	}
+	mutator_leave(m);
+}
+
+void barrier_move(struct mutator *m, uintptr_t *dst, const uintptr_t *src, size_t n)
+{
+	bool up = src != NULL && src < dst;
+	for (size_t done = 0; done < n;) {
+		size_t piece = min_size(n - done, MOVE_WORDS), at = up ? n - done - piece : done;
+		move_piece(m, dst + at, src != NULL ? src + at : NULL, piece);
+		done += piece;
+	}
+}
+
+bool barrier_cas(struct mutator *m, uintptr_t *slot, uintptr_t expected, uintptr_t word)
+{
+	mutator_enter(m);
+	if (heap_phase(m->heap) != PHASE_OFF) {
+		barrier_shade(m, expected);
+		barrier_shade(m, word);
+	}
+	bool stored = cas_seq(slot, &expected, word);
+	mutator_leave(m);
+	return stored;
+}
+
+uintptr_t barrier_exchange(struct mutator *m, uintptr_t *slot, uintptr_t word)
+{
+	mutator_enter(m);
+	bool off = heap_phase(m->heap) == PHASE_OFF;
+	if (!off)
+		barrier_shade(m, word);
+	uintptr_t old = swap_acq_rel(slot, word);
+	if (!off)
+		barrier_shade(m, old);
+	mutator_leave(m);
+	return old;
+}
+
+uintptr_t barrier_weak_get(struct mutator *m, const uintptr_t *slot)
+{
+	struct heap *h = m->heap;
+	for (;;) {
+		mutator_enter(m);
+		uintptr_t word = load_acquire(slot); /* pairs: weak-null */
+		uint64_t pg = heap_phase_gen(h);
+		unsigned phase = phase_gen_phase(pg);
+		bool marked = phase >= PHASE_CLOSED && mark_is_marked(h, word);
+		if (barrier_shades(phase) && phase < PHASE_CLOSED)
+			barrier_shade(m, word);
+		mutator_leave(m);
+		if (phase < PHASE_CLOSED || marked)
+			return word;
+		if (phase > PHASE_CLOSED)
+			return 0;
+		heap_wait_phase(h, pg); /* not inside: a quiescence follows */
+	}
+}
+
+struct grey_block *barrier_take_buffer(struct mutator *m)
+{
+	if (load_relaxed(&m->shaded) == NULL)
+		return NULL;
+	return swap_acq_rel(&m->shaded, (struct grey_block *)NULL); /* pairs: shaded */
+}
+
+static struct grey_block *splice(struct grey_block *list, struct grey_block *all)
+{
+	struct grey_block *last = list;
+	if (list == NULL)
+		return all;
+	while (last->next != NULL)
+		last = last->next;
+	last->next = all;
+	return list;
+}
+
+struct grey_block *barrier_take_buffers(struct heap *h)
+{
+	struct grey_block *all = NULL;
+	lock_acquire(&h->registry_lock);
+	LIST_EACH(it, &h->mutators) {
+		struct grey_block *b = barrier_take_buffer(LIST_ENTRY(it, struct mutator, node));
+		if (b != NULL)
+			b->next = NULL;
+		all = splice(b, all);
+	}
+	lock_release(&h->registry_lock);
+	return all;
+}
+
+/* ── explicit frees ─────────────────────────────────────────────────────────────────────── */
+
+bool barrier_defer_free(struct mutator *m, uintptr_t p)
+{
+	struct grey_block *b = load_acquire(&m->freed); /* pairs: freed */
+	barrier_shade(m, p); /* what it refers to may still be wanted */
+	if (b == NULL || b->n == GREY_BLOCK_OBJECTS) {
+		struct grey_block *fresh = grey_take_empty(&m->heap->gc->pool), *seen = b;
+		if (fresh == NULL)
+			return false;
+		fresh->next = b;
+		if (b == NULL || !cas_acq_rel(&m->freed, &seen, fresh)) { /* pairs: freed */
+			fresh->next = NULL; /* none, or the collector has just taken them */
+			store_release(&m->freed, fresh); /* pairs: freed */
+		}
+		b = fresh;
+	}
+	b->object[b->n++] = p;
+	return true;
+}
+
+void barrier_hand_over(struct mutator *m)
+{
+	struct gc *gc = m->heap->gc;
+	unsigned phase = phase_gen_phase(mutator_enter_heap(m));
+	struct grey_block *b = barrier_take_buffer(m);
+	struct grey_block *freed = swap_acq_rel(&m->freed, (struct grey_block *)NULL); /* pairs: freed */
+	if (b != NULL && barrier_shades(phase))
+		grey_put_full(&gc->pool, b);
+	else if (b != NULL)
+		grey_put_empty(&gc->pool, b);
+	while (freed != NULL) { /* one by one: there are few */
+		struct grey_block *next = freed->next, *others = load_relaxed(&gc->freed);
+		do
+			freed->next = others;
+		while (!cas_acq_rel(&gc->freed, &others, freed)); /* pairs: freed */
+		freed = next;
+	}
+	mutator_leave(m);
+}
+
+struct grey_block *barrier_take_freed(struct heap *h)
+{
+	struct grey_block *all = NULL;
+	lock_acquire(&h->registry_lock);
+	all = swap_acq_rel(&h->gc->freed, all); /* pairs: freed */
+	LIST_EACH(it, &h->mutators) {
+		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		all = splice(swap_acq_rel(&m->freed, (struct grey_block *)NULL), all); /* pairs: freed */
+	}
+	lock_release(&h->registry_lock);
+	return all;
+}
+
+size_t barrier_unmark_freed(struct heap *h, uintptr_t p)
+{
+	struct span *s = space_span(&h->pageheap.space, p);
+	uint64_t bit;
+	struct bitpair *pair = space_bits(&h->pageheap.space, p, &bit);
+	if ((and_seq(&pair->mark, ~bit) & bit) == 0)
+		mgc_misuse("second free of %p (a slot of %zu B)", (void *)p, s->slot_nbytes);
+	add_relaxed(&h->freed_nbytes, s->slot_nbytes);
+	return s->slot_nbytes;
+}

@@ -1,0 +1,37 @@
+/* collector.h - the thread that runs cycles beside the program, and the mutators' share of the work.
+ *
+ * STATE  word: counts requests; the thread sleeps on it.
+ * LOCKS  none; a cycle takes WORLD. */
+#ifndef MGC_GC_COLLECTOR_H
+#define MGC_GC_COLLECTOR_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stdint.h>
+
+struct gc;
+struct mutator;
+
+struct collector {
+	uint32_t word; /* atomic, futex */
+	uint32_t started; /* atomic */
+	uint32_t wanted; /* atomic: a request that no cycle has answered yet */
+	uint64_t assist_objects, assist_nbytes; /* atomic: marked by assists in this cycle */
+	uint64_t assist_ns; /* atomic */
+};
+
+/* collector_request - a cycle is due; returns at once. False: no thread can be had. */
+bool collector_request(struct gc *gc);
+
+/* collector_begin - a cycle begins: counters to zero, a request is answered. */
+void collector_begin(struct gc *gc);
+
+/* collector_assist - the mutator, in no section, marks about nbytes of what the cycle has yet to mark;
+ * how many it did: 0 when it found nothing. */
+uint64_t collector_assist(struct gc *gc, struct mutator *m, uint64_t nbytes);
+
+/* collector_after_fork - in the child: the thread is gone. */
+void collector_after_fork(struct gc *gc);
+
+#endif

@@ -1,0 +1,273 @@
+/* concurrent.c - a cycle beside the program: the phases of barrier.h, one after the other.
+ *
+ * WHAT   ARM, the roots, mark and its end, what hangs on dead objects, flip. Nobody stands still, unless
+ *        there are roots that are written to without a barrier: then for as long as it takes to copy
+ *        them and the stacks.
+ * INV    the D's of barrier.h
+ * LOCKS  ROOTS and REGISTRY while roots are taken; SPECIAL is never held across a quiescence: whoever
+ *        waits for it may be inside a section. */
+#include "base/check.h"
+#include "gc/barrier.h"
+#include "gc/cycle_form.h"
+#include "gc/quiesce.h"
+#include "gc/snapshot.h"
+#include "os/os.h"
+
+#define BUFFER_WORDS 512
+
+static void set_phase(struct cycle *c, enum gc_phase phase)
+{
+	heap_set_phase(c->gc->heap, phase, heap_sweepgen(c->gc->heap));
+}
+
+static void q(struct cycle *c)
+{
+	quiesce(&c->gc->stw, c->self);
+}
+
+/* ── before the mark ────────────────────────────────────────────────────────────────────── */
+
+static void verify(struct cycle *c)
+{
+	stw_stop(&c->gc->stw, c->self);
+	heap_verify(c->gc->heap);
+	stw_start(&c->gc->stw, c->self);
+}
+
+static void check_unmarked(void *arg, struct span *s)
+{
+	const struct space *sp = arg;
+	if (!span_is_unmarked(sp, s))
+		mgc_fatal("span %p has marks when a cycle begins (D6)", (void *)s->base);
+}
+
+static void arm(struct cycle *c)
+{
+	struct heap *h = c->gc->heap;
+	cycle_sweep_cached(h);
+	if (c->gc->knobs.verify)
+		verify(c);
+	set_phase(c, PHASE_ARM);
+	q(c);
+	if (MGC_HOSTILE || c->gc->knobs.verify)
+		pageheap_each(&h->pageheap, check_unmarked, &h->pageheap.space);
+}
+
+/* take_own - the snapshot of the mutator that runs the cycle. */
+static void take_own(struct cycle *c, bool tls)
+{
+	if (c->self == NULL)
+		return;
+	c->self->sp = c->sp;
+	c->self->nregs = 0;
+	snapshot_take(c->gc, c->self, tls);
+}
+
+static void take_shared(struct cycle *c, bool unbarriered)
+{
+	struct gc *gc = c->gc;
+	uintptr_t buffer[BUFFER_WORDS];
+	struct sink out;
+	sink_to_pool(&out, gc->heap, &gc->pool, buffer, BUFFER_WORDS);
+	stacks_read_parked(&gc->roots, &out, heap_sweepgen(gc->heap));
+	add_relaxed(&gc->roots.stack_nbytes, out.read_nbytes);
+	if (unbarriered)
+		roots_read_unbarriered(&gc->roots, &out);
+	gc->roots.scanned_nbytes += out.read_nbytes;
+	sink_close(&out);
+}
+
+static void take_roots_running(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	lock_acquire(&gc->heap->registry_lock);
+	set_phase(c, PHASE_ROOTS);
+	take_own(c, false);
+	snapshot_collect(gc, c->self);
+	take_shared(c, false);
+	set_phase(c, PHASE_MARK);
+	lock_release(&gc->heap->registry_lock);
+}
+
+static void take_roots_stopped(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	uint64_t begin = os_now_ns();
+	stw_stop(&gc->stw, c->self);
+	c->rec.stopping_ns = os_now_ns() - begin;
+	set_phase(c, PHASE_ROOTS);
+	take_own(c, true);
+	LIST_EACH(it, &gc->heap->mutators) {
+		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		if (m != c->self)
+			snapshot_take(gc, m, true);
+	}
+	take_shared(c, true);
+	set_phase(c, PHASE_MARK);
+	stw_start(&gc->stw, c->self);
+	c->rec.pause_ns = os_now_ns() - begin;
+}
+
+static void take_roots(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	gc->unborn_nbytes = gc->snapshot_max_ns = gc->nsignals = 0;
+	gc->roots.stack_nbytes = gc->roots.scanned_nbytes = 0;
+	lock_acquire(&gc->roots.lock);
+	if (roots_have_unbarriered(&gc->roots) || gc->knobs.stoproots)
+		take_roots_stopped(c);
+	else
+		take_roots_running(c);
+	lock_release(&gc->roots.lock);
+	c->rec.snapshot_max_ns = c->rec.pause_ns == 0 ? gc->snapshot_max_ns : 0;
+	c->rec.nsignals = gc->nsignals;
+}
+
+/* ── mark ───────────────────────────────────────────────────────────────────────────────── */
+
+static void mark_roots(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	lock_acquire(&gc->roots.lock);
+	roots_mark_barriered(&gc->roots, &c->mk);
+	lock_release(&gc->roots.lock);
+	specials_mark_roots(&gc->specials, &c->mk);
+}
+
+/* found_more - marks what the buffers hold, and all that hangs on it; false: nothing of it was white. */
+static bool found_more(struct cycle *c, struct grey_block *buffers)
+{
+	uint64_t before = c->mk.marked_objects;
+	(void)marker_feed(&c->mk, buffers);
+	marker_drain_alone(&c->mk);
+	return c->mk.marked_objects != before;
+}
+
+/* terminated - the phase is CLOSED and nothing is grey; false: it is MARK again. */
+static bool terminated(struct cycle *c)
+{
+	struct heap *h = c->gc->heap;
+	uint32_t gen = heap_sweepgen(h);
+	uint64_t term = phase_gen_make(PHASE_TERM, gen), closed = phase_gen_make(PHASE_CLOSED, gen);
+	set_phase(c, PHASE_TERM);
+	struct grey_block *buffers = barrier_take_buffers(h);
+	q(c);
+	if (found_more(c, buffers) || !cas_seq(&h->phase_gen, &term, closed)) { /* pairs: phase */
+		set_phase(c, PHASE_MARK);
+		return false;
+	}
+	q(c); /* who was shading when it closed has done so */
+	buffers = barrier_take_buffers(h);
+	q(c); /* and does not write into these any more */
+	if (found_more(c, buffers)) {
+		set_phase(c, PHASE_MARK);
+		return false;
+	}
+	return true;
+}
+
+static void mark(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	bool ignore = gc->knobs.invalidptr == 0;
+	marker_init(&c->mk, gc->heap, &gc->pool, ignore);
+	grey_start(&gc->pool);
+	workers_begin(&gc->workers, c->nhelpers, gc->heap, &gc->pool, ignore);
+	mark_roots(c);
+	marker_drain(&c->mk);
+	c->rec.nworkers = 1;
+	workers_count(&gc->workers, c->nhelpers, &c->mk, &c->rec.nworkers);
+	marker_drain_alone(&c->mk);
+	while (!terminated(c)) {
+		grey_start(&gc->pool); /* for assists */
+		marker_drain(&c->mk);
+	}
+}
+
+/* ── after the mark ─────────────────────────────────────────────────────────────────────── */
+
+static void clear(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	set_phase(c, PHASE_CLEAR);
+	specials_null_links(&gc->specials, &c->mk);
+	q(c); /* who read a weak reference has looked at its mark */
+	c->rec.finalizers_due = specials_after_mark(&gc->specials, &c->mk, gc->no_order);
+	marker_finish(&c->mk);
+}
+
+/* unmark_freed - objects that the program freed meanwhile die in the coming sweep. */
+static void unmark_freed(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	struct grey_block *b = barrier_take_freed(gc->heap);
+	q(c);
+	while (b != NULL) {
+		struct grey_block *next = b->next;
+		for (uint32_t i = 0; i < b->n; i++)
+			c->rec.freed_nbytes += barrier_unmark_freed(gc->heap, b->object[i]);
+		grey_put_empty(&gc->pool, b);
+		b = next;
+	}
+}
+
+static void discard_buffers(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	struct grey_block *b = barrier_take_buffers(gc->heap), *next;
+	for (; b != NULL; b = next) {
+		next = b->next;
+		grey_put_empty(&gc->pool, b);
+	}
+	while ((b = grey_take_full(&gc->pool)) != NULL)
+		grey_put_empty(&gc->pool, b);
+}
+
+static void flip(struct cycle *c)
+{
+	unmark_freed(c); /* most of them, before anybody has to wait */
+	set_phase(c, PHASE_FLIP);
+	q(c);
+	unmark_freed(c);
+	discard_buffers(c);
+	cycle_start_sweep(c->gc->heap);
+}
+
+/* account - `before` is what was counted as live when the last snapshot was taken: what came after was
+ * born black. */
+static void account(struct cycle *c, uint64_t before)
+{
+	struct gc *gc = c->gc;
+	struct heap *h = gc->heap;
+	struct cycle_record *r = &c->rec;
+	uint64_t marked =
+		c->mk.marked_nbytes + load_relaxed(&gc->collector.assist_nbytes) + gc->unborn_nbytes;
+	uint64_t now = load_relaxed(&h->live_nbytes);
+	r->heap_before = before;
+	r->heap_live = marked > r->freed_nbytes ? marked - r->freed_nbytes : 0;
+	r->born_nbytes = now - before;
+	r->marked_objects = c->mk.marked_objects + load_relaxed(&gc->collector.assist_objects);
+	r->nmutators = gc->heap->nmutators;
+	r->assist_ns = load_relaxed(&gc->collector.assist_ns);
+	if (before > r->heap_live)
+		sub_relaxed(&h->live_nbytes, before - r->heap_live);
+	else
+		add_relaxed(&h->live_nbytes, r->heap_live - before);
+}
+
+void concurrent_cycle(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	uint64_t begin = os_now_ns(), cpu_begin = os_thread_cpu_ns();
+	collector_begin(gc);
+	arm(c);
+	take_roots(c);
+	uint64_t before = load_relaxed(&gc->heap->live_nbytes), mark_begin = os_now_ns();
+	mark(c);
+	c->rec.mark_ns = os_now_ns() - mark_begin;
+	clear(c);
+	flip(c);
+	account(c, before);
+	c->rec.cycle_ns = os_now_ns() - begin;
+	c->rec.cpu_ns = os_thread_cpu_ns() - cpu_begin;
+}

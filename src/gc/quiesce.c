@@ -1,0 +1,55 @@
+/* quiesce.c - see quiesce.h. */
+#include "gc/quiesce.h"
+
+#include <errno.h>
+
+#include "os/os.h"
+
+#define SPINS 200
+
+static void pause_or_yield(unsigned spins)
+{
+	if (spins < SPINS)
+		cpu_relax();
+	else
+		os_yield();
+}
+
+/* fence_by_signal - one mutator, where there is no membarrier. A BLOCKED thread passed a fence when it
+ * changed its status, and passes one before it touches anything. */
+static void fence_by_signal(struct stw *stw, struct mutator *m, uint32_t number)
+{
+	int err = os_signal_send(m->tid, stw->signal);
+	for (unsigned spins = 0; err != ESRCH; spins++) {
+		if (load_acquire(&m->fenced) == number || /* pairs: fenced */
+		    load_acquire(&m->status) != MUTATOR_RUNNING) /* pairs: mutator-status */
+			return;
+		if (err != 0) /* too many signals are queued */
+			err = os_signal_send(m->tid, stw->signal);
+		pause_or_yield(spins);
+	}
+}
+
+static void wait_outside(struct mutator *m)
+{
+	for (unsigned spins = 0; load_acquire(&m->sec) != 0 && !m->gone; spins++) /* pairs: quiesce */
+		pause_or_yield(spins);
+}
+
+void quiesce(struct stw *stw, struct mutator *self)
+{
+	bool fenced = !stw->no_membarrier && os_membarrier();
+	lock_acquire(&stw->heap->registry_lock);
+	uint32_t number = stw->fence + 1;
+	if (!fenced)
+		store_seq(&stw->fence, number); /* pairs: fenced */
+	LIST_EACH(it, &stw->heap->mutators) {
+		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		if (m == self)
+			continue;
+		if (!fenced)
+			fence_by_signal(stw, m, number);
+		wait_outside(m);
+	}
+	lock_release(&stw->heap->registry_lock);
+}

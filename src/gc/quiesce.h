@@ -1,0 +1,20 @@
+/* quiesce.h - waiting until every mutator has left the section that it was in.
+ *
+ * WHAT   After a change of the phase: whoever is inside a section may have read the phase before. A fence
+ *        on every processor (membarrier, or our signal where the kernel has none) orders each mutator's
+ *        store to `sec` against its load of the phase; then each `sec` must be seen 0 once.
+ * INV    Q1 a section is short: nobody waits inside one for the collector
+ * LOCKS  takes REGISTRY; the caller is in no section, but for `self`, whose own is not waited for.
+ * COST   one system call; a thread that was preempted inside a section is waited for.
+ * FROM   userspace RCU. */
+#ifndef MGC_GC_QUIESCE_H
+#define MGC_GC_QUIESCE_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include "gc/stw.h"
+#include "heap/mutator.h"
+
+void quiesce(struct stw *stw, struct mutator *self);
+
+#endif

@@ -1,0 +1,116 @@
+/* sink.c - see sink.h. */
+#include "gc/sink.h"
+
+#include <string.h>
+
+#include "base/bits.h"
+
+/* resolve - what was copied is looked up in the heap. */
+static void resolve(struct sink *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		marker_candidate(s->mk, s->word[i], MARK_AMBIGUOUS);
+		if (s->end_pointers) /* marks the slot before, when the word is a slot's first byte */
+			marker_candidate(s->mk, s->word[i] - 1, MARK_AMBIGUOUS);
+		s->word[i] = 0; /* E2 */
+	}
+	s->n = 0;
+	MGC_KEEP(s->word);
+}
+
+static void use_own(struct sink *s)
+{
+	s->block = NULL;
+	s->word = s->own;
+	s->capacity = s->own_capacity;
+	s->n = 0;
+}
+
+void sink_to_marker(struct sink *s, struct marker *mk, bool end_pointers, uintptr_t *own,
+		    size_t own_capacity)
+{
+	s->own = own;
+	s->own_capacity = own_capacity;
+	s->base = mk->base;
+	s->nbytes = mk->nbytes;
+	s->heap = mk->heap;
+	s->pool = mk->pool;
+	s->mk = mk;
+	s->end_pointers = end_pointers;
+	s->read_nbytes = 0;
+	s->make_room = resolve;
+	use_own(s);
+}
+
+static void mark_own(struct sink *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		mark_in_place(s->heap, s->pool, s->word[i]);
+		s->word[i] = 0; /* E2 */
+	}
+	s->n = 0;
+	MGC_KEEP(s->word);
+}
+
+static void use_block(struct sink *s)
+{
+	struct grey_block *b = grey_take_empty(s->pool);
+	if (b == NULL) {
+		use_own(s);
+		return;
+	}
+	b->words = 1;
+	s->block = b;
+	s->word = b->object;
+	s->capacity = GREY_BLOCK_OBJECTS;
+	s->n = 0;
+}
+
+static void put_block(struct sink *s)
+{
+	if (s->block == NULL) {
+		mark_own(s);
+	} else {
+		s->block->n = (uint32_t)s->n;
+		grey_put_full(s->pool, s->block);
+	}
+}
+
+static void next_block(struct sink *s)
+{
+	put_block(s);
+	use_block(s);
+}
+
+void sink_to_pool(struct sink *s, struct heap *h, struct grey_pool *pool, uintptr_t *own,
+		  size_t own_capacity)
+{
+	s->own = own;
+	s->own_capacity = own_capacity;
+	s->base = h->pageheap.space.base;
+	s->nbytes = h->pageheap.space.nbytes;
+	s->heap = h;
+	s->pool = pool;
+	s->mk = NULL;
+	s->end_pointers = false;
+	s->read_nbytes = 0;
+	s->make_room = next_block;
+	use_block(s);
+}
+
+void sink_close(struct sink *s)
+{
+	if (s->mk != NULL)
+		resolve(s);
+	else
+		put_block(s);
+}
+
+MGC_NO_SANITIZE void sink_range(struct sink *s, uintptr_t lo, uintptr_t hi)
+{
+	const volatile uintptr_t *w = (const volatile uintptr_t *)align_up(lo, sizeof(uintptr_t));
+	const volatile uintptr_t *end = (const volatile uintptr_t *)align_down(hi, sizeof(uintptr_t));
+	for (; w < end; w++)
+		sink_word(s, *w);
+	s->read_nbytes += hi > lo ? hi - lo : 0;
+}

@@ -1,0 +1,154 @@
+/* snapshot.c - see snapshot.h. */
+#include "gc/snapshot.h"
+
+#include <errno.h>
+
+#include "base/check.h"
+#include "gc/barrier.h"
+#include "os/os.h"
+
+/* Words of buffer for want of memory; small, for the handler may run on a small stack. */
+#define OWN_WORDS 32
+#define ROUND_NS UINT64_C(200000)
+/* A thread that does not answer for this long is named, once. */
+#define LATE_NS UINT64_C(2000000000)
+
+/* mark_runs - N1; and the slot below the cursor, whose address may be on its way into a register. */
+static void mark_runs(struct gc *gc, struct sink *out, struct mutator *m)
+{
+	const struct space *sp = &gc->heap->pageheap.space;
+	unsigned n = load_acquire(&gc->heap->layouts.nspanclasses); /* pairs: spanclass */
+	for (unsigned sc = 1; sc < n; sc++) {
+		struct run run = m->runs[sc];
+		if (run.cur >= run.end)
+			continue;
+		struct span *s = space_span(sp, run.end - 1);
+		span_mark_run(sp, s, span_slot_of(s, run.cur), span_slot_of(s, run.end - 1) + 1);
+		if (run.cur > s->base)
+			sink_word(out, run.cur - 1);
+		add_relaxed(&gc->unborn_nbytes, run.end - run.cur);
+	}
+}
+
+static void note_duration(struct gc *gc, struct mutator *m, uint64_t ns)
+{
+	m->snapshot_ns = ns;
+	uint64_t longest = load_relaxed(&gc->snapshot_max_ns);
+	while (ns > longest && !cas_relaxed(&gc->snapshot_max_ns, &longest, ns))
+		;
+}
+
+void snapshot_take(struct gc *gc, struct mutator *m, bool tls)
+{
+	uint64_t begin = os_now_ns();
+	uint32_t gen = heap_sweepgen(gc->heap);
+	uintptr_t own[OWN_WORDS];
+	struct sink out;
+	sink_to_pool(&out, gc->heap, &gc->pool, own, OWN_WORDS);
+	mark_runs(gc, &out, m);
+	stacks_read_mutator(&gc->roots, &out, m, gen);
+	roots_read_owned(&gc->roots, &out, m);
+	if (tls)
+		roots_read_tls(&gc->roots, &out, m);
+	sink_close(&out);
+	add_relaxed(&gc->roots.stack_nbytes, out.read_nbytes);
+	note_duration(gc, m, os_now_ns() - begin);
+	store_release(&m->taken, gen); /* pairs: taken */
+}
+
+/* ── the collector's side ───────────────────────────────────────────────────────────────── */
+
+/* take_blocked - on behalf of a thread that waits in the system; false: it came back first. */
+static bool take_blocked(struct gc *gc, struct mutator *m)
+{
+	uint32_t status = MUTATOR_BLOCKED;
+	if (!cas_acq_rel(&m->status, &status, (uint32_t)MUTATOR_CLAIMED)) /* pairs: mutator-status */
+		return false;
+	if (load_relaxed(&m->taken) != heap_sweepgen(gc->heap))
+		snapshot_take(gc, m, false);
+	status = MUTATOR_CLAIMED;
+	(void)cas_acq_rel(&m->status, &status, (uint32_t)MUTATOR_BLOCKED); /* pairs: mutator-status */
+	return true;
+}
+
+/* ask - true: the mutator's snapshot is there. */
+static bool ask(struct gc *gc, struct mutator *m)
+{
+	uint32_t gen = heap_sweepgen(gc->heap);
+	if (load_acquire(&m->taken) == gen) /* pairs: taken */
+		return true;
+	if (load_acquire(&m->status) == MUTATOR_BLOCKED) /* pairs: mutator-status */
+		return take_blocked(gc, m);
+	if (m->asked != gen) {
+		int err = gc->knobs.poll ? 0 : os_signal_send(m->tid, gc->stw.signal);
+		if (err == ESRCH) { /* ended without telling */
+			m->gone = 1;
+			snapshot_take(gc, m, false);
+			return true;
+		}
+		if (err == 0) {
+			m->asked = gen;
+			gc->nsignals++;
+		}
+		store_relaxed(&m->pending, 1u); /* should it block the signal: at the end of a section */
+	}
+	return false;
+}
+
+static unsigned ask_all(struct gc *gc, struct mutator *self, struct mutator **late)
+{
+	unsigned missing = 0;
+	LIST_EACH(it, &gc->heap->mutators) {
+		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		if (m != self && !ask(gc, m)) {
+			missing++;
+			*late = m;
+		}
+	}
+	return missing;
+}
+
+void snapshot_collect(struct gc *gc, struct mutator *self)
+{
+	uint64_t begin = os_now_ns();
+	bool explained = false;
+	struct mutator *late = NULL;
+	for (;;) {
+		uint32_t seen = load_acquire(&gc->stw.nparked); /* pairs: answered */
+		if (ask_all(gc, self, &late) == 0)
+			return;
+		os_wait(&gc->stw.nparked, seen, ROUND_NS);
+		if (!explained && os_now_ns() - begin > LATE_NS) {
+			stw_explain_late(&gc->stw, late);
+			explained = true;
+		}
+	}
+}
+
+/* ── a newcomer ─────────────────────────────────────────────────────────────────────────── */
+
+struct newcomer {
+	struct gc *gc;
+	struct mutator *m;
+};
+
+static MGC_NO_SANITIZE void shade_stack(void *arg)
+{
+	struct newcomer *n = arg;
+	const volatile uintptr_t *w = (const volatile uintptr_t *)__builtin_frame_address(0);
+	for (; (uintptr_t)w < n->m->stack_hi; w++)
+		barrier_shade(n->m, *w);
+}
+
+void snapshot_newcomer(struct gc *gc, struct mutator *m)
+{
+	uint64_t pg = heap_phase_gen(gc->heap);
+	struct newcomer n = { gc, m };
+	MGC_CHECK(phase_gen_phase(pg) != PHASE_FLIP);
+	if (phase_gen_phase(pg) <= PHASE_ROOTS)
+		return; /* no cycle, or it is asked like the others */
+	uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+	if (sp >= m->stack_lo && sp < m->stack_hi) /* else on a coroutine's, which others know */
+		regs_call(shade_stack, &n);
+	store_release(&m->taken, phase_gen_sweepgen(pg)); /* pairs: taken */
+}

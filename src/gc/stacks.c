@@ -1,0 +1,236 @@
+/* stacks.c - see stacks.h. */
+#include "gc/stacks.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "gc/roots.h"
+#include "gc/stw.h"
+#include "os/os.h"
+
+/* ── coroutine stacks ───────────────────────────────────────────────────────────────────── */
+
+static struct mgc_stack *take_record(struct roots *r)
+{
+	if (r->free_stacks == NULL) {
+		size_t nbytes = align_up(4096, os_page_size());
+		struct mgc_stack *s = (struct mgc_stack *)os_alloc(nbytes);
+		for (size_t i = 0; s != NULL && i < nbytes / sizeof *s; i++) {
+			s[i].next = r->free_stacks;
+			r->free_stacks = &s[i];
+		}
+	}
+	struct mgc_stack *s = r->free_stacks;
+	if (s != NULL)
+		r->free_stacks = s->next;
+	return s;
+}
+
+struct mgc_stack *stacks_add(struct roots *r, uintptr_t lo, uintptr_t hi)
+{
+	lock_acquire(&r->lock);
+	struct mgc_stack *s = take_record(r);
+	if (s != NULL) {
+		*s = (struct mgc_stack){ .next = r->stacks, .lo = lo, .hi = hi };
+		r->stacks = s;
+	}
+	lock_release(&r->lock);
+	return s;
+}
+
+void stacks_remove(struct roots *r, struct mgc_stack *s)
+{
+	lock_acquire(&r->lock);
+	for (struct mgc_stack **at = &r->stacks; *at != NULL; at = &(*at)->next) {
+		if (*at == s) {
+			*at = s->next;
+			s->next = r->free_stacks;
+			r->free_stacks = s;
+			break;
+		}
+	}
+	lock_release(&r->lock);
+}
+
+static void claim(struct mgc_stack *s)
+{
+	while (swap_acq_rel(&s->claim, 1u) != 0) /* pairs: stack-claim */
+		os_yield();
+}
+
+static void unclaim(struct mgc_stack *s)
+{
+	store_release(&s->claim, 0u); /* pairs: stack-claim */
+}
+
+/* read_parked - under the claim, or with the world stopped. */
+static void read_parked(struct sink *out, struct mgc_stack *s, uint32_t gen)
+{
+	if (s->taken == gen)
+		return;
+	s->taken = gen;
+	if (s->sp == 0)
+		return;
+	sink_range(out, s->sp, s->hi);
+	sink_range(out, (uintptr_t)s->saved, (uintptr_t)(s->saved + MUTATOR_SAVED_REGS));
+}
+
+void stacks_read_parked(struct roots *r, struct sink *out, uint32_t gen)
+{
+	for (struct mgc_stack *s = r->stacks; s != NULL; s = s->next) {
+		claim(s);
+		read_parked(out, s, gen);
+		unclaim(s);
+	}
+}
+
+struct parked_stack {
+	struct mutator *m;
+	struct mgc_stack *from;
+};
+
+/* park_from - the stack is left: what lies above this frame is in use until it runs again. The switch
+ * that follows may put the registers elsewhere (a ucontext), and overwrites these frames: the registers,
+ * which lie just above, are kept in the record. */
+static MGC_NO_SANITIZE void park_from(void *arg)
+{
+	struct parked_stack *p = arg;
+	const volatile uintptr_t *frame = (const volatile uintptr_t *)__builtin_frame_address(0);
+	uintptr_t *save = p->from != NULL ? p->from->saved : p->m->own_saved;
+	for (unsigned i = 0; i < MUTATOR_SAVED_REGS; i++)
+		save[i] = frame[i];
+	if (p->from == NULL) {
+		p->m->own_sp = (uintptr_t)frame;
+		return;
+	}
+	p->from->sp = (uintptr_t)frame;
+	store_release(&p->from->running, (struct mutator *)NULL); /* pairs: stack-parked */
+}
+
+/* board - the mutator will run on `to`: B1. */
+static void board(struct grey_pool *pool, struct mutator *m, struct mgc_stack *to)
+{
+	uint64_t pg = heap_phase_gen(m->heap);
+	if (phase_gen_phase(pg) == PHASE_OFF) { /* the section keeps a cycle from taking roots */
+		store_relaxed(&to->running, m);
+		return;
+	}
+	claim(to);
+	if (phase_gen_phase(pg = heap_phase_gen(m->heap)) == PHASE_ROOTS) {
+		uintptr_t own[32];
+		struct sink out;
+		sink_to_pool(&out, m->heap, pool, own, sizeof own / sizeof *own);
+		read_parked(&out, to, phase_gen_sweepgen(pg));
+		sink_close(&out);
+	}
+	store_relaxed(&to->running, m);
+	unclaim(to);
+}
+
+void stacks_switch(struct grey_pool *pool, struct mutator *m, struct mgc_stack *from,
+		   struct mgc_stack *to)
+{
+	struct parked_stack p = { m, from };
+	if (from != NULL && load_relaxed(&from->running) != m && from->sp != 0)
+		mgc_misuse("mgc_stack_switch away from a stack that this thread does not run on");
+	struct mutator *other = to != NULL ? load_acquire(&to->running) : NULL; /* pairs: stack-parked */
+	if (other != NULL && other != m)
+		mgc_misuse("mgc_stack_switch to a stack that runs on another thread");
+	regs_call(park_from, &p);
+	if (to != NULL)
+		board(pool, m, to);
+	m->announced = to;
+}
+
+/* stack_of - the coroutine stack that holds sp, if any is registered. */
+static struct mgc_stack *stack_of(struct roots *r, struct mutator *m, uintptr_t sp)
+{
+	struct mgc_stack *s = m->announced;
+	if (s != NULL && sp >= s->lo && sp < s->hi)
+		return s;
+	for (s = r->stacks; s != NULL; s = s->next)
+		if (sp >= s->lo && sp < s->hi)
+			return s;
+	return NULL;
+}
+
+/* ── what a mutator has in hand ─────────────────────────────────────────────────────────── */
+
+/* lowest_pointer_into - of a signal frame on the alternate stack: where the thread's own stack was. */
+static MGC_NO_SANITIZE uintptr_t lowest_pointer_into(uintptr_t from, uintptr_t to, uintptr_t lo,
+						     uintptr_t hi)
+{
+	uintptr_t lowest = hi;
+	for (const volatile uintptr_t *w = (const volatile uintptr_t *)from;
+	     w < (const volatile uintptr_t *)to; w++)
+		if (*w >= lo && *w < lowest)
+			lowest = *w;
+	return lowest;
+}
+
+/* read_below_handler - the thread was stopped in a handler of the program's, on the alternate stack. */
+static void read_below_handler(struct roots *r, struct sink *out, struct mutator *m, uint32_t gen)
+{
+	uintptr_t lo = lowest_pointer_into(m->sp, m->altstack_hi, m->stack_lo, m->stack_hi);
+	sink_range(out, m->altstack_lo, m->altstack_hi);
+	sink_range(out, m->own_sp != 0 ? min_size(lo, m->own_sp) : lo, m->stack_hi);
+	for (struct mgc_stack *s = r->stacks; s != NULL; s = s->next) {
+		if (load_relaxed(&s->running) != m)
+			continue;
+		s->taken = gen;
+		sink_range(out, lowest_pointer_into(m->sp, m->altstack_hi, s->lo, s->hi), s->hi);
+	}
+}
+
+/* on_own_stack - a first thread may have grown beyond the limit that it attached with. */
+static bool on_own_stack(struct mutator *m)
+{
+	if (m->sp >= m->stack_lo)
+		return true;
+	if (!os_readable(m->sp, m->stack_lo))
+		return false;
+	m->stack_lo = m->sp;
+	return true;
+}
+
+/* read_own_stack - of a thread that runs on a coroutine's. */
+static void read_own_stack(struct sink *out, struct mutator *m)
+{
+	sink_range(out, m->own_sp, m->stack_hi);
+	sink_range(out, (uintptr_t)m->own_saved, (uintptr_t)(m->own_saved + MUTATOR_SAVED_REGS));
+}
+
+/* read_stack - from where the thread stands to the cold end of the stack it stands on. */
+static void read_stack(struct roots *r, struct sink *out, struct mutator *m, uint32_t gen)
+{
+	struct mgc_stack *coroutine = stack_of(r, m, m->sp);
+	uintptr_t hi = m->stack_hi_var != NULL ? *m->stack_hi_var : m->stack_hi;
+	if (coroutine != NULL) {
+		coroutine->taken = gen;
+		sink_range(out, m->sp, coroutine->hi);
+		if (m->own_sp != 0) /* its own stack waits below the switch */
+			read_own_stack(out, m);
+	} else if (m->sp >= m->altstack_lo && m->sp < m->altstack_hi) {
+		read_below_handler(r, out, m, gen);
+	} else if (m->sp < hi && (m->stack_hi_var != NULL || on_own_stack(m))) {
+		sink_range(out, m->sp, hi);
+	} else {
+		mgc_misuse("thread %d runs on a stack that was not registered (sp %p, its own ends "
+			   "at %p)",
+			   m->tid, (void *)m->sp, (void *)hi);
+	}
+	if (m->announced != NULL && m->announced != coroutine) /* it has not got there yet */
+		read_parked(out, m->announced, gen);
+	for (struct stack_segment *s = m->segments; s != NULL; s = s->older)
+		sink_range(out, s->lo, s->hi);
+}
+
+void stacks_read_mutator(struct roots *r, struct sink *out, struct mutator *m, uint32_t gen)
+{
+	if (m->tiny_cur != 0) /* may still be filled */
+		sink_word(out, m->tiny_end - 1);
+	if (m->gone)
+		return;
+	read_stack(r, out, m, gen);
+	if (m->nregs != 0)
+		sink_range(out, (uintptr_t)m->regs, (uintptr_t)(m->regs + m->nregs));
+}

@@ -1,0 +1,54 @@
+/* stacks.h - every stack of the program: threads' own, alternate ones, coroutines'; and how what a
+ * mutator has in hand is read from where it stands.
+ *
+ * WHAT   A coroutine's stack is registered, and each switch is announced just before it is made. What
+ *        is read goes into a sink: all of it while the world stands still, or each thread's own by
+ *        itself, at its own time (snapshot.c).
+ * STATE  a coroutine's stack: parked (running NULL, sp set or 0) ↔ announced or running on a mutator
+ *        claim 0 ↔ 1: somebody copies it, or changes who runs on it, while a cycle takes roots
+ * INV    B1 in ROOTS a stack that is not `taken` is changed by nobody but a mutator that is not taken
+ *           either and had announced it before
+ *        B2 a mutator's snapshot takes the stack it stands on, its own one, and the one it announced
+ * LOCKS  ROOTS for the list; a cycle holds it while it takes roots.
+ * UNITS  bytes, words of 8. */
+#ifndef MGC_GC_STACKS_H
+#define MGC_GC_STACKS_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gc/sink.h"
+#include "heap/mutator.h"
+
+struct roots;
+
+/* A stack that is not a thread's own (struct mgc_stack in the API). Written by the thread that switches,
+ * in a section. */
+struct mgc_stack {
+	struct mgc_stack *next;
+	uintptr_t lo, hi;
+	uintptr_t sp; /* parked: used from here to hi; 0: nothing on it */
+	struct mutator *running; /* atomic: on this thread now, or after the switch that it announced */
+	uint32_t claim; /* atomic, as a spin lock */
+	uint32_t taken; /* sweep generation of the cycle whose snapshot has it */
+	uintptr_t saved[MUTATOR_SAVED_REGS]; /* parked: the registers as the switch was announced */
+};
+
+/* stacks_add - a stack that nothing runs on; NULL: no memory. stacks_remove forgets it. */
+struct mgc_stack *stacks_add(struct roots *r, uintptr_t lo, uintptr_t hi);
+void stacks_remove(struct roots *r, struct mgc_stack *s);
+/* stacks_switch - the owner, in a section, is about to leave `from` for `to` (NULL: its own). While a
+ * cycle takes roots a stack that was not taken yet is taken first. */
+void stacks_switch(struct grey_pool *pool, struct mutator *m, struct mgc_stack *from,
+		   struct mgc_stack *to);
+
+/* stacks_read_mutator - stacks, registers and the tiny block of a mutator that stands still, or is the
+ * caller; m->sp and m->regs say where it stands. */
+void stacks_read_mutator(struct roots *r, struct sink *out, struct mutator *m, uint32_t gen);
+/* stacks_read_parked - every coroutine's stack that is not taken. */
+void stacks_read_parked(struct roots *r, struct sink *out, uint32_t gen);
+
+#endif

@@ -1,0 +1,126 @@
+/* stopping.c - a cycle with the world stopped for all of it, from roots to flip: for programs whose stores
+ * have no barrier.
+ *
+ * STATE  heap.phase_gen: OFF → MARK → CLEAR → OFF with sweepgen + 2; the other phases of the protocol
+ *        (barrier.h) are passed without being published, for nobody runs to see them.
+ * INV    Z1 nothing is freed, and no layout or page state changes, from the stop to the start
+ * LOCKS  ROOTS, and REGISTRY while the world is stopped. */
+#include "base/check.h"
+#include "gc/cycle_form.h"
+#include "heap/cache.h"
+#include "os/os.h"
+
+#define BUFFER_WORDS 512
+
+/* mark_runs - unborn slots are kept. */
+static void mark_runs(struct marker *mk, struct mutator *m)
+{
+	const struct space *sp = &m->heap->pageheap.space;
+	unsigned n = load_relaxed(&m->heap->layouts.nspanclasses);
+	for (unsigned sc = 1; sc < n; sc++) {
+		struct run run = m->runs[sc];
+		if (run.cur >= run.end)
+			continue;
+		struct span *s = space_span(sp, run.end - 1);
+		span_mark_run(sp, s, span_slot_of(s, run.cur), span_slot_of(s, run.end - 1) + 1);
+		mk->marked_nbytes += run.end - run.cur;
+	}
+}
+
+static void mark_mutators(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	uint32_t gen = heap_sweepgen(gc->heap);
+	uintptr_t buffer[BUFFER_WORDS];
+	struct sink out;
+	sink_to_marker(&out, &c->mk, gc->roots.end_pointers, buffer, BUFFER_WORDS);
+	LIST_EACH(it, &gc->heap->mutators) {
+		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		mark_runs(&c->mk, m);
+		stacks_read_mutator(&gc->roots, &out, m, gen);
+	}
+	stacks_read_parked(&gc->roots, &out, gen);
+	sink_close(&out);
+	gc->roots.stack_nbytes = out.read_nbytes;
+}
+
+static void mark_roots(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	uintptr_t buffer[BUFFER_WORDS];
+	struct sink out;
+	mark_mutators(c);
+	sink_to_marker(&out, &c->mk, false, buffer, BUFFER_WORDS);
+	LIST_EACH(it, &gc->heap->mutators) {
+		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		roots_read_owned(&gc->roots, &out, m);
+		roots_read_tls(&gc->roots, &out, m);
+	}
+	roots_read_unbarriered(&gc->roots, &out);
+	sink_close(&out);
+	gc->roots.scanned_nbytes = out.read_nbytes;
+	roots_mark_barriered(&gc->roots, &c->mk);
+	specials_mark_roots(&gc->specials, &c->mk);
+}
+
+static void mark(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	uint64_t begin = os_now_ns();
+	bool ignore = gc->knobs.invalidptr == 0;
+	if (c->self != NULL) {
+		c->self->sp = c->sp;
+		c->self->nregs = 0;
+	}
+	grey_start(&gc->pool);
+	marker_init(&c->mk, gc->heap, &gc->pool, ignore);
+	workers_begin(&gc->workers, c->nhelpers, gc->heap, &gc->pool, ignore);
+	c->mk.alone = c->nhelpers == 0;
+	mark_roots(c);
+	marker_drain(&c->mk);
+	c->rec.nworkers = 1;
+	workers_count(&gc->workers, c->nhelpers, &c->mk, &c->rec.nworkers);
+	marker_drain_alone(&c->mk);
+	heap_set_phase(gc->heap, PHASE_CLEAR, heap_sweepgen(gc->heap));
+	specials_null_links(&gc->specials, &c->mk);
+	c->rec.finalizers_due = specials_after_mark(&gc->specials, &c->mk, gc->no_order);
+	marker_finish(&c->mk);
+	c->rec.mark_ns = os_now_ns() - begin;
+}
+
+static void account(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	struct cycle_record *r = &c->rec;
+	r->heap_before = load_relaxed(&gc->heap->live_nbytes);
+	r->heap_live = c->mk.marked_nbytes;
+	r->marked_objects = c->mk.marked_objects;
+	r->nmutators = gc->heap->nmutators;
+	store_relaxed(&gc->heap->live_nbytes, r->heap_live);
+}
+
+void stopping_cycle(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	lock_acquire(&gc->roots.lock);
+	uint64_t begin = os_now_ns(), cpu_begin = os_cpu_ns();
+	cycle_tell(gc, CYCLE_STOPPING);
+	stw_stop(&gc->stw, c->self);
+	cycle_tell(gc, CYCLE_STOPPED);
+	c->rec.stopping_ns = os_now_ns() - begin;
+	cycle_sweep_cached(gc->heap);
+	if (gc->knobs.verify)
+		heap_verify(gc->heap);
+	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
+	cycle_tell(gc, CYCLE_MARKING);
+	mark(c);
+	cycle_tell(gc, CYCLE_MARKED);
+	cycle_start_sweep(gc->heap);
+	account(c);
+	cycle_tell(gc, CYCLE_STARTING);
+	stw_start(&gc->stw, c->self);
+	cycle_tell(gc, CYCLE_STARTED);
+	c->rec.pause_ns = os_now_ns() - begin;
+	c->rec.cpu_ns = os_cpu_ns() - cpu_begin;
+	lock_release(&gc->roots.lock);
+}
