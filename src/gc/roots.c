@@ -7,6 +7,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/stw.h"
+#include "heap/cache.h"
 #include "mallocgc.h"
 #include "os/os.h"
 
@@ -336,21 +337,18 @@ static void read_mutator_stack(struct roots *r, struct marker *mk, struct mutato
 }
 
 /* mark_runs - unborn slots are kept, and the current tiny block, which may still be filled. */
-
 static void mark_runs(struct marker *mk, struct mutator *m)
 {
 	const struct space *sp = &m->heap->pageheap.space;
 	unsigned n = load_relaxed(&m->heap->layouts.nspanclasses);
 	for (unsigned sc = 1; sc < n; sc++) {
 		struct run run = m->runs[sc];
-		struct span *s = m->spans[sc];
+		struct span *s = run_span(m, sc);
 		if (s == NULL)
 			continue;
-		if (run.cur < run.end) {
-			uint32_t lo = span_slot_of(s, run.cur), hi = span_slot_of(s, run.end - 1) + 1;
-			span_mark_run(sp, s, lo, hi);
-			mk->marked_nbytes += run.end - run.cur;
-		}
+		uint32_t lo = span_slot_of(s, run.cur), hi = span_slot_of(s, run.end - 1) + 1;
+		span_mark_run(sp, s, lo, hi);
+		mk->marked_nbytes += run.end - run.cur;
 	}
 	if (m->tiny_cur != 0)
 		marker_candidate(mk, m->tiny_end - 1, MARK_AMBIGUOUS);

@@ -13,6 +13,8 @@
  *           parked, BLOCKED or DEAD
  *        M2 status changes only by CAS
  *        M3 [cur, end) of a run are unborn slots: allocation bits set, zero unless NOZERO
+ *        M4 a run whose spans[] is NULL was cut from a span that others use too (central_share); while
+ *           it holds unborn slots that span stays in use, swept or not, and run_span finds it
  * LOCKS  node: REGISTRY.
  * FROM   Go's P and mcache. */
 #ifndef MGC_HEAP_MUTATOR_H
@@ -48,14 +50,15 @@ struct stack_segment {
 struct mutator {
 	/* The layout of the first member is known to inlined allocation (include/mallocgc.h). */
 	struct run runs[MGC_MAX_SPANCLASS];
-	struct span *spans[MGC_MAX_SPANCLASS]; /* the span a run comes from, or NULL */
+	struct span *spans[MGC_MAX_SPANCLASS]; /* the span of its own that a run comes from, or NULL */
+	uint8_t nshared[MGC_MAX_SPANCLASS]; /* runs cut from shared spans so far */
 
 	struct heap *heap;
-	uint32_t sec;     /* owner's plain store */
+	uint32_t sec; /* owner's plain store */
 	uint32_t pending; /* atomic: park when the section ends */
-	uint32_t status;  /* atomic, CAS */
-	uint32_t taken;   /* number of the cycle whose snapshot has this thread */
-	uint32_t black;   /* births are marked */
+	uint32_t status; /* atomic, CAS */
+	uint32_t taken; /* number of the cycle whose snapshot has this thread */
+	uint32_t black; /* births are marked */
 	uint32_t gone; /* collector: the thread ended without detaching; nothing of it is read */
 	int tid;
 	uintptr_t tiny_cur, tiny_end;
