@@ -107,12 +107,13 @@ struct mutator *mutator_attach(struct heap *h);
 /* mutator_detach - gives all its spans back; the record may be reused by another thread. */
 void mutator_detach(struct mutator *m);
 
-/* mutator_check_entry - dies when the caller interrupted the library, or was called back by it. */
+/* mutator_check_entry - dies when the caller interrupted the library, or was called back by it. Between
+ * the library's preparation and the fork the forking thread holds WORLD, and may come in. */
 MGC_NORETURN void mutator_re_entered(const struct mutator *m);
 
 MGC_INLINE void mutator_check_entry(const struct mutator *m)
 {
-	if (MGC_UNLIKELY(m->sec != 0 || lock_thread.nheld != 0))
+	if (MGC_UNLIKELY(m->sec != 0 || lock_thread.nheld > lock_thread.passes))
 		mutator_re_entered(m);
 }
 
