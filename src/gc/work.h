@@ -71,6 +71,8 @@ void grey_start(struct grey_pool *p);
 /* grey_join - one marker more; false when the mark is over. A helper that the system runs late is not
  * waited for. */
 bool grey_join(struct grey_pool *p);
+/* grey_nbytes - memory that the pool has from the system. */
+size_t grey_nbytes(struct grey_pool *p);
 /* grey_trim - after a cycle: gives slabs back to the system. Every block must be on `empty`. */
 void grey_trim(struct grey_pool *p);
 

@@ -190,6 +190,7 @@ void pageheap_read_stats(struct pageheap *ph, struct pageheap_stats *out)
 	out->dirty_nbytes = (ph->pages.nfree - ph->pages.nclean) << MGC_PAGE_SHIFT;
 	out->reserved_nbytes = ph->space.nbytes;
 	out->scavenged_nbytes = ph->scavenged_nbytes;
+	out->tables_nbytes = space_tables_nbytes(&ph->space);
 	lock_release(&ph->lock);
 }
 

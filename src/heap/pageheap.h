@@ -62,6 +62,7 @@ struct pageheap_stats {
 	size_t clean_nbytes; /* free, not resident */
 	size_t reserved_nbytes; /* the range */
 	size_t scavenged_nbytes;
+	size_t tables_nbytes; /* of the space, committed */
 };
 void pageheap_read_stats(struct pageheap *ph, struct pageheap_stats *out);
 

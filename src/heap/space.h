@@ -82,6 +82,9 @@ bool space_grow(struct space *sp, size_t nchunks, size_t *first_page);
  * in no span: all of it reads as zero already, and will again. */
 void space_discard_tables(const struct space *sp, size_t first_page, size_t npages);
 
+/* space_tables_nbytes - of the tables, as far as they are committed. Caller holds PAGEHEAP. */
+size_t space_tables_nbytes(const struct space *sp);
+
 MGC_INLINE bool space_contains(const struct space *sp, uintptr_t addr)
 {
 	return addr - sp->base < sp->nbytes;
