@@ -207,27 +207,40 @@ MGC_API size_t mgc_release(void);
 
 /* ── statistics ─────────────────────────────────────────────────────────────────────────── */
 
-/* struct mgc_stats - set struct_size = sizeof(struct mgc_stats) before the call. */
+/* struct mgc_stats - set struct_size = sizeof(struct mgc_stats) before the call. What a gauge counts and
+ * the names of all: docs/gen/stats.md, mallocgc(7). */
 struct mgc_stats {
 	size_t struct_size;
-	uint64_t cycles; /* collections finished */
-	uint64_t forced_cycles; /* of them by mgc_collect */
-	uint64_t heap_live; /* bytes found live by the last collection */
-	uint64_t heap_now; /* live plus what was allocated since */
-	uint64_t heap_goal; /* a collection starts when heap_now reaches it */
-	uint64_t heap_in_spans; /* bytes of pages in use */
-	uint64_t heap_free_dirty; /* free, still resident */
-	uint64_t heap_free_clean; /* free, given back or never touched */
-	uint64_t total_allocated; /* bytes, since the start, in whole slots */
-	uint64_t total_freed; /* bytes, by mgc_free */
-	uint64_t scavenged; /* bytes given back to the system since the start */
-	uint64_t pause_total_ns; /* world stopped */
-	uint64_t pause_max_ns;
-	uint64_t pause_last_ns;
-	uint64_t gc_cpu_ns; /* processor time of marking and sweeping under a stop */
-	uint64_t threads; /* attached */
-	uint64_t objects_marked; /* by the last collection */
-	uint64_t finalizers_run;
+	/* written by `make docs` from src/base/stat.def */
+	uint64_t cycles; /* gc-cycles: collections finished */
+	uint64_t forced_cycles; /* gc-cycles: of them by mgc_collect */
+	uint64_t heap_live; /* bytes: found live by the last collection */
+	uint64_t heap_now; /* bytes: live, and what was allocated since */
+	uint64_t heap_goal; /* bytes: a collection starts when /gc/heap/now reaches it */
+	uint64_t heap_in_spans; /* bytes: pages that hold objects, or free slots between them */
+	uint64_t heap_free_dirty; /* bytes: free pages, still resident */
+	uint64_t heap_free_clean; /* bytes: free pages, given back or never touched */
+	uint64_t total_allocated; /* bytes: allocated since the start, in whole slots */
+	uint64_t total_freed; /* bytes: freed by mgc_free since the start */
+	uint64_t scavenged; /* bytes: given back to the system since the start */
+	uint64_t pause_total_ns; /* nanoseconds: time the world was stopped */
+	uint64_t pause_max_ns; /* nanoseconds: the longest stop */
+	uint64_t pause_last_ns; /* nanoseconds: the stop of the last collection */
+	uint64_t gc_cpu_ns; /* nanoseconds: processor time of collecting, without sweeping on demand */
+	uint64_t threads; /* threads: attached */
+	uint64_t objects_marked; /* objects: found live by the last collection */
+	uint64_t finalizers_run; /* finalizers: run since the start */
+	uint64_t finalizers_due; /* finalizers: waiting to be run */
+	uint64_t specials; /* objects: finalizers and links that are registered */
+	uint64_t stacks_scanned; /* bytes: stacks read by the last collection */
+	uint64_t roots_scanned; /* bytes: roots and data segments read by the last collection */
+	uint64_t percent; /* percent: MGC_PERCENT, or as set since; the largest number: off */
+	uint64_t limit; /* bytes: MGC_LIMIT, or as set since; the largest number: none */
+	uint64_t heap_reserved; /* bytes: addresses in which the heap may grow */
+	uint64_t metadata_tables; /* bytes: span records, bits and page descriptors: committed */
+	uint64_t metadata_mutators; /* bytes: records of threads: committed */
+	uint64_t metadata_marking; /* bytes: grey queue */
+	uint64_t metadata_specials; /* bytes: tables of finalizers and links */
 };
 MGC_API void mgc_read_stats(struct mgc_stats *stats);
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """check_abi.py [--write] NAME=LIBRARY=LIST... - abi/NAME.map lists what LIBRARY exports.
 
-LIST is a file that names the library's objects, with semicolons between them. Three lists have to agree: the map's, the library's dynamic symbols, and the symbols that the
-objects leave visible (MGC_API). A name with a * in the map stands for whatever matches it.
---write puts the objects' visible names into the map: run it when a name was added on purpose."""
-import fnmatch
+LIST is a file that names the library's objects, with semicolons between them. Three lists have to
+agree: the map's, the library's dynamic symbols, and the symbols that the objects leave visible
+(MGC_API). The map names each symbol: an export is a decision, so a pattern is refused. --write puts
+the objects' visible names into the map: run it when a name was added on purpose."""
 import pathlib
 import re
 import subprocess
@@ -37,19 +37,17 @@ def listed(text):
             for name in re.findall(r"[\w*?\[\]]+(?=\s*;)", block)]
 
 
-def match(symbol, names):
-    return any(fnmatch.fnmatchcase(symbol, name) for name in names)
-
-
 def compare(name, library, wanted):
     names, symbols = listed((TOP / f"abi/{name}.map").read_text()), exported(library)
     errors = [f"abi/{name}.map: lists {n} twice" for n in sorted(set(names)) if names.count(n) > 1]
+    errors += [f"abi/{name}.map: {n} is a pattern; name each symbol" for n in names
+               if not re.fullmatch(r"\w+", n)]
     errors += [f"abi/{name}.map: lists {n}, which the library does not export" for n in names
-               if not fnmatch.filter(symbols, n)]
+               if n not in symbols]
     errors += [f"{library}: exports {s}, which abi/{name}.map does not list" for s in symbols
-               if not match(s, names)]
-    errors += [f"abi/{name}.map: does not list {s}, which the sources make visible"
-               for s in wanted if not match(s, names)]
+               if s not in names]
+    errors += [f"abi/{name}.map: does not list {s}, which the sources make visible (abi-update)"
+               for s in wanted if s not in names]
     return len(symbols), errors or ([] if symbols else [f"{library}: exports nothing"])
 
 

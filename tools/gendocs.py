@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""gendocs.py [--write] - docs/gen/*.md and man/mallocgc.7 from the .def files and the lock table.
+"""gendocs.py [--write] - docs/gen/*.md, man/mallocgc.7 and the struct of statistics in mallocgc.h, from
+the .def files and the lock table.
 
 Without --write: says which pages are missing or out of date, and fails then."""
 import os
@@ -60,9 +61,23 @@ def knobs():
 
 def stats():
     source = "src/base/stat.def"
-    return page("Statistics", source, ("name", "type", "unit", "meaning"),
-                [(f"`{name}`", kind, unit, text)
-                 for _, name, kind, unit, text in rows(source, "MGC_STAT")])
+    return page("Statistics", source, ("name", "field of `struct mgc_stats`", "kind", "unit", "meaning"),
+                [(f"`{name}`", f"`{field}`", kind, unit, text)
+                 for field, name, kind, unit, text in rows(source, "MGC_STAT")])
+
+
+MARK = "\t/* written by `make docs` from src/base/stat.def */\n"
+
+
+def stats_struct():
+    """mallocgc.h with the fields of struct mgc_stats, in the order of the rows."""
+    body = list(rows("src/base/stat.def", "MGC_STAT"))
+    fields = "".join(f"\tuint64_t {field}; /* {unit}: {text} */\n" for field, _, _, unit, text in body)
+    text = lintlib.read(TOP, "include/mallocgc.h")
+    if text.count(MARK) != 1:
+        return text, 0
+    before, after = text.split(MARK)
+    return before + MARK + fields + after[after.index("};"):], len(body)
 
 
 def locks():
@@ -99,6 +114,7 @@ def manual():
 
 PAGES = {"docs/gen/knobs.md": (knobs, "src/base/knob.def"),
          "docs/gen/stats.md": (stats, "src/base/stat.def"),
+         "include/mallocgc.h": (stats_struct, "src/base/stat.def"),
          "docs/gen/locks.md": (locks, "src/os/lock.h"),
          "man/mallocgc.7": (manual, "src/base/knob.def")}
 

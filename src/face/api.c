@@ -16,7 +16,7 @@
 
 static const struct runtime_config config = { .own_finalizer_thread = true, .concurrent = true };
 
-static struct mutator *self(void)
+MGC_INLINE struct mutator *self(void)
 {
 	struct mutator *m = runtime_self(&config);
 	if (MGC_LIKELY(m != NULL))

@@ -214,6 +214,8 @@ void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 {
 	struct request r = { gc, m, reason };
 	mutator_check_entry(m != NULL ? m : &mutator_none);
+	if (lock_thread.passes) /* in a handler of fork: WORLD is its own */
+		return;
 	if (gc->before_stop != NULL)
 		gc->before_stop(gc);
 	regs_call(collect, &r);

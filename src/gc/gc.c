@@ -84,29 +84,66 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 	return err;
 }
 
-void gc_read_stats(struct gc *gc, struct mgc_stats *out)
+/* The struct in mallocgc.h is that of the rows. */
+enum {
+#define MGC_STAT(id, name, kind, unit, help) STAT_##id,
+#include "base/stat.def"
+#undef MGC_STAT
+	NSTATS
+};
+#define MGC_STAT(id, name, kind, unit, help) \
+	_Static_assert(offsetof(struct mgc_stats, id) == sizeof(size_t) + STAT_##id * sizeof(uint64_t), \
+		       "stat.def and struct mgc_stats differ: make docs");
+#include "base/stat.def"
+#undef MGC_STAT
+_Static_assert(sizeof(struct mgc_stats) == sizeof(size_t) + NSTATS * sizeof(uint64_t),
+	       "stat.def and struct mgc_stats differ: make docs");
+
+/* read_cycle - what the last cycle found. WORLD is held. */
+static void read_cycle(const struct gc *gc, struct mgc_stats *out)
 {
-	struct pageheap_stats ph;
-	struct heap *h = gc->heap;
-	pageheap_read_stats(&h->pageheap, &ph);
-	lock_acquire(&gc->world);
 	out->cycles = gc->ncycles;
 	out->forced_cycles = gc->nforced;
 	out->heap_live = gc->last.heap_live;
-	out->heap_goal = load_relaxed(&h->trigger_nbytes);
 	out->pause_total_ns = gc->pause_total_ns;
 	out->pause_max_ns = gc->pause_max_ns;
 	out->pause_last_ns = gc->last.pause_ns;
 	out->gc_cpu_ns = gc->last.total_gc_cpu_ns;
 	out->objects_marked = gc->last.marked_objects;
-	lock_release(&gc->world);
+	out->stacks_scanned = gc->last.stack_nbytes;
+	out->roots_scanned = gc->last.roots_nbytes;
+	out->percent = gc->pacer.percent < 0 ? UINT64_MAX : (uint64_t)gc->pacer.percent;
+	out->limit = gc->pacer.limit_nbytes;
+}
+
+/* read_heap - what src/heap counts. */
+static void read_heap(struct heap *h, struct mgc_stats *out)
+{
+	struct pageheap_stats ph;
+	pageheap_read_stats(&h->pageheap, &ph);
 	out->heap_now = load_relaxed(&h->live_nbytes);
+	out->heap_goal = load_relaxed(&h->trigger_nbytes);
 	out->heap_in_spans = ph.used_nbytes;
 	out->heap_free_dirty = ph.dirty_nbytes;
 	out->heap_free_clean = ph.clean_nbytes;
+	out->heap_reserved = ph.reserved_nbytes;
 	out->scavenged = ph.scavenged_nbytes;
+	out->metadata_tables = ph.tables_nbytes;
+	out->metadata_mutators = load_relaxed(&h->records_nbytes);
 	out->total_allocated = load_relaxed(&h->allocated_nbytes);
 	out->total_freed = load_relaxed(&h->freed_nbytes);
 	out->threads = load_relaxed(&h->nmutators);
-	out->finalizers_run = load_relaxed(&gc->specials.nrun);
+}
+
+void gc_read_stats(struct gc *gc, struct mgc_stats *out)
+{
+	bool inside = lock_thread.nheld != 0; /* a callback, or a handler of fork, that has WORLD */
+	if (!inside)
+		lock_acquire(&gc->world);
+	read_cycle(gc, out);
+	if (!inside)
+		lock_release(&gc->world);
+	read_heap(gc->heap, out);
+	specials_read_stats(&gc->specials, out);
+	out->metadata_marking = grey_nbytes(&gc->pool);
 }

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "gc/barrier.h"
+#include "heap/cache.h"
 #include "os/os.h"
 
 /* Words of buffer for want of memory; small, for the handler may run on a small stack. */
@@ -20,9 +21,9 @@ static void mark_runs(struct gc *gc, struct sink *out, struct mutator *m)
 	unsigned n = load_acquire(&gc->heap->layouts.nspanclasses); /* pairs: spanclass */
 	for (unsigned sc = 1; sc < n; sc++) {
 		struct run run = m->runs[sc];
-		if (run.cur >= run.end)
+		struct span *s = run_span(m, sc);
+		if (s == NULL)
 			continue;
-		struct span *s = space_span(sp, run.end - 1);
 		span_mark_run(sp, s, span_slot_of(s, run.cur), span_slot_of(s, run.end - 1) + 1);
 		if (run.cur > s->base)
 			sink_word(out, run.cur - 1);

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "heap/span.h"
+#include "mallocgc.h"
 #include "os/os.h"
 
 enum { FIN_FN, FIN_ARG, FIN_ORDER };
@@ -317,4 +318,16 @@ bool specials_next(struct specials *s, struct due *out)
 	}
 	unlock(s);
 	return found;
+}
+
+void specials_read_stats(struct specials *s, struct mgc_stats *out)
+{
+	out->finalizers_run = load_relaxed(&s->nrun);
+	out->specials = load_relaxed(&s->nregistered);
+	lock_acquire(&s->lock);
+	out->finalizers_due = s->ndue;
+	out->metadata_specials =
+		(s->finalizers.capacity + s->links.capacity) * sizeof(struct ptrmap_entry) +
+		s->due_capacity * sizeof(struct due);
+	lock_release(&s->lock);
 }

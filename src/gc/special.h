@@ -78,6 +78,10 @@ size_t specials_after_mark(struct specials *s, struct marker *mk, bool no_order)
 /* specials_tidy - after a cycle, world running: gives back what a burst of registrations left. */
 void specials_tidy(struct specials *s);
 
+/* specials_read_stats - its part of the statistics. */
+struct mgc_stats;
+void specials_read_stats(struct specials *s, struct mgc_stats *out);
+
 /* specials_next - takes the oldest due finalizer; false when none. */
 bool specials_next(struct specials *s, struct due *out);
 

@@ -19,9 +19,9 @@ static void mark_runs(struct marker *mk, struct mutator *m)
 	unsigned n = load_relaxed(&m->heap->layouts.nspanclasses);
 	for (unsigned sc = 1; sc < n; sc++) {
 		struct run run = m->runs[sc];
-		if (run.cur >= run.end)
+		struct span *s = run_span(m, sc);
+		if (s == NULL)
 			continue;
-		struct span *s = space_span(sp, run.end - 1);
 		span_mark_run(sp, s, span_slot_of(s, run.cur), span_slot_of(s, run.end - 1) + 1);
 		mk->marked_nbytes += run.end - run.cur;
 	}

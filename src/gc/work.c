@@ -175,3 +175,11 @@ void grey_trim(struct grey_pool *p)
 		cut_slab(p, p->slabs);
 	lock_release(&p->lock);
 }
+
+size_t grey_nbytes(struct grey_pool *p)
+{
+	lock_acquire(&p->lock);
+	size_t n = p->nslabs * SLAB_NBYTES;
+	lock_release(&p->lock);
+	return n;
+}

@@ -77,6 +77,8 @@ void grey_start(struct grey_pool *p);
 bool grey_join(struct grey_pool *p);
 /* grey_leave - an assist has enough; its block is back in the pool. */
 void grey_leave(struct grey_pool *p);
+/* grey_nbytes - memory that the pool has from the system. */
+size_t grey_nbytes(struct grey_pool *p);
 /* grey_trim - after a cycle: gives slabs back to the system. Every block must be on `empty`. */
 void grey_trim(struct grey_pool *p);
 

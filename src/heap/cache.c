@@ -10,6 +10,8 @@
 /* A refill prepares at most this much memory that needs zeroing, so that it is still in the first
  * level cache when it is handed out. Memory that is zero already is taken by the whole run. */
 #define ZERO_RUN_NBYTES ((size_t)8192)
+/* The first run of a class in a thread: 256 threads with 500 layouts hold 16 MiB in such runs. */
+#define FIRST_RUN_NBYTES ((size_t)128)
 
 static void count_handed(struct mutator *m, size_t nbytes)
 {
@@ -27,19 +29,19 @@ void cache_flush_counts(struct mutator *m)
 	add_relaxed(&m->heap->allocated_nbytes, n);
 }
 
-static uint32_t run_limit(const struct span *s)
+static uint32_t run_limit(const struct span *s, size_t nbytes)
 {
-	if (!load_relaxed(&s->needzero))
-		return s->nslots;
-	size_t n = ZERO_RUN_NBYTES / s->slot_nbytes;
-	return n > 0 ? (uint32_t)n : 1;
+	if (load_relaxed(&s->needzero))
+		nbytes = min_size(nbytes, ZERO_RUN_NBYTES);
+	return (uint32_t)max_size(min_size(nbytes / s->slot_nbytes, s->nslots), 1);
 }
 
-static bool next_run(struct mutator *m, unsigned spanclass, struct span *s, bool black)
+/* next_run - takes a run of at most nbytes, or one slot, of s, which is the caller's for now. */
+MGC_INLINE bool next_run(struct mutator *m, unsigned spanclass, struct span *s, size_t nbytes, bool black)
 {
 	const struct space *sp = &m->heap->pageheap.space;
 	uint32_t lo, hi;
-	if (!span_find_run(sp, s, run_limit(s), &lo, &hi))
+	if (!span_find_run(sp, s, run_limit(s, nbytes), &lo, &hi))
 		return false;
 	uintptr_t addr = span_slot_addr(s, lo), end = span_slot_addr(s, hi);
 	if (load_relaxed(&s->needzero) && !(m->heap->layouts.spanclass[spanclass].flags & LAYOUT_NOZERO))
@@ -55,7 +57,7 @@ static bool next_run(struct mutator *m, unsigned spanclass, struct span *s, bool
 }
 
 /* check_span - in release too: a record that was overwritten must not be allocated from. */
-static void check_span(const struct span *s, unsigned spanclass)
+MGC_INLINE void check_span(const struct span *s, unsigned spanclass)
 {
 	const struct sizeclass_info *info =
 		&sizeclass_table[s->sizeclass < MGC_NSIZECLASS ? s->sizeclass : 0];
@@ -68,27 +70,53 @@ static void check_span(const struct span *s, unsigned spanclass)
 			  s->state);
 }
 
-bool cache_refill(struct mutator *m, unsigned spanclass)
+/* shared_nbytes - how long the next run from a shared span may be; 0: the thread gets its own span. */
+static size_t shared_nbytes(const struct mutator *m, unsigned spanclass)
 {
-	bool ok = true;
-	bool black = mutator_births_black(m, mutator_enter_heap(m));
+	const struct sizeclass_info *info =
+		&sizeclass_table[m->heap->layouts.spanclass[spanclass].sizeclass];
+	size_t nbytes = FIRST_RUN_NBYTES << m->nshared[spanclass];
+	return info->nslots > 1 && nbytes < (size_t)info->npages << MGC_PAGE_SHIFT ? nbytes : 0;
+}
+
+static MGC_NOINLINE bool refill_shared(struct mutator *m, unsigned spanclass, size_t nbytes, bool black)
+{
+	struct span *s = central_share(m->heap, spanclass);
+	if (s == NULL)
+		return false;
+	check_span(s, spanclass);
+	MGC_CHECK(next_run(m, spanclass, s, nbytes, black));
+	central_unshare(m->heap, s);
+	m->nshared[spanclass]++;
+	return true;
+}
+
+static bool refill_own(struct mutator *m, unsigned spanclass, bool black)
+{
 	struct span *s = m->spans[spanclass];
 	if (s != NULL) {
 		check_span(s, spanclass);
 		central_ensure_swept(m->heap, s);
 	}
-	while (s == NULL || !next_run(m, spanclass, s, black)) {
+	while (s == NULL || !next_run(m, spanclass, s, SIZE_MAX, black)) {
 		m->runs[spanclass] = (struct run){ 0, 0 };
 		m->spans[spanclass] = NULL;
 		if (s != NULL)
 			central_put(m->heap, s);
 		s = central_take(m->heap, spanclass);
 		m->spans[spanclass] = s;
-		if (s == NULL) {
-			ok = false;
-			break;
-		}
+		if (s == NULL)
+			return false;
 	}
+	return true;
+}
+
+bool cache_refill(struct mutator *m, unsigned spanclass)
+{
+	bool black = mutator_births_black(m, mutator_enter_heap(m));
+	size_t shared = m->spans[spanclass] == NULL ? shared_nbytes(m, spanclass) : 0;
+	bool ok = shared != 0 ? refill_shared(m, spanclass, shared, black)
+			      : refill_own(m, spanclass, black);
 	mutator_leave(m);
 	return ok;
 }
@@ -188,7 +216,7 @@ void cache_free(struct mutator *m, uintptr_t p, struct span *s)
 		uint32_t slot = span_slot_of(s, p);
 		store_relaxed(&s->needzero, (uint8_t)1);
 		and_seq(&pair->mark, ~bit); /* an unswept span must not bring it back */
-		uint64_t left = and_seq(&pair->alloc, ~bit) & ~bit; /* pairs: free-dirties */
+		uint64_t left = and_seq(&pair->alloc, ~bit) & ~bit; /* pairs: free-dirties, free-unmarks */
 		/* from here on the span may be given back, and be another's */
 		if (m->spans[spanclass] == s)
 			s->scan_from = (uint16_t)min_size(s->scan_from, slot);
@@ -198,23 +226,35 @@ void cache_free(struct mutator *m, uintptr_t p, struct span *s)
 	mutator_leave(m);
 }
 
-/* flush_class - gives one span back; the unborn rest of its run becomes free again, unless a cycle is
- * under way: then it stays allocated, to be found dead. */
+/* drop_run - the unborn rest of a run becomes free again. Its span may be another's, or unswept, or in
+ * the hands of who sweeps it: to those it is as if the slots were freed. */
+static void drop_run(struct mutator *m, unsigned sc)
+{
+	struct span *s = run_span(m, sc);
+	struct run r = m->runs[sc];
+	if (s == NULL)
+		return;
+	span_drop_run(&m->heap->pageheap.space, s, span_slot_of(s, r.cur),
+		      span_slot_of(s, r.end - 1) + 1);
+	m->nbytes_handed -= r.end - r.cur;
+	if (m->spans[sc] == NULL)
+		central_note_free(m->heap, s, sc, true);
+}
+
+/* flush_class - gives the run and the span of one class back. While a cycle is under way the unborn slots
+ * stay allocated, to be found dead. */
 static void flush_class(struct mutator *m, unsigned sc, bool off)
 {
 	struct span *s = m->spans[sc];
-	struct run r = m->runs[sc];
-	m->spans[sc] = NULL;
+	m->nshared[sc] = 0;
+	if (s != NULL)
+		central_ensure_swept(m->heap, s);
+	if (off)
+		drop_run(m, sc);
 	m->runs[sc] = (struct run){ 0, 0 };
-	if (s == NULL)
-		return;
-	central_ensure_swept(m->heap, s);
-	if (r.cur < r.end && off) {
-		span_drop_run(&m->heap->pageheap.space, s, span_slot_of(s, r.cur),
-			      span_slot_of(s, r.end - 1) + 1);
-		m->nbytes_handed -= r.end - r.cur;
-	}
-	central_put(m->heap, s);
+	m->spans[sc] = NULL;
+	if (s != NULL)
+		central_put(m->heap, s);
 }
 
 void cache_flush(struct mutator *m)

@@ -2,6 +2,9 @@
  *
  * WHAT   The fast path moves a run's cursor. When a run is used up the owner takes the next run of
  *        free slots of its span, zeroed, and when the span is used up the next span of the class.
+ *        The first runs of a class are small, each twice the one before, and cut from a span that
+ *        threads share: only a thread that has used about a span's worth gets spans of its own. Else
+ *        every thread would pin a span for every layout of which it has one object.
  * WHO    gc/alloc.c (which first asks whether a collection is due) and the faces.
  * INV    K1 cache_* functions that may take locks run inside the mutator's section
  *        K2 a slot is born (its address returned) at most once between two frees
@@ -30,6 +33,13 @@ MGC_INLINE uintptr_t cache_pop(struct mutator *m, unsigned spanclass, size_t slo
 	store_relaxed(&r->cur, next);
 	MGC_OPAQUE(p);
 	return p;
+}
+
+/* run_span - the span of the unborn slots in hand, or NULL when there are none. */
+MGC_INLINE struct span *run_span(const struct mutator *m, unsigned spanclass)
+{
+	struct run r = m->runs[spanclass];
+	return r.cur < r.end ? space_span(&m->heap->pageheap.space, r.cur) : NULL;
 }
 
 /* cache_refill - gives the class a new run of at least one slot. False: out of memory. */

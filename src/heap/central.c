@@ -61,22 +61,27 @@ static struct span *make_span(struct heap *h, struct central *c, unsigned spancl
 	return s;
 }
 
-/* file - puts a swept span that nobody owns any more where it belongs, or returns false when it is
- * empty and was unlisted, to be freed. */
-static bool file(struct heap *h, struct central *c, struct span *s)
+/* file_locked - puts a swept span that nobody owns any more where it belongs, or returns false when it
+ * is empty and was unlisted, to be freed. Lock held. */
+MGC_INLINE bool file_locked(struct heap *h, struct central *c, struct span *s)
 {
-	bool kept = true;
-	lock_acquire(&c->lock);
 	list_span(&c->full, s, SPAN_FULL);
 	/* bits are counted after `where` says FULL, so that a free on its way is seen here or sees it */
 	fence_seq();
 	uint32_t taken = span_count(&h->pageheap.space, s);
-	if (taken == 0 && heap_phase(h) == PHASE_OFF) { /* else its pages keep their layout until the end */
+	bool gone = taken == 0 &&
+		    heap_phase(h) == PHASE_OFF; /* else its pages keep their layout until then */
+	if (gone)
 		unlist(c, s);
-		kept = false;
-	} else if (taken < s->nslots) {
+	else if (taken < s->nslots)
 		list_span(&c->partial, s, SPAN_PARTIAL);
-	}
+	return !gone;
+}
+
+static bool file(struct heap *h, struct central *c, struct span *s)
+{
+	lock_acquire(&c->lock);
+	bool kept = file_locked(h, c, s);
 	lock_release(&c->lock);
 	return kept;
 }
@@ -100,6 +105,30 @@ struct span *central_take(struct heap *h, unsigned spanclass)
 			return s;
 		central_put(h, s);
 	}
+}
+
+struct span *central_share(struct heap *h, unsigned spanclass)
+{
+	struct central *c = heap_central(h, spanclass);
+	lock_acquire(&c->lock);
+	struct span *s = first_span(&c->partial);
+	if (s == NULL) {
+		lock_release(&c->lock);
+		s = central_take(h, spanclass);
+		if (s == NULL)
+			return NULL;
+		lock_acquire(&c->lock);
+		list_span(&c->partial, s, SPAN_PARTIAL);
+	}
+	s->scan_from = 0;
+	return s;
+}
+
+void central_unshare(struct heap *h, struct span *s)
+{
+	struct central *c = heap_central(h, s->spanclass);
+	MGC_CHECK(file_locked(h, c, s)); /* the run just cut is in it */
+	lock_release(&c->lock);
 }
 
 void central_put(struct heap *h, struct span *s)

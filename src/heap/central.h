@@ -8,6 +8,8 @@
  *        A free that leaves a FULL or PARTIAL span empty gives it back to the page heap.
  *        A CACHED span is owned by one mutator; it stays listed, so that a sweep that must finish can
  *        reach it. A span being swept is CACHED too, by whoever sweeps.
+ *        Small runs are cut from the first PARTIAL span under the lock (central_share). Their unborn
+ *        slots count as taken, so the span may be anything later, but not given back.
  *        The end of a cycle moves whole lists, so an unswept span still says FULL or PARTIAL; its
  *        sweepgen tells.
  * INV    C1 a swept span is on the list that `where` names      [central_verify]
@@ -42,6 +44,11 @@ struct span *central_take(struct heap *h, unsigned spanclass);
 
 /* central_put - the owner gives its span back. An empty one goes to the page heap. */
 void central_put(struct heap *h, struct span *s);
+
+/* central_share - a swept span with at least one free slot, of which the caller cuts a run and gives it
+ * back at once with central_unshare: the lock is held in between. NULL, and no lock: out of memory. */
+struct span *central_share(struct heap *h, unsigned spanclass);
+void central_unshare(struct heap *h, struct span *s);
 
 /* central_note_free - a slot of a span was freed by someone who is not its owner: a FULL span becomes
  * PARTIAL, one without taken slots goes back to the page heap. `emptied`: no slot near it is taken,

@@ -59,6 +59,7 @@ struct heap {
 	struct lock registry_lock;
 	struct list mutators; /* registry_lock */
 	uint32_t nmutators; /* atomic; written under registry_lock */
+	size_t records_nbytes; /* atomic; of all records, in use or idle */
 	struct list idle_records; /* of detached mutators, to be used again; registry_lock */
 };
 

@@ -70,10 +70,12 @@ struct mutator *mutator_attach(struct heap *h)
 {
 	MGC_CHECK(!mutator_attached() || mutator_tls == &mutator_collector);
 	struct mutator *m = reuse_record(h);
-	if (m == NULL)
+	if (m == NULL) {
 		m = (struct mutator *)os_alloc(record_nbytes());
-	if (m == NULL)
-		return NULL;
+		if (m == NULL)
+			return NULL;
+		add_relaxed(&h->records_nbytes, record_nbytes());
+	}
 	clear_record(m);
 	m->heap = h;
 	describe_thread(m);

@@ -14,6 +14,8 @@
  *           parked, BLOCKED or DEAD
  *        M2 status changes only by CAS
  *        M3 [cur, end) of a run are unborn slots: allocation bits set, zero unless NOZERO
+ *        M4 a run whose spans[] is NULL was cut from a span that others use too (central_share); while
+ *           it holds unborn slots that span stays in use, swept or not, and run_span finds it
  * LOCKS  node: REGISTRY.
  * FROM   Go's P and mcache. */
 #ifndef MGC_HEAP_MUTATOR_H
@@ -49,12 +51,13 @@ struct stack_segment {
 struct mutator {
 	/* The layout of the first member is known to inlined allocation (include/mallocgc.h). */
 	struct run runs[MGC_MAX_SPANCLASS];
-	struct span *spans[MGC_MAX_SPANCLASS]; /* the span a run comes from, or NULL */
+	struct span *spans[MGC_MAX_SPANCLASS]; /* the span of its own that a run comes from, or NULL */
+	uint8_t nshared[MGC_MAX_SPANCLASS]; /* runs cut from shared spans so far */
 
 	struct heap *heap;
-	uint32_t sec;     /* owner's plain store */
+	uint32_t sec; /* owner's plain store */
 	uint32_t pending; /* atomic: park when the section ends */
-	uint32_t status;  /* atomic, CAS */
+	uint32_t status; /* atomic, CAS */
 	uint32_t taken; /* atomic: sweep generation of the cycle whose snapshot has this thread: while it is
 			   the heap's, births are marked */
 	uint32_t asked; /* collector: the same of the last signal for a snapshot */
@@ -113,12 +116,13 @@ struct mutator *mutator_attach(struct heap *h);
 /* mutator_detach - gives all its spans back; the record may be reused by another thread. */
 void mutator_detach(struct mutator *m);
 
-/* mutator_check_entry - dies when the caller interrupted the library, or was called back by it. */
+/* mutator_check_entry - dies when the caller interrupted the library, or was called back by it. Between
+ * the library's preparation and the fork the forking thread holds WORLD, and may come in. */
 MGC_NORETURN void mutator_re_entered(const struct mutator *m);
 
 MGC_INLINE void mutator_check_entry(const struct mutator *m)
 {
-	if (MGC_UNLIKELY(m->sec != 0 || lock_thread.nheld != 0))
+	if (MGC_UNLIKELY(m->sec != 0 || lock_thread.nheld > lock_thread.passes))
 		mutator_re_entered(m);
 }
 

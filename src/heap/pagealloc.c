@@ -18,6 +18,9 @@
 /* A run's length, and the sum of two in one block, fit 32 bits. */
 #define MAX_PAGES ((size_t)1 << 31)
 
+/* Tables are committed for so many chunks at a time: two system calls for 2 GiB of heap. */
+#define REACH_CHUNKS ((size_t)512)
+
 /* ── shape ──────────────────────────────────────────────────────────────────────────────── */
 
 /* block_shift - log2 of the pages that one entry of the level speaks of. */
@@ -47,6 +50,14 @@ static size_t lay_out(struct pagealloc *pa)
 	return align_up(at - pa->memory, os_page_size());
 }
 
+/* commit - whole system pages around [from, to): what shares them is in the same mapping. */
+static bool commit(const void *from, const void *to)
+{
+	uintptr_t lo = align_down((uintptr_t)from, os_page_size());
+	uintptr_t hi = align_up((uintptr_t)to, os_page_size());
+	return from == to || os_commit(lo, hi - lo) == 0;
+}
+
 int pagealloc_init(struct pagealloc *pa, size_t npages)
 {
 	memset(pa, 0, sizeof *pa);
@@ -59,18 +70,29 @@ int pagealloc_init(struct pagealloc *pa, size_t npages)
 	MGC_ASSERTION(pa->nlevels <= PAGEALLOC_MAX_LEVELS);
 	pa->first = pa->nchunks << MGC_CHUNK_PAGES_SHIFT;
 	pa->memory_nbytes = lay_out(pa);
-	pa->memory = os_reserve(pa->memory_nbytes, 0);
+	pa->memory = os_reserve_readable(pa->memory_nbytes);
 	if (pa->memory == 0)
 		return ENOMEM;
-	int err = os_commit(pa->memory, pa->memory_nbytes);
-	if (err != 0) {
-		pagealloc_destroy(pa);
-		return err;
-	}
 	/* A small heap touches a few KiB of them, not a huge page. */
 	os_advise_huge(pa->memory, pa->memory_nbytes, false);
 	lay_out(pa);
-	return 0;
+	if (commit(pa->summary[0], pa->summary[pa->nlevels - 1]) && pagealloc_reach(pa, 1))
+		return 0;
+	pagealloc_destroy(pa);
+	return ENOMEM;
+}
+
+bool pagealloc_reach(struct pagealloc *pa, size_t npages)
+{
+	size_t n = align_up((npages + MGC_CHUNK_PAGES - 1) >> MGC_CHUNK_PAGES_SHIFT, REACH_CHUNKS);
+	struct page_summary *leaf = pa->summary[pa->nlevels - 1];
+	n = min_size(n, pa->nchunks);
+	if (n <= pa->reached)
+		return true;
+	if (!commit(pa->chunks, pa->chunks + n) || !commit(leaf, leaf + align_up(n, FANOUT)))
+		return false;
+	pa->reached = n;
+	return true;
 }
 
 void pagealloc_destroy(struct pagealloc *pa)
@@ -234,14 +256,17 @@ static size_t take(struct pagealloc *pa, size_t first, size_t npages)
 	return nclean;
 }
 
-void pagealloc_add(struct pagealloc *pa, size_t first, size_t npages)
+bool pagealloc_add(struct pagealloc *pa, size_t first, size_t npages)
 {
 	MGC_ASSERTION((first | npages) % MGC_CHUNK_PAGES == 0);
 	MGC_ASSERTION((first + npages) >> MGC_CHUNK_PAGES_SHIFT <= pa->nchunks);
+	if (!pagealloc_reach(pa, first + npages))
+		return false;
 	if (npages == 0)
-		return;
+		return true;
 	pa->limit = max_size(pa->limit, first + npages);
 	give(pa, first, npages, true);
+	return true;
 }
 
 void pagealloc_free(struct pagealloc *pa, size_t first, size_t npages)

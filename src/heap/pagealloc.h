@@ -40,10 +40,11 @@ struct pagealloc_chunk {
 struct pagealloc {
 	struct pagealloc_chunk *chunks; /* one per chunk of the reservation, demand-zero */
 	/* summary[nlevels-1] has one entry per chunk; each level above one per 8 below; level 0 has
-	 * at most 8. Demand-zero, and zero means "nothing free". */
+	 * at most 8. Zero means "nothing free". */
 	struct page_summary *summary[PAGEALLOC_MAX_LEVELS];
 	unsigned nlevels;
 	size_t nchunks; /* of the whole reservation */
+	size_t reached; /* chunks whose tables are committed; the rest reads as "nothing free" */
 	size_t limit; /* first page above everything that was ever added */
 	size_t first; /* no page below this one is free */
 	size_t dirty_end; /* no page from this one on is free and dirty */
@@ -57,8 +58,13 @@ struct pagealloc {
 int pagealloc_init(struct pagealloc *pa, size_t npages);
 void pagealloc_destroy(struct pagealloc *pa);
 
-/* pagealloc_add - makes absent pages free and clean. first and npages are whole chunks. */
-void pagealloc_add(struct pagealloc *pa, size_t first, size_t npages);
+/* pagealloc_reach - commits the tables for pages below npages; false: no memory. So an empty heap is not
+ * charged for the tables of all that it reserved: 35 MiB for 1 TiB. */
+bool pagealloc_reach(struct pagealloc *pa, size_t npages);
+
+/* pagealloc_add - makes absent pages free and clean. first and npages are whole chunks. False: no
+ * memory for the tables; surely not when they were reached before. */
+bool pagealloc_add(struct pagealloc *pa, size_t first, size_t npages);
 
 /* pagealloc_alloc - takes the lowest run of npages (> 0) whose first page is a multiple of `align`
  * (a power of two; 1 for any). True: *first is its first page, *nclean how many of them were clean.

@@ -57,11 +57,14 @@ static bool grow(struct pageheap *ph, size_t npages, size_t align_pages)
 	size_t nchunks = (npages + hidden + (align_pages > MGC_CHUNK_PAGES ? align_pages : 0) +
 			  MGC_CHUNK_PAGES - 1) >>
 			 MGC_CHUNK_PAGES_SHIFT;
-	size_t first;
-	if (!space_grow(&ph->space, nchunks, &first))
+	size_t first, added = nchunks << MGC_CHUNK_PAGES_SHIFT;
+	if (added > ph->space.npages - ph->space.grown ||
+	    !pagealloc_reach(&ph->pages, ph->space.grown + added) ||
+	    !space_grow(&ph->space, nchunks, &first))
 		return false;
-	size_t added = nchunks << MGC_CHUNK_PAGES_SHIFT;
-	pagealloc_add(&ph->pages, first, added);
+	/* beyond what was reached only when the space had to skip somebody else's chunks: then they are lost */
+	if (!pagealloc_add(&ph->pages, first, added))
+		return false;
 	if (first == 0) {
 		size_t page, nclean;
 		MGC_CHECK(pagealloc_alloc(&ph->pages, 1, 1, &page, &nclean) && page == 0);
@@ -190,6 +193,7 @@ void pageheap_read_stats(struct pageheap *ph, struct pageheap_stats *out)
 	out->dirty_nbytes = (ph->pages.nfree - ph->pages.nclean) << MGC_PAGE_SHIFT;
 	out->reserved_nbytes = ph->space.nbytes;
 	out->scavenged_nbytes = ph->scavenged_nbytes;
+	out->tables_nbytes = space_tables_nbytes(&ph->space);
 	lock_release(&ph->lock);
 }
 

@@ -6,7 +6,9 @@
  * STATE  a page: see pagealloc.h. A span record: FREE ↔ IN_USE under the lock.
  * INV    H1 resident ≤ used_pages + (free dirty pages), in pages; both under the lock
  *        H2 used_pages + hidden_pages + free pages = pages ever grown       [pageheap_verify]
- *        H3 with a limit set, used + dirty never exceeds it (the limit is on what can be resident)
+ *        H3 with a limit set, used + dirty (what can be resident) exceeds it only inside
+ *           pageheap_alloc, before the new span's pages are touched: free dirty ones are given back
+ *           first. What the system refuses to take back stays above it.
  * LOCKS  PAGEHEAP. The two upward calls are made with it free.
  * UNITS  pages, unless the name says bytes.  FROM Go's mheap.go, mgcscavenge.go. */
 #ifndef MGC_HEAP_PAGEHEAP_H
@@ -63,6 +65,7 @@ struct pageheap_stats {
 	size_t clean_nbytes; /* free, not resident */
 	size_t reserved_nbytes; /* the range */
 	size_t scavenged_nbytes;
+	size_t tables_nbytes; /* of the space, committed */
 };
 void pageheap_read_stats(struct pageheap *ph, struct pageheap_stats *out);
 

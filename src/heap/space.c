@@ -13,6 +13,7 @@
 #define MIN_RANGE (MGC_ARENA_SIZE)
 #define SPAN_TABLE_PER_ARENA ((MGC_ARENA_SIZE >> MGC_PAGE_SHIFT) * sizeof(struct span))
 #define BITS_PER_ARENA ((MGC_ARENA_SIZE >> 10) * sizeof(struct bitpair))
+#define DESC_PER_ARENA ((MGC_ARENA_SIZE >> MGC_PAGE_SHIFT) * sizeof(uint32_t))
 
 static size_t table_nbytes(size_t npages, size_t per_page)
 {
@@ -106,13 +107,18 @@ static int commit_piece(uintptr_t table, size_t index, size_t nbytes)
 	return os_commit(lo, hi - lo);
 }
 
+size_t space_tables_nbytes(const struct space *sp)
+{
+	return sp->tabled * (SPAN_TABLE_PER_ARENA + BITS_PER_ARENA + DESC_PER_ARENA);
+}
+
 static bool commit_tables(struct space *sp, size_t upto_page)
 {
 	size_t pages_per_arena = MGC_ARENA_SIZE >> MGC_PAGE_SHIFT;
 	for (; sp->tabled * pages_per_arena < upto_page; sp->tabled++) {
 		if (commit_piece((uintptr_t)sp->spans, sp->tabled, SPAN_TABLE_PER_ARENA) != 0 ||
 		    commit_piece((uintptr_t)sp->bits, sp->tabled, BITS_PER_ARENA) != 0 ||
-		    commit_piece((uintptr_t)sp->desc, sp->tabled, pages_per_arena * sizeof(uint32_t)) != 0)
+		    commit_piece((uintptr_t)sp->desc, sp->tabled, DESC_PER_ARENA) != 0)
 			return false;
 	}
 	return true;

@@ -78,9 +78,13 @@ void space_destroy(struct space *sp);
  * a later smaller call may succeed. Caller holds PAGEHEAP. */
 bool space_grow(struct space *sp, size_t nchunks, size_t *first_page);
 
-/* space_discard_tables - gives back the memory of the span records and bits of those pages, which are
- * in no span: all of it reads as zero already, and will again. */
+/* space_discard_tables - gives back the memory of the span records and bits of those pages, which are in
+ * no span. The bits are zero already; the records still say what they were, and zero from now on: only a
+ * late free may still look at them (central_note_free), and to it a zero record is no span either. */
 void space_discard_tables(const struct space *sp, size_t first_page, size_t npages);
+
+/* space_tables_nbytes - of the tables, as far as they are committed. Caller holds PAGEHEAP. */
+size_t space_tables_nbytes(const struct space *sp);
 
 MGC_INLINE bool space_contains(const struct space *sp, uintptr_t addr)
 {

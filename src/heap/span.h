@@ -11,7 +11,8 @@
  * INV    P1 an allocation bit is set only at the first granule of a slot < nslots  [span_verify]
  *        P2 mark bit set ⇒ allocation bit set (else: a pointer to a free object)   [span_sweep]
  *        P3 slots of a run in hand have their allocation bits set, all zero in memory unless NOZERO
- *        P4 only the owner of a CACHED span, or of one taken for sweeping, sets allocation bits
+ *        P4 only the owner of a CACHED span, or of one taken for sweeping, sets allocation bits; of a
+ *           PARTIAL one whoever holds its central's lock
  * LOCKS  node, where: the central's lock. Everything else: fixed while IN_USE, or the owner's, or
  *        atomic as said at the field.
  * UNITS  slots counted from 0; bytes; pages of 8 KiB.  FROM Go's mspan; records by arithmetic are ours. */
@@ -41,14 +42,14 @@ struct span {
 	uint32_t reciprocal;  /* 0 in a large span: every offset is slot 0 */
 	uint32_t sweepgen;    /* atomic */
 	uint16_t nslots;
-	uint16_t scan_from;   /* owner: no free slot below this one is looked for */
-	uint16_t spanclass;   /* atomic: a late free still looks at it */
-	uint16_t slack;       /* of a large object: bytes behind what was asked for */
+	uint16_t scan_from; /* owner, or under the central's lock: no free slot below this one is looked for */
+	uint16_t spanclass; /* atomic: a late free still looks at it */
+	uint16_t slack; /* of a large object: bytes behind what was asked for */
 	uint8_t sizeclass;
-	uint8_t state;        /* atomic; written under PAGEHEAP */
-	uint8_t where;        /* atomic; written under the central's lock */
-	uint8_t needzero;     /* atomic: slots may hold old contents */
-	uint8_t overflow;     /* atomic: holds marked objects that no grey queue knows */
+	uint8_t state; /* atomic; written under PAGEHEAP */
+	uint8_t where; /* atomic; written under the central's lock */
+	uint8_t needzero; /* atomic: slots may hold old contents */
+	uint8_t overflow; /* atomic: holds marked objects that no grey queue knows */
 	uint8_t spare[3];
 };
 

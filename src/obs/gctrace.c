@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "mallocgc.h"
 #include "os/os.h"
 
 static int log_fd(const struct gc *gc)
@@ -67,14 +68,19 @@ void gctrace_start(struct gc *gc)
 
 void gctrace_exit_summary(struct gc *gc)
 {
-	struct pageheap_stats s;
-	pageheap_read_stats(&gc->heap->pageheap, &s);
+	struct mgc_stats s = { .struct_size = sizeof s };
+	gc_read_stats(gc, &s);
 	mgc_print(log_fd(gc),
 		  "mallocgc: %lu collections (%lu forced), world stopped %s ms in all, %s ms at "
 		  "most; "
 		  "%lu MB allocated, %lu MB live after the last; heap %lu MB in use, %lu MB free, "
 		  "%lu MB given back\n",
-		  gc->ncycles, gc->nforced, ms(gc->pause_total_ns).text, ms(gc->pause_max_ns).text,
-		  mb(load_relaxed(&gc->heap->allocated_nbytes)), mb(gc->last.heap_live),
-		  mb(s.used_nbytes), mb(s.dirty_nbytes), mb(s.scavenged_nbytes));
+		  s.cycles, s.forced_cycles, ms(s.pause_total_ns).text, ms(s.pause_max_ns).text,
+		  mb(s.total_allocated), mb(s.heap_live), mb(s.heap_in_spans),
+		  mb(s.heap_free_dirty), mb(s.scavenged));
+	if (gc->knobs.exitstats < 2)
+		return;
+#define MGC_STAT(id, name, kind, unit, help) mgc_print(log_fd(gc), "%s %lu\n", name, s.id);
+#include "base/stat.def"
+#undef MGC_STAT
 }

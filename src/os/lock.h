@@ -45,7 +45,7 @@ struct lock {
 struct lock_thread {
 	uint32_t nheld;       /* locks it has, or is about to have */
 	uint32_t stop_wanted; /* set by the handler that found nheld > 0 */
-	uint32_t passes;      /* it closed the gate */
+	uint32_t passes;      /* 1: it closed the gate, and holds one lock while it is closed */
 };
 extern MGC_TLS struct lock_thread lock_thread;
 /* The gate of fork: while it is closed nobody but the forking thread takes a first lock or enters a

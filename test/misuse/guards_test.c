@@ -16,9 +16,10 @@ static struct mgc_type node_type = { .name = "node", .size = sizeof(struct node)
 
 static void free_twice(void *arg)
 {
-	void *p = mgc_alloc((size_t)arg, NULL, 0);
+	void *neighbour = mgc_alloc((size_t)arg, NULL, 0), *p = mgc_alloc((size_t)arg, NULL, 0);
 	mgc_free(p);
 	mgc_free(p);
+	mgc_keep_alive(neighbour); /* its span stays in use, if they share one */
 }
 
 static void free_inside(void *arg)

@@ -247,8 +247,10 @@ Test(central_model, nothing_stays_in_the_lists, .timeout = 60)
 		make_one(m, &seed);
 	drop_all(m, &seed);
 	size_t cached = 0;
-	for (unsigned sc = 1; sc < heap.layouts.nspanclasses; sc++)
-		cached += m->spans[sc] != NULL ? m->spans[sc]->npages : 0;
+	for (unsigned sc = 1; sc < heap.layouts.nspanclasses; sc++) {
+		const struct span *s = m->spans[sc] != NULL ? m->spans[sc] : run_span(m, sc);
+		cached += s != NULL ? s->npages : 0;
+	}
 	cr_expect_eq(heap.pageheap.used_pages, cached);
 	heap_verify(&heap);
 	finish(m);
@@ -374,8 +376,8 @@ static void mark_and_flip(struct mutator *m)
 			cr_assert(space_mark(sp, objects[i].at));
 	for (unsigned sc = 1; sc < n; sc++) {
 		struct run r = m->runs[sc];
-		struct span *s = m->spans[sc];
-		if (r.cur < r.end)
+		struct span *s = run_span(m, sc);
+		if (s != NULL)
 			span_mark_run(sp, s, span_slot_of(s, r.cur), span_slot_of(s, r.end - 1) + 1);
 	}
 	for (unsigned sc = 1; sc < n; sc++)

@@ -1,5 +1,6 @@
 /* fork_test.c - a threaded program forks all the time while its other threads allocate, free, store and
- * collect; each child goes on with the heap as it was, allocates and collects, and finds it whole.
+ * collect; each child goes on with the heap as it was, allocates and collects, and finds it whole. And
+ * between the library's preparation and the fork itself nobody else gets into the library.
  * not under: thread, cross */
 #include "lib/plain.h"
 #include "mallocgc.h"
@@ -96,4 +97,126 @@ TEST_SECONDS(children_of_a_threaded_program, 60)
 	heap_verify(&runtime.heap);
 	printf("  %d forks\n", forks);
 	CHECK(forks > 3);
+}
+
+/* ── the gate ───────────────────────────────────────────────────────────────────────────── */
+
+#define NENTRANTS 4
+
+/* Each call of these enters a section, or takes a lock outside one. */
+static struct entrant {
+	uint64_t ncalls;
+	void *slot;
+} entrants[NENTRANTS];
+
+static void ignore(void *obj, void *arg)
+{
+	(void)obj;
+	(void)arg;
+}
+
+static void enter_somehow(struct entrant *e, size_t kind)
+{
+	switch (kind) {
+	case 0:
+		mgc_free(mgc_alloc(60000, NULL, MGC_NOSCAN)); /* zeroes inside its section */
+		break;
+	case 1:
+		mgc_free(mgc_alloc(8192, NULL, 0)); /* one slot to a span: to the central and back */
+		break;
+	case 2:
+		CHECK_EQ(mgc_root_add(&e->slot, sizeof e->slot, 0), 0);
+		CHECK_EQ(mgc_root_remove(&e->slot), 0);
+		break;
+	default: {
+		struct node *n = mgc_new(&node_type);
+		CHECK_EQ(mgc_finalizer_set(n, ignore, NULL), 0);
+		CHECK_EQ(mgc_finalizer_set(n, NULL, NULL), 0);
+	}
+	}
+}
+
+static void *enter(void *arg)
+{
+	size_t me = (uintptr_t)arg;
+	while (__atomic_load_n(&stop, __ATOMIC_RELAXED) == 0) {
+		enter_somehow(&entrants[me], me);
+		__atomic_fetch_add(&entrants[me].ncalls, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+static bool window_open;
+static unsigned nwindows, npassed;
+
+/* in_window - registered before the library's handlers, so it runs after them: the gate is closed. Who
+ * waits at it may have to finish the call that it was in; who gets through makes hundreds. The forking
+ * thread itself passes. */
+static void in_window(void)
+{
+	uint64_t before[NENTRANTS];
+	if (!window_open)
+		return;
+	for (size_t i = 0; i < NENTRANTS; i++)
+		before[i] = __atomic_load_n(&entrants[i].ncalls, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < 8; i++) {
+		usleep(250);
+		mgc_free(mgc_alloc(i < 4 ? 100000 : 8192, NULL, 0));
+		mgc_collect();
+	}
+	for (size_t i = 0; i < NENTRANTS; i++)
+		npassed += __atomic_load_n(&entrants[i].ncalls, __ATOMIC_RELAXED) > before[i] + 1;
+	nwindows++;
+}
+
+__attribute__((constructor)) static void register_first(void)
+{
+	pthread_atfork(in_window, NULL, NULL);
+}
+
+static void gate_child(void)
+{
+	alarm(20);
+	window_open = false;
+	for (size_t i = 0; i < 400; i++)
+		enter_somehow(&entrants[i % NENTRANTS], i % 2 * 3);
+	for (size_t nbytes = 16; nbytes <= 100000; nbytes += nbytes / 4)
+		CHECK(mgc_alloc(nbytes, NULL, 0) != NULL);
+	mgc_collect();
+	heap_verify(&runtime.heap);
+	_exit(0);
+}
+
+static void fork_one(void)
+{
+	int status;
+	pid_t pid = fork();
+	if (pid == 0)
+		gate_child();
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+}
+
+TEST_SECONDS(nobody_enters_between_preparation_and_fork, 60)
+{
+	pthread_t threads[NENTRANTS];
+	unsigned nforks = 0;
+	mgc_thread_attach();
+	until = now_seconds() + test_seconds(2);
+	for (uintptr_t i = 0; i < NENTRANTS; i++)
+		CHECK_EQ(pthread_create(&threads[i], NULL, enter, (void *)i), 0);
+	window_open = true;
+	for (; now_seconds() < until; nforks++) {
+		fork_one();
+		CHECK_EQ(npassed, 0);
+		usleep(500);
+	}
+	window_open = false;
+	publish(&stop, 1);
+	for (size_t i = 0; i < NENTRANTS; i++) {
+		pthread_join(threads[i], NULL);
+		CHECK(entrants[i].ncalls > nforks); /* the gate opened again, for each */
+	}
+	printf("  %u forks\n", nforks);
+	CHECK(nforks > 3 && nwindows == nforks);
 }

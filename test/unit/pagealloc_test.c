@@ -60,19 +60,48 @@ Test(pagealloc, init_rejects, .timeout = 10)
 static unsigned fail_at;
 static int fail_nth(const char *call, size_t nbytes)
 {
-	(void)call, (void)nbytes;
+	(void)nbytes;
+	if (strcmp(call, "advise_huge") == 0) /* cannot fail */
+		return 0;
 	return --fail_at == 0 ? ENOMEM : 0;
 }
 
 Test(pagealloc, init_survives_refusal, .timeout = 10)
 {
 	os_set_fault_hook(fail_nth);
-	for (unsigned n = 1; n <= 2; n++) {
+	for (unsigned n = 1; n <= 4; n++) {
 		fail_at = n;
-		cr_expect_eq(pagealloc_init(&pa, CHUNK), ENOMEM, "call %u", n);
+		cr_expect_eq(pagealloc_init(&pa, 513 * CHUNK), ENOMEM, "call %u", n);
 		cr_expect_eq(pa.memory, 0);
 	}
+	fail_at = 5;
+	cr_expect_eq(pagealloc_init(&pa, 513 * CHUNK), 0);
+	cr_expect_eq(fail_at, 1); /* all calls that can fail were tried */
 	os_set_fault_hook(NULL);
+	finish();
+}
+
+/* Tables are committed as the heap grows; refused, nothing changes, and the next time it works. */
+Test(pagealloc, tables_follow_the_heap, .timeout = 10)
+{
+	size_t far = (size_t)5000 * CHUNK;
+	start((size_t)10000 * CHUNK, CHUNK);
+	size_t reached = pa.reached;
+	cr_expect_lt(reached, 5000);
+	os_set_fault_hook(fail_nth);
+	for (unsigned n = 1; n <= 2; n++) {
+		fail_at = n;
+		cr_expect(!pagealloc_add(&pa, far, CHUNK));
+		cr_expect_eq(pa.reached, reached);
+		cr_expect_eq(pa.nfree, CHUNK);
+		pagealloc_verify(&pa);
+	}
+	cr_expect(!pagealloc_is_free(&pa, far));
+	os_set_fault_hook(NULL);
+	cr_expect(pagealloc_add(&pa, far, CHUNK));
+	cr_expect_eq(must_alloc(CHUNK, 1, CHUNK), 0);
+	cr_expect_eq(must_alloc(CHUNK, 1, CHUNK), far);
+	finish();
 }
 
 Test(pagealloc, levels_follow_the_reservation, .timeout = 10)
