@@ -176,6 +176,7 @@ static void mark(struct cycle *c)
 	mark_roots(c);
 	marker_drain(&c->mk);
 	c->rec.nworkers = 1;
+	workers_end(&gc->workers); /* before the mark may be opened again */
 	workers_count(&gc->workers, c->nhelpers, &c->mk, &c->rec.nworkers);
 	marker_drain_alone(&c->mk);
 	while (!terminated(c)) {

@@ -70,7 +70,7 @@ struct grey_block *grey_take_full(struct grey_pool *p);
 /* grey_wait_full - as take_full, but waits until there is one, or until every marker waits here
  * (NULL: the mark is over, and closed: nobody joins it any more). */
 struct grey_block *grey_wait_full(struct grey_pool *p);
-/* grey_start - opens a mark with one marker, the caller. */
+/* grey_start - opens a mark with one marker, the caller; all who took part in the one before are gone. */
 void grey_start(struct grey_pool *p);
 /* grey_join - one marker more; false when the mark is over. A helper that the system runs late is not
  * waited for. */
