@@ -184,37 +184,20 @@ void roots_remove_stack(struct roots *r, struct mgc_stack *s)
 	lock_release(&r->lock);
 }
 
-struct parked_stack {
-	struct mutator *m;
-	struct mgc_stack *from;
-};
-
-/* park_from - the stack is left: what lies above this frame is in use until it runs again. The switch
- * that follows may put the registers elsewhere (a ucontext), and overwrites these frames: the registers,
- * which lie just above, are kept in the record. */
-static MGC_NO_SANITIZE void park_from(void *arg)
+void roots_switch_stack(struct mutator *m, struct mgc_stack *from, struct mgc_stack *to,
+			const uintptr_t *regs, uintptr_t sp)
 {
-	struct parked_stack *p = arg;
-	const volatile uintptr_t *frame = (const volatile uintptr_t *)__builtin_frame_address(0);
-	uintptr_t *save = p->from != NULL ? p->from->saved : p->m->own_saved;
-	for (unsigned i = 0; i < MUTATOR_SAVED_REGS; i++)
-		save[i] = frame[i];
-	if (p->from != NULL) {
-		p->from->sp = (uintptr_t)frame;
-		p->from->running = NULL;
-	} else {
-		p->m->own_sp = (uintptr_t)frame;
-	}
-}
-
-void roots_switch_stack(struct mutator *m, struct mgc_stack *from, struct mgc_stack *to)
-{
-	struct parked_stack p = { m, from };
 	if (from != NULL && from->running != m && from->sp != 0)
 		mgc_misuse("mgc_stack_switch away from a stack that this thread does not run on");
 	if (to != NULL && to->running != NULL && to->running != m)
 		mgc_misuse("mgc_stack_switch to a stack that runs on another thread");
-	regs_call(park_from, &p);
+	memcpy(from != NULL ? from->saved : m->own_saved, regs, STW_NREGS * sizeof *regs);
+	if (from != NULL) {
+		from->sp = sp;
+		from->running = NULL;
+	} else {
+		m->own_sp = sp;
+	}
 	if (to != NULL)
 		to->running = m;
 }
@@ -271,6 +254,12 @@ static struct mgc_stack *stack_of(struct roots *r, uintptr_t sp)
 	return NULL;
 }
 
+/* read_saved - the registers that were kept when a stack was left. */
+static void read_saved(struct roots *r, struct marker *mk, const uintptr_t *saved)
+{
+	read_stack(r, mk, (uintptr_t)saved, (uintptr_t)(saved + MUTATOR_SAVED_REGS));
+}
+
 /* lowest_pointer_into - of a signal frame on the alternate stack: where the thread's own stack was. */
 static MGC_NO_SANITIZE uintptr_t lowest_pointer_into(uintptr_t from, uintptr_t to, uintptr_t lo,
 						     uintptr_t hi)
@@ -289,6 +278,8 @@ static void read_below_handler(struct roots *r, struct marker *mk, struct mutato
 	uintptr_t lo = lowest_pointer_into(m->sp, m->altstack_hi, m->stack_lo, m->stack_hi);
 	read_stack(r, mk, m->altstack_lo, m->altstack_hi);
 	read_stack(r, mk, m->own_sp != 0 ? min_size(lo, m->own_sp) : lo, m->stack_hi);
+	if (m->own_sp != 0)
+		read_saved(r, mk, m->own_saved);
 	for (struct mgc_stack *s = r->stacks; s != NULL; s = s->next)
 		if (s->running == m)
 			read_stack(r, mk, lowest_pointer_into(m->sp, m->altstack_hi, s->lo, s->hi),
@@ -310,7 +301,7 @@ static bool on_own_stack(struct mutator *m)
 static void read_own_stack(struct roots *r, struct marker *mk, struct mutator *m)
 {
 	read_stack(r, mk, m->own_sp, m->stack_hi);
-	read_stack(r, mk, (uintptr_t)m->own_saved, (uintptr_t)(m->own_saved + MUTATOR_SAVED_REGS));
+	read_saved(r, mk, m->own_saved);
 }
 
 /* read_mutator_stack - from where the thread stands to the cold end of the stack it stands on. */
@@ -432,8 +423,10 @@ void roots_mark_shared(struct roots *r, struct marker *mk)
 		}
 	}
 	for (struct mgc_stack *s = r->stacks; s != NULL; s = s->next) {
-		if (s->sp != 0 && !stands_on(s))
+		if (s->sp != 0 && !stands_on(s)) {
 			read_stack(r, mk, s->sp, s->hi);
+			read_saved(r, mk, s->saved);
+		}
 	}
 	mark_uncollectable(mk);
 	if (r->extra != NULL)

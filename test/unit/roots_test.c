@@ -444,8 +444,9 @@ void scribble_and_wait(void);
 /* scribble_and_wait - overwrites the stack below the caller, as a system call's wrapper would. */
 NOINLINE void scribble_and_wait(void)
 {
-	volatile char room[4096];
-	memset((char *)(uintptr_t)room, 0x11, sizeof room);
+	char room[4096];
+	memset(room, 0x11, sizeof room);
+	__asm__ volatile("" : : "r"(room) : "memory");
 	publish(&blocked.ready, 1);
 	spin_until(&blocked.leave, 1);
 }
@@ -611,6 +612,129 @@ TEST(coroutine)
 	mgc_stack_unregister(co.stack);
 	on_thread(collect, NULL);
 	CHECK(!alive(co.hidden) && !alive(co.at_home));
+}
+#endif
+
+/* A stack is left with objects in callee-saved registers only, and the switch keeps them where no
+ * collection looks (the ucontext); what was spilled when the switch was announced is overwritten. Both ways:
+ * a coroutine that waits, and the thread's own stack that waits for one. */
+#if !defined(MGC_SANITIZE_THREAD)
+static struct {
+	ucontext_t home, self;
+	struct mgc_stack *stack;
+	bool of_home; /* who has the registers */
+} leaving;
+void announce_leaving(void);
+void scribble_below(void);
+void leave_stack(void);
+
+NOINLINE void announce_leaving(void)
+{
+	if (leaving.of_home)
+		mgc_stack_switch(NULL, leaving.stack);
+	else
+		mgc_stack_switch(leaving.stack, NULL);
+}
+
+NOINLINE void scribble_below(void)
+{
+	char room[8192];
+	memset(room, 0x11, sizeof room);
+	__asm__ volatile("" : : "r"(room) : "memory");
+}
+
+NOINLINE void leave_stack(void)
+{
+	if (leaving.of_home)
+		swapcontext(&leaving.home, &leaving.self);
+	else
+		swapcontext(&leaving.self, &leaving.home);
+}
+
+static NOINLINE void leave_with_registers(void)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("movq %%rsp, %%r13\n subq $256, %%rsp\n andq $-16, %%rsp\n"
+			 "leaq %0, %%rdi\n movq 0(%%rdi), %%rbx\n movq 8(%%rdi), %%r12\n"
+			 "movq 16(%%rdi), %%r14\n movq 24(%%rdi), %%r15\n"
+			 "notq %%rbx\n notq %%r12\n notq %%r14\n notq %%r15\n"
+			 "call announce_leaving@PLT\n call scribble_below@PLT\n"
+			 "call leave_stack@PLT\n movq %%r13, %%rsp\n"
+			 :
+			 : "m"(held)
+			 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "rbx",
+			   "r12", "r13", "r14", "r15", "memory", "cc");
+#elif defined(__aarch64__)
+	__asm__ volatile("ldp x19, x20, [%0]\n ldp x21, x22, [%0, #16]\n"
+			 "mvn x19, x19\n mvn x20, x20\n mvn x21, x21\n mvn x22, x22\n"
+			 "bl announce_leaving\n bl scribble_below\n bl leave_stack\n"
+			 :
+			 : "r"(held)
+			 : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11",
+			   "x12", "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21",
+			   "x22", "x30", "memory", "cc");
+#endif
+}
+
+static void check_held_registers(bool alive_now)
+{
+	collect_and_fill();
+	for (int i = 0; i < 4; i++)
+		CHECK_EQ(alive(held[i]), alive_now);
+}
+
+static void stack_of_others(void)
+{
+	if (leaving.of_home) {
+		check_held_registers(true);
+		mgc_stack_switch(leaving.stack, NULL);
+		swapcontext(&leaving.self, &leaving.home);
+	} else {
+		leave_with_registers();
+		mgc_stack_switch(leaving.stack, NULL);
+		swapcontext(&leaving.self, &leaving.home);
+	}
+}
+
+static void *leave_both_ways(void *arg)
+{
+	CHECK_EQ(mgc_thread_attach(), 0);
+	if (leaving.of_home) {
+		leave_with_registers();
+	} else {
+		mgc_stack_switch(NULL, leaving.stack);
+		swapcontext(&leaving.home, &leaving.self);
+		check_held_registers(true);
+		mgc_stack_switch(NULL, leaving.stack);
+		swapcontext(&leaving.home, &leaving.self);
+	}
+	return arg;
+}
+
+static void check_leaving(bool of_home)
+{
+	char *memory = map_stack();
+	leaving.of_home = of_home;
+	leaving.stack = mgc_stack_register(memory, memory + STACK_NBYTES);
+	for (int i = 0; i < 4; i++)
+		held[i] = make_object();
+	getcontext(&leaving.self);
+	leaving.self.uc_stack.ss_sp = memory;
+	leaving.self.uc_stack.ss_size = STACK_NBYTES;
+	makecontext(&leaving.self, stack_of_others, 0);
+	on_thread(leave_both_ways, NULL);
+	mgc_stack_unregister(leaving.stack);
+	check_held_registers(false);
+}
+
+TEST(registers_of_a_waiting_coroutine)
+{
+	check_leaving(false);
+}
+
+TEST(registers_of_a_stack_that_waits_for_a_coroutine)
+{
+	check_leaving(true);
 }
 #endif
 
