@@ -636,11 +636,27 @@ NOINLINE void announce_leaving(void)
 		mgc_stack_switch(leaving.stack, NULL);
 }
 
+/* Also the vector registers, through which a copy may have gone. */
 NOINLINE void scribble_below(void)
 {
 	char room[8192];
 	memset(room, 0x11, sizeof room);
 	__asm__ volatile("" : : "r"(room) : "memory");
+#if defined(__x86_64__)
+	__asm__ volatile("pxor %%xmm0, %%xmm0\n pxor %%xmm1, %%xmm1\n pxor %%xmm2, %%xmm2\n"
+			 "pxor %%xmm3, %%xmm3\n pxor %%xmm4, %%xmm4\n pxor %%xmm5, %%xmm5\n"
+			 "pxor %%xmm6, %%xmm6\n pxor %%xmm7, %%xmm7\n"
+			 :
+			 :
+			 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7");
+#elif defined(__aarch64__)
+	__asm__ volatile("movi v0.2d, #0\n movi v1.2d, #0\n movi v2.2d, #0\n movi v3.2d, #0\n"
+			 "movi v4.2d, #0\n movi v5.2d, #0\n movi v6.2d, #0\n movi v7.2d, #0\n"
+			 "movi v16.2d, #0\n movi v17.2d, #0\n movi v18.2d, #0\n movi v19.2d, #0\n"
+			 :
+			 :
+			 : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v16", "v17", "v18", "v19");
+#endif
 }
 
 NOINLINE void leave_stack(void)
