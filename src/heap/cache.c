@@ -189,7 +189,7 @@ void cache_free(struct mutator *m, uintptr_t p, struct span *s)
 		uint32_t slot = span_slot_of(s, p);
 		store_relaxed(&s->needzero, (uint8_t)1);
 		and_seq(&pair->mark, ~bit); /* an unswept span must not bring it back */
-		uint64_t left = and_seq(&pair->alloc, ~bit) & ~bit; /* pairs: free-dirties */
+		uint64_t left = and_seq(&pair->alloc, ~bit) & ~bit; /* pairs: free-dirties, free-unmarks */
 		/* from here on the span may be given back, and be another's */
 		if (m->spans[spanclass] == s)
 			s->scan_from = (uint16_t)min_size(s->scan_from, slot);

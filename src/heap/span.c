@@ -173,7 +173,9 @@ uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie)
 	uint32_t live = 0;
 	*zombie = 0;
 	for (size_t i = 0; i < nwords; i++) {
-		uint64_t mark = load_relaxed(&b[i].mark), alloc = load_relaxed(&b[i].alloc);
+		/* a free beside this clears the mark first: read the other way round, it is no zombie */
+		uint64_t alloc = load_acquire(&b[i].alloc); /* pairs: free-unmarks */
+		uint64_t mark = load_relaxed(&b[i].mark);
 		if (MGC_UNLIKELY(mark & ~alloc) && *zombie == 0)
 			*zombie = s->base + (i << 10) +
 				  ((size_t)bits_ctz(mark & ~alloc) << MGC_GRANULE_SHIFT);
