@@ -135,11 +135,15 @@ __attribute__((used)) void stw_block_saved(uintptr_t *save, struct mutator *m)
 {
 	uint32_t running = MUTATOR_RUNNING;
 	MGC_CHECK(m->sec == 0);
+	m->sec = 1; /* a stop in between would note where its own frame is, and that would stay */
+	MGC_COMPILER_FENCE();
 	m->sp = save[STW_NREGS];
 	m->regs = save;
 	m->nregs = STW_NREGS;
 	if (!cas_acq_rel(&m->status, &running, (uint32_t)MUTATOR_BLOCKED)) /* pairs: mutator-status */
 		mgc_misuse("mgc_blocking_enter in a thread that is blocking already");
+	MGC_COMPILER_FENCE();
+	m->sec = 0; /* a stop that was put off finds the thread BLOCKED, and claims it */
 }
 
 void stw_block_regs(struct mutator *m, const uintptr_t *regs, uintptr_t sp)

@@ -6,7 +6,10 @@
 
 #include "lib/plain.h"
 #include "lib/probe.h"
+#include "lib/step.h"
 #include "mallocgc.h"
+
+#include "face/runtime.h"
 
 /* ── objects that are looked at from afar ───────────────────────────────────────────────── */
 
@@ -496,6 +499,66 @@ TEST(registers_of_a_blocked_thread)
 	for (int i = 0; i < 4; i++)
 		CHECK(!alive(held[i]));
 }
+
+/* The same, with a stop at each point of mgc_blocking_enter in turn: what the thread noted of itself while
+ * it stood there must not be taken for where it blocks. */
+#if STEP_WORKS
+static size_t stop_step;
+static bool stopped_late; /* it was BLOCKED already */
+
+/* stop_here - lets another thread collect; its signal comes when this returns. */
+static void stop_here(void)
+{
+	struct mutator *m = mutator_self();
+	uint64_t before = load_acquire(&runtime.gc.ncycles);
+	stopped_late = load_acquire(&m->status) == MUTATOR_BLOCKED;
+	publish(&blocked.ready, 2);
+	while (load_acquire(&runtime.gc.ncycles) == before &&
+	       (load_acquire(&runtime.gc.stw.stopping) == 0 ||
+		load_acquire(&m->signalled) != load_acquire(&runtime.gc.stw.stopping)))
+		usleep(10);
+}
+
+static void block_stepped(void *arg)
+{
+	block_with_registers(arg);
+}
+
+static void *block_at_step(void *arg)
+{
+	CHECK_EQ(mgc_thread_attach(), 0);
+	blocked.ready = blocked.leave = 0;
+	CHECK(step_run(block_stepped, arg, stop_step, stop_here));
+	return arg;
+}
+
+TEST(a_stop_at_any_point_of_blocking_enter)
+{
+	static void *range[4]; /* keeps them while they are not in registers yet */
+	CHECK_EQ(mgc_root_add(range, sizeof range, 0), 0);
+	for (int i = 0; i < 4; i++)
+		held[i] = make_object();
+	for (stop_step = 0; !stopped_late; stop_step++) {
+		pthread_t t;
+		for (int i = 0; i < 4; i++)
+			put(&range[i], held[i]);
+		blocked.ready = 0;
+		pthread_create(&t, NULL, block_at_step, NULL);
+		spin_until(&blocked.ready, 2);
+		mgc_collect();
+		spin_until(&blocked.ready, 1);
+		memset(range, 0, sizeof range);
+		collect_and_fill();
+		for (int i = 0; i < 4; i++) {
+			CHECK(alive(held[i]));
+			put(&range[i], held[i]);
+		}
+		publish(&blocked.leave, 1);
+		pthread_join(t, NULL);
+	}
+	CHECK(stop_step > 20);
+}
+#endif
 
 static void *block_with_stack(void *arg)
 {
