@@ -75,6 +75,92 @@ Test(lock, sleepers_are_woken, .timeout = 20)
 	cr_assert_eq(shared.state, 0);
 }
 
+/* L2: a stop that finds a thread asleep asks how many locks it has. */
+static volatile uint32_t asleep_with;
+
+static void note_nheld(int sig)
+{
+	(void)sig;
+	store_release(&asleep_with, lock_thread.nheld + 100);
+}
+
+static void *wait_for(void *lock)
+{
+	lock_acquire(lock);
+	lock_release(lock);
+	return NULL;
+}
+
+Test(lock, who_sleeps_may_be_stopped_only_for_some, .timeout = 20)
+{
+	static const enum lock_rank ranks[] = { LOCK_CLIENT,   LOCK_WORLD,   LOCK_ROOTS,
+						LOCK_REGISTRY, LOCK_SPECIAL, LOCK_LAYOUT,
+						LOCK_CENTRAL,  LOCK_PAGEHEAP, LOCK_RECORDS };
+	struct sigaction sa = { .sa_handler = note_nheld, .sa_flags = SA_RESTART };
+	sigaction(SIGUSR1, &sa, NULL);
+	for (size_t i = 0; i < sizeof ranks / sizeof ranks[0]; i++) {
+		pthread_t thread;
+		struct lock l;
+		lock_init(&l, ranks[i]);
+		lock_acquire(&l);
+		cr_assert_eq(pthread_create(&thread, NULL, wait_for, &l), 0);
+		while (load_relaxed(&l.state) != 2)
+			os_yield();
+		os_sleep_ns(20000000); /* until it sleeps */
+		store_release(&asleep_with, 0u);
+		pthread_kill(thread, SIGUSR1);
+		while (load_acquire(&asleep_with) == 0)
+			os_yield();
+		cr_expect_eq(asleep_with, ranks[i] <= LOCK_REGISTRY ? 100 : 101, "rank %d: %u", ranks[i],
+			     asleep_with - 100);
+		lock_release(&l);
+		pthread_join(thread, NULL);
+	}
+}
+
+/* L3: nobody is inside once the gate was closed and the lock was seen free. */
+static uint32_t leave;
+
+static void *count_until(void *arg)
+{
+	(void)arg;
+	while (!load_relaxed(&leave)) {
+		if (counter % 2 != 0 || !lock_try(&shared))
+			lock_acquire(&shared);
+		counter = counter + 1;
+		lock_release(&shared);
+	}
+	return NULL;
+}
+
+Test(lock, nobody_passes_a_closed_gate, .timeout = 50)
+{
+	pthread_t threads[4];
+	uint64_t last = 0, moved = 0;
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, count_until, NULL), 0);
+	for (int round = 0; round < 1000; round++) {
+		lock_gate_close();
+		lock_acquire(&shared);
+		lock_release(&shared);
+		uint64_t now = counter;
+		moved += now != last;
+		for (int i = 0; i < 300; i++)
+			cpu_relax();
+		if (round % 100 == 0)
+			os_sleep_ns(1000000);
+		last = counter;
+		cr_expect_eq(shared.state, 0);
+		cr_assert_eq(last, now, "round %d: %lu passed", round, (unsigned long)(last - now));
+		lock_gate_open();
+		os_yield();
+	}
+	store_relaxed(&leave, 1u);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	cr_assert_gt(moved, 100);
+}
+
 Test(lock, try_and_held, .timeout = 10)
 {
 	struct lock l;
