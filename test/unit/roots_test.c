@@ -327,6 +327,39 @@ TEST(loaded_library)
 	CHECK(!alive(h));
 }
 
+/* Threads collect with the loader's lock while this one forks: the child, which collects too, must not find
+ * that lock taken by somebody who is not there. */
+static uint32_t enough;
+
+static void *collect_on(void *arg)
+{
+	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED))
+		mgc_collect();
+	return arg;
+}
+
+TEST(fork_while_others_collect)
+{
+	pthread_t t[2];
+	CHECK_EQ(mgc_root_add_globals(), 0);
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(pthread_create(&t[i], NULL, collect_on, NULL), 0);
+	for (int i = 0; i < 20; i++) {
+		int status;
+		pid_t pid = fork();
+		if (pid == 0) {
+			alarm(10);
+			mgc_collect();
+			_exit(0);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid);
+		CHECK_EQ(status, 0);
+	}
+	publish(&enough, 1);
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+}
+
 /* ── stacks and registers of threads ────────────────────────────────────────────────────── */
 
 static void *hold_on_stack(void *arg)
