@@ -2,6 +2,7 @@
  * alive, one root at a time. The object's address is nowhere else: elsewhere it is kept hidden, and
  * what must know it runs on a thread that is gone afterwards. */
 #include <dlfcn.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 
 #include "lib/plain.h"
@@ -897,6 +898,182 @@ TEST(alternate_stack)
 	CHECK(!alive(in_handler.hidden));
 }
 #endif
+
+/* The same on a coroutine: the handler's frame, the coroutine below it, and the thread's own stack. */
+static struct holder on_three[2]; /* of the own stack, of the coroutine's */
+static ucontext_t three_home, three_self;
+static struct mgc_stack *three_stack;
+
+static UNUSED void raise_on_coroutine(void)
+{
+	void *volatile local = NULL;
+	put((void **)(uintptr_t)&local, on_three[1].hidden);
+	raise(SIGUSR1);
+	local = NULL;
+	mgc_stack_switch(three_stack, NULL);
+	swapcontext(&three_self, &three_home);
+}
+
+static UNUSED void *run_all_three(void *arg)
+{
+	void *volatile local = NULL;
+	char *memory = map_stack();
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put((void **)(uintptr_t)&local, on_three[0].hidden);
+	stack_t alt = { .ss_sp = map_stack(), .ss_size = STACK_NBYTES };
+	CHECK_EQ(sigaltstack(&alt, NULL), 0);
+	struct sigaction sa = { .sa_handler = wait_in_handler, .sa_flags = SA_ONSTACK };
+	sigaction(SIGUSR1, &sa, NULL);
+	three_stack = mgc_stack_register(memory, memory + STACK_NBYTES);
+	getcontext(&three_self);
+	three_self.uc_stack.ss_sp = memory;
+	three_self.uc_stack.ss_size = STACK_NBYTES;
+	makecontext(&three_self, raise_on_coroutine, 0);
+	mgc_stack_switch(NULL, three_stack);
+	swapcontext(&three_home, &three_self);
+	local = NULL;
+	return arg;
+}
+
+#ifndef MGC_SANITIZE_THREAD
+TEST(alternate_stack_above_a_coroutine)
+{
+	on_altstack = make_object();
+	for (int i = 0; i < 2; i++)
+		on_three[i].hidden = make_object();
+	pthread_create(&in_handler.thread, NULL, run_all_three, NULL);
+	spin_until(&in_handler.ready, 1);
+	collect_and_fill();
+	CHECK(alive(on_altstack));
+	CHECK(alive(on_three[0].hidden));
+	CHECK(alive(on_three[1].hidden));
+	publish(&in_handler.leave, 1);
+	pthread_join(in_handler.thread, NULL);
+}
+#endif
+
+/* ── what else is read ──────────────────────────────────────────────────────────────────── */
+
+/* More words on a stack than one snapshot holds, each of another object. */
+enum { NMANY = 3000 };
+static uintptr_t many[NMANY];
+
+static void *hold_many(void *arg)
+{
+	struct holder *h = arg;
+	void *volatile local[NMANY];
+	CHECK_EQ(mgc_thread_attach(), 0);
+	for (int i = 0; i < NMANY; i++) {
+		local[i] = mgc_alloc(64, NULL, MGC_NOSCAN);
+		*(volatile uint64_t *)local[i] = PATTERN;
+		((volatile uint64_t *)local[i])[7] = PATTERN;
+		many[i] = hide(local[i]);
+	}
+	publish(&h->ready, 1);
+	spin_until(&h->leave, 1);
+	MGC_KEEP(local);
+	return NULL;
+}
+
+TEST(many_words_on_a_stack)
+{
+	struct holder h = { 0 };
+	pthread_create(&h.thread, NULL, hold_many, &h);
+	spin_until(&h.ready, 1);
+	collect_and_fill();
+	for (int i = 0; i < NMANY; i += 7)
+		CHECK(alive(many[i]));
+	publish(&h.leave, 1);
+	pthread_join(h.thread, NULL);
+}
+
+/* A part of a stack that is said to be in use though the thread stands elsewhere. */
+TEST(stack_segment)
+{
+	static void *part[4];
+	uintptr_t h = make_object();
+	struct stack_segment s = { NULL, (uintptr_t)part, (uintptr_t)(part + 4) };
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put(&part[3], h);
+	mutator_self()->segments = &s;
+	collect_and_fill();
+	CHECK(alive(h));
+	mutator_self()->segments = NULL;
+	on_thread(collect, NULL);
+	CHECK(!alive(h));
+}
+
+static void *hold_end(void *arg)
+{
+	struct holder *h = arg;
+	void *volatile local = NULL;
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put((void **)(uintptr_t)&local, h->hidden - 64); /* just behind it */
+	publish(&h->ready, 1);
+	spin_until(&h->leave, 1);
+	local = NULL;
+	return NULL;
+}
+
+/* Where the face wants it, a stack word just behind an object keeps it. */
+TEST(end_pointers)
+{
+	for (int on = 0; on < 2; on++) {
+		struct holder h = { .hidden = make_object() };
+		runtime.gc.roots.end_pointers = on;
+		pthread_create(&h.thread, NULL, hold_end, &h);
+		spin_until(&h.ready, 1);
+		collect_and_fill();
+		CHECK_EQ(alive(h.hidden), on);
+		publish(&h.leave, 1);
+		pthread_join(h.thread, NULL);
+	}
+}
+
+static uintptr_t extra_hidden;
+
+static void give_extra(void *arg, struct marker *mk)
+{
+	CHECK(arg == &extra_hidden);
+	marker_candidate(mk, (uintptr_t)unhide(extra_hidden), MARK_AMBIGUOUS);
+}
+
+TEST(roots_of_a_face)
+{
+	extra_hidden = make_object();
+	runtime.gc.roots.extra_arg = &extra_hidden;
+	runtime.gc.roots.extra = give_extra;
+	collect_and_fill();
+	CHECK(alive(extra_hidden));
+	runtime.gc.roots.extra = NULL;
+	on_thread(collect, NULL);
+	CHECK(!alive(extra_hidden));
+}
+
+/* A thread that the kernel ended behind the C library's back; its stack is gone. */
+static void *vanish(void *arg)
+{
+	CHECK_EQ(mgc_thread_attach(), 0);
+	publish(arg, (uint32_t)syscall(SYS_gettid));
+	syscall(SYS_exit, 0);
+	return NULL;
+}
+
+TEST(thread_that_vanished)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	uint32_t tid = 0;
+	void *stack = fresh_stack(&attr);
+	CHECK_EQ(pthread_create(&thread, &attr, vanish, &tid), 0);
+	while (__atomic_load_n(&tid, __ATOMIC_ACQUIRE) == 0 ||
+	       syscall(SYS_tgkill, getpid(), tid, 0) == 0)
+		usleep(100);
+	CHECK_EQ(mprotect(stack, FRESH_STACK_NBYTES / 2, PROT_NONE), 0);
+	munmap(stack, FRESH_STACK_NBYTES - 65536); /* what the C library has of it lies above */
+	mgc_collect();
+	mgc_collect();
+}
 
 /* ── the argument of a new thread ───────────────────────────────────────────────────────── */
 
