@@ -336,8 +336,8 @@ void mgc_stack_unregister(struct mgc_stack *stack)
 }
 
 void stack_switch(struct mgc_stack *from, struct mgc_stack *to, const uintptr_t *regs, uintptr_t sp);
-__attribute__((used)) void stack_switch(struct mgc_stack *from, struct mgc_stack *to, const uintptr_t *regs,
-					uintptr_t sp)
+__attribute__((used)) void stack_switch(struct mgc_stack *from, struct mgc_stack *to,
+					const uintptr_t *regs, uintptr_t sp)
 {
 	struct mutator *m = self();
 	if (m == NULL)

@@ -24,8 +24,8 @@ struct cycle {
 	struct cycle_record rec;
 	struct marker mk;
 	uint64_t seen; /* cycles finished before this one was asked for */
-	bool globals;  /* the loader's lock is held */
-	bool again;    /* `globals` is not what it should be any more */
+	bool globals; /* the loader's lock is held */
+	bool again; /* `globals` is not what it should be any more */
 	uint32_t nhelpers; /* woken; rec.nworkers says how many marked */
 };
 
@@ -223,7 +223,8 @@ static void note_segment(void *arg, uintptr_t lo, uintptr_t hi)
  * signals, and need not be interrupted. */
 static void wait_as_blocked(struct gc *gc, struct mutator *self, bool keep)
 {
-	if (keep && self != NULL && load_relaxed(&self->status) == MUTATOR_RUNNING && lock_try(&gc->world))
+	if (keep && self != NULL && load_relaxed(&self->status) == MUTATOR_RUNNING &&
+	    lock_try(&gc->world))
 		return;
 	if (self != NULL && load_relaxed(&self->status) == MUTATOR_RUNNING)
 		stw_block(self);

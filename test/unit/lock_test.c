@@ -94,8 +94,8 @@ static void *wait_for(void *lock)
 
 Test(lock, who_sleeps_may_be_stopped_only_for_some, .timeout = 20)
 {
-	static const enum lock_rank ranks[] = { LOCK_CLIENT,   LOCK_WORLD,   LOCK_ROOTS,
-						LOCK_REGISTRY, LOCK_SPECIAL, LOCK_LAYOUT,
+	static const enum lock_rank ranks[] = { LOCK_CLIENT,   LOCK_WORLD,    LOCK_ROOTS,
+						LOCK_REGISTRY, LOCK_SPECIAL,  LOCK_LAYOUT,
 						LOCK_CENTRAL,  LOCK_PAGEHEAP, LOCK_RECORDS };
 	struct sigaction sa = { .sa_handler = note_nheld, .sa_flags = SA_RESTART };
 	sigaction(SIGUSR1, &sa, NULL);
@@ -112,8 +112,8 @@ Test(lock, who_sleeps_may_be_stopped_only_for_some, .timeout = 20)
 		pthread_kill(thread, SIGUSR1);
 		while (load_acquire(&asleep_with) == 0)
 			os_yield();
-		cr_expect_eq(asleep_with, ranks[i] <= LOCK_REGISTRY ? 100 : 101, "rank %d: %u", ranks[i],
-			     asleep_with - 100);
+		cr_expect_eq(asleep_with, ranks[i] <= LOCK_REGISTRY ? 100 : 101, "rank %d: %u",
+			     ranks[i], asleep_with - 100);
 		lock_release(&l);
 		pthread_join(thread, NULL);
 	}

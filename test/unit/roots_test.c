@@ -1066,8 +1066,7 @@ TEST(thread_that_vanished)
 	uint32_t tid = 0;
 	void *stack = fresh_stack(&attr);
 	CHECK_EQ(pthread_create(&thread, &attr, vanish, &tid), 0);
-	while (__atomic_load_n(&tid, __ATOMIC_ACQUIRE) == 0 ||
-	       syscall(SYS_tgkill, getpid(), tid, 0) == 0)
+	while (__atomic_load_n(&tid, __ATOMIC_ACQUIRE) == 0 || syscall(SYS_tgkill, getpid(), tid, 0) == 0)
 		usleep(100);
 	CHECK_EQ(mprotect(stack, FRESH_STACK_NBYTES / 2, PROT_NONE), 0);
 	munmap(stack, FRESH_STACK_NBYTES - 65536); /* what the C library has of it lies above */

@@ -527,7 +527,8 @@ TEST(a_moved_long_link_stays_long)
 	setup(1);
 	set_link(0, 0, true);
 	command(FINALIZER, 0, FINALIZE_ORDERED, 0);
-	CHECK_EQ(specials_move_link(&runtime.gc.specials, (uintptr_t)&links[0], (uintptr_t)&links[1]), 0);
+	CHECK_EQ(specials_move_link(&runtime.gc.specials, (uintptr_t)&links[0], (uintptr_t)&links[1]),
+		 0);
 	links[1] = links[0];
 	command(DROP, 0, 0, 0);
 	collect_afar();
