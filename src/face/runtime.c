@@ -111,6 +111,7 @@ static void before_fork(void)
 	lock_gate_close();
 	stw_start(&runtime.gc.stw, self);
 	each_lock(see_free);
+	cycle_wait_loader(&runtime.gc);
 }
 
 static void after_fork_in_parent(void)
@@ -126,6 +127,7 @@ static void after_fork_in_child(void)
 	lock_release(&runtime.gc.world);
 	lock_reset(&runtime.gc.world);
 	each_lock(lock_reset);
+	store_relaxed(&runtime.gc.nloader, 0u);
 	lock_gate_open();
 	workers_after_fork(&runtime.gc.workers);
 	background_after_fork(&runtime.gc);

@@ -14,6 +14,10 @@
 /* Helpers are not worth waking for less live memory than this: a wake costs about 50 µs here. */
 #define PARALLEL_FROM_BYTES ((uint64_t)2 << 20)
 
+/* A fork waits this long for threads that have the loader's lock to collect. More would not help: then
+ * somebody has it who waits for the fork. */
+#define LOADER_WAIT_NS UINT64_C(200000000)
+
 void cycle_set_goal(struct gc *gc)
 {
 	struct pageheap_stats s;
@@ -137,20 +141,36 @@ static void note_segment(void *arg, uintptr_t lo, uintptr_t hi)
 	note_around(&gc->roots, lo, hi, own, sizeof own / sizeof own[0]);
 }
 
-/* take_world - waits as a BLOCKED thread: it may block signals, and need not be interrupted. */
-static void take_world(struct gc *gc, struct mutator *self)
+/* wait_as_blocked - until nobody has WORLD, or until it is ours; BLOCKED meanwhile: the thread may block
+ * signals, and need not be interrupted. */
+static void wait_as_blocked(struct gc *gc, struct mutator *self, bool keep)
 {
-	if (self == NULL) {
-		lock_acquire(&gc->world);
+	if (keep && self != NULL && load_relaxed(&self->status) == MUTATOR_RUNNING &&
+	    lock_try(&gc->world))
 		return;
-	}
-	if (load_relaxed(&self->status) == MUTATOR_RUNNING) {
-		if (lock_try(&gc->world))
-			return;
+	if (self != NULL && load_relaxed(&self->status) == MUTATOR_RUNNING)
 		stw_block(self);
-	}
 	lock_acquire(&gc->world);
-	stw_unblock(&gc->stw, self);
+	if (!keep)
+		lock_release(&gc->world);
+	else if (self != NULL)
+		stw_unblock(&gc->stw, self);
+}
+
+/* take_world - nobody sleeps for WORLD with the loader's lock: whoever forks has WORLD, and the child of
+ * that fork would find the loader's lock taken for ever (cycle_wait_loader). */
+static bool take_world(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	if (!c->globals) {
+		wait_as_blocked(gc, c->self, true);
+		return true;
+	}
+	if (!lock_try(&gc->world))
+		return false;
+	if (c->self != NULL)
+		stw_unblock(&gc->stw, c->self);
+	return true;
 }
 
 static void nothing(void *arg, uintptr_t lo, uintptr_t hi)
@@ -160,13 +180,36 @@ static void nothing(void *arg, uintptr_t lo, uintptr_t hi)
 	(void)hi;
 }
 
+/* enter_loader - counts the thread, for a fork that must not find it inside. */
+static void enter_loader(struct gc *gc)
+{
+	for (;;) {
+		add_acq_rel(&gc->nloader, 1u); /* pairs: loader-count */
+		fence_seq(); /* either we see the gate, or the fork sees us */
+		if (!lock_gate_shut())
+			return;
+		sub_acq_rel(&gc->nloader, 1u); /* pairs: loader-count */
+		os_wait(&lock_gate, 1, 0);
+	}
+}
+
+void cycle_wait_loader(struct gc *gc)
+{
+	uint64_t until = os_now_ns() + LOADER_WAIT_NS;
+	fence_seq();
+	while (load_acquire(&gc->nloader) != 0 && os_now_ns() < until) /* pairs: loader-count */
+		os_yield();
+}
+
 /* exclusive - one collection at a time. Where data segments are roots, the loader's lock is held
  * around it, taken first: a thread that allocates inside dlopen holds that one already. */
 static void exclusive(void *arg)
 {
 	struct cycle *c = arg;
 	struct gc *gc = c->gc;
-	take_world(gc, c->self);
+	c->again = true;
+	if (!take_world(c))
+		return;
 	c->again = c->globals != gc->roots.globals;
 	bool done = load_acquire(&gc->ncycles) != c->seen; /* pairs: cycle-count */
 	if (!c->again && (c->rec.reason != CYCLE_HEAP || !done)) {
@@ -201,12 +244,14 @@ static MGC_NOINLINE void collect(void *arg)
 	c.rec.reason = r->reason;
 	do {
 		c.globals = load_relaxed(&gc->roots.globals);
-		if (c.globals && c.self != NULL) /* the loader's lock may be long in coming, too */
-			stw_block(c.self);
-		if (c.globals)
+		if (c.globals) { /* the loader's lock may be long in coming, too */
+			wait_as_blocked(gc, c.self, false);
+			enter_loader(gc);
 			os_each_data(nothing, exclusive, &c);
-		else
+			sub_acq_rel(&gc->nloader, 1u); /* pairs: loader-count */
+		} else {
 			exclusive(&c);
+		}
 	} while (c.again);
 }
 

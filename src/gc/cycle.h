@@ -17,6 +17,10 @@
  * CYCLE_HEAP it does nothing when another thread just collected. */
 void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason);
 
+/* cycle_wait_loader - before a fork, the gate is closed: until no collection has the loader's lock, which
+ * its child could never take. */
+void cycle_wait_loader(struct gc *gc);
+
 /* cycle_set_goal - recomputes the trigger: a setting changed. */
 void cycle_set_goal(struct gc *gc);
 

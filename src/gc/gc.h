@@ -81,6 +81,7 @@ struct gc {
 	struct collector collector;
 	int32_t disabled; /* atomic: GC_disable nesting; no collection by itself while > 0 */
 	uint32_t stress_count; /* atomic */
+	uint32_t nloader; /* atomic: threads that have, or wait for, the loader's lock in order to collect */
 	bool no_order; /* libgc's java_finalization */
 	bool finalize_on_demand;
 	/* called after each cycle, outside the stop, world lock held: one line of trace */

@@ -1,6 +1,8 @@
 /* stacks.c - see stacks.h. */
 #include "gc/stacks.h"
 
+#include <string.h>
+
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/roots.h"
@@ -62,6 +64,12 @@ static void unclaim(struct mgc_stack *s)
 	store_release(&s->claim, 0u); /* pairs: stack-claim */
 }
 
+/* read_saved - the registers that were kept when a stack was left. */
+static void read_saved(struct sink *out, const uintptr_t *saved)
+{
+	sink_range(out, (uintptr_t)saved, (uintptr_t)(saved + MUTATOR_SAVED_REGS));
+}
+
 /* read_parked - under the claim, or with the world stopped. */
 static void read_parked(struct sink *out, struct mgc_stack *s, uint32_t gen)
 {
@@ -71,7 +79,7 @@ static void read_parked(struct sink *out, struct mgc_stack *s, uint32_t gen)
 	if (s->sp == 0)
 		return;
 	sink_range(out, s->sp, s->hi);
-	sink_range(out, (uintptr_t)s->saved, (uintptr_t)(s->saved + MUTATOR_SAVED_REGS));
+	read_saved(out, s->saved);
 }
 
 void stacks_read_parked(struct roots *r, struct sink *out, uint32_t gen)
@@ -81,29 +89,6 @@ void stacks_read_parked(struct roots *r, struct sink *out, uint32_t gen)
 		read_parked(out, s, gen);
 		unclaim(s);
 	}
-}
-
-struct parked_stack {
-	struct mutator *m;
-	struct mgc_stack *from;
-};
-
-/* park_from - the stack is left: what lies above this frame is in use until it runs again. The switch
- * that follows may put the registers elsewhere (a ucontext), and overwrites these frames: the registers,
- * which lie just above, are kept in the record. */
-static MGC_NO_SANITIZE void park_from(void *arg)
-{
-	struct parked_stack *p = arg;
-	const volatile uintptr_t *frame = (const volatile uintptr_t *)__builtin_frame_address(0);
-	uintptr_t *save = p->from != NULL ? p->from->saved : p->m->own_saved;
-	for (unsigned i = 0; i < MUTATOR_SAVED_REGS; i++)
-		save[i] = frame[i];
-	if (p->from == NULL) {
-		p->m->own_sp = (uintptr_t)frame;
-		return;
-	}
-	p->from->sp = (uintptr_t)frame;
-	store_release(&p->from->running, (struct mutator *)NULL); /* pairs: stack-parked */
 }
 
 /* board - the mutator will run on `to`: B1. */
@@ -126,16 +111,27 @@ static void board(struct grey_pool *pool, struct mutator *m, struct mgc_stack *t
 	unclaim(to);
 }
 
-void stacks_switch(struct grey_pool *pool, struct mutator *m, struct mgc_stack *from,
-		   struct mgc_stack *to)
+/* leave - its registers and its stack pointer are as the announcement found them. */
+static void leave(struct mutator *m, struct mgc_stack *from, const uintptr_t *regs, uintptr_t sp)
 {
-	struct parked_stack p = { m, from };
+	memcpy(from != NULL ? from->saved : m->own_saved, regs, STW_NREGS * sizeof *regs);
+	if (from == NULL) {
+		m->own_sp = sp;
+		return;
+	}
+	from->sp = sp;
+	store_release(&from->running, (struct mutator *)NULL); /* pairs: stack-parked */
+}
+
+void stacks_switch(struct grey_pool *pool, struct mutator *m, struct mgc_stack *from,
+		   struct mgc_stack *to, const uintptr_t *regs, uintptr_t sp)
+{
 	if (from != NULL && load_relaxed(&from->running) != m && from->sp != 0)
 		mgc_misuse("mgc_stack_switch away from a stack that this thread does not run on");
 	struct mutator *other = to != NULL ? load_acquire(&to->running) : NULL; /* pairs: stack-parked */
 	if (other != NULL && other != m)
 		mgc_misuse("mgc_stack_switch to a stack that runs on another thread");
-	regs_call(park_from, &p);
+	leave(m, from, regs, sp);
 	if (to != NULL)
 		board(pool, m, to);
 	m->announced = to;
@@ -173,6 +169,8 @@ static void read_below_handler(struct roots *r, struct sink *out, struct mutator
 	uintptr_t lo = lowest_pointer_into(m->sp, m->altstack_hi, m->stack_lo, m->stack_hi);
 	sink_range(out, m->altstack_lo, m->altstack_hi);
 	sink_range(out, m->own_sp != 0 ? min_size(lo, m->own_sp) : lo, m->stack_hi);
+	if (m->own_sp != 0)
+		read_saved(out, m->own_saved);
 	for (struct mgc_stack *s = r->stacks; s != NULL; s = s->next) {
 		if (load_relaxed(&s->running) != m)
 			continue;
@@ -196,7 +194,7 @@ static bool on_own_stack(struct mutator *m)
 static void read_own_stack(struct sink *out, struct mutator *m)
 {
 	sink_range(out, m->own_sp, m->stack_hi);
-	sink_range(out, (uintptr_t)m->own_saved, (uintptr_t)(m->own_saved + MUTATOR_SAVED_REGS));
+	read_saved(out, m->own_saved);
 }
 
 /* read_stack - from where the thread stands to the cold end of the stack it stands on. */

@@ -40,10 +40,12 @@ struct mgc_stack {
 /* stacks_add - a stack that nothing runs on; NULL: no memory. stacks_remove forgets it. */
 struct mgc_stack *stacks_add(struct roots *r, uintptr_t lo, uintptr_t hi);
 void stacks_remove(struct roots *r, struct mgc_stack *s);
-/* stacks_switch - the owner, in a section, is about to leave `from` for `to` (NULL: its own). While a
- * cycle takes roots a stack that was not taken yet is taken first. */
+/* stacks_switch - the owner, in a section, is about to leave `from` for `to` (NULL: its own). regs, sp: as
+ * whoever announces it has them (stw.h: STW_ENTRY); the switch that follows may put the registers
+ * elsewhere (a ucontext), so they are kept in the record. While a cycle takes roots a stack that was not
+ * taken yet is taken first. */
 void stacks_switch(struct grey_pool *pool, struct mutator *m, struct mgc_stack *from,
-		   struct mgc_stack *to);
+		   struct mgc_stack *to, const uintptr_t *regs, uintptr_t sp);
 
 /* stacks_read_mutator - stacks, registers and the tiny block of a mutator that stands still, or is the
  * caller; m->sp and m->regs say where it stands. */

@@ -16,7 +16,7 @@ static void run(void *arg)
 {
 	struct worker *me = arg;
 	struct workers *w = me->all;
-	uint32_t seen = 0;
+	uint32_t seen = me->born;
 	mutator_tls = &mutator_collector;
 	for (;;) {
 		uint32_t round = load_acquire(&w->round); /* pairs: worker-round */
@@ -39,6 +39,7 @@ static bool start_one(struct workers *w)
 	struct worker *fresh = &w->worker[w->nstarted];
 	fresh->all = w;
 	fresh->index = w->nstarted;
+	fresh->born = load_relaxed(&w->round); /* no round is on now: it waits for the next one */
 	if (os_spawn(run, fresh, "mgc-mark") != 0)
 		return false;
 	w->nstarted++;

@@ -21,6 +21,7 @@ struct worker {
 	struct workers *all;
 	struct marker mk;
 	unsigned index;
+	uint32_t born; /* the last round before it was started */
 	bool joined; /* this round */
 };
 

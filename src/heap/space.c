@@ -124,8 +124,8 @@ static bool commit_tables(struct space *sp, size_t upto_page)
 	return true;
 }
 
-/* map_chunks - when the range is not ours beforehand: false when somebody else is there (the whole
- * run is skipped for ever) or memory is short. */
+/* map_chunks - when the range is not ours beforehand: EEXIST when somebody else is there (the caller then
+ * skips the first chunk for ever), ENOMEM when memory is short. */
 static int map_chunks(struct space *sp, uintptr_t addr, size_t nbytes)
 {
 	if (!sp->reserved) {

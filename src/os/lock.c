@@ -32,19 +32,31 @@ void lock_gate_open(void)
 	os_wake(&lock_gate, UINT32_MAX);
 }
 
-/* lock_gate_wait - in lock_enter: steps back out, so that it can be stopped, and comes again. */
-void lock_gate_wait(void)
+static void release_state(struct lock *l)
 {
-	while (load_acquire(&lock_gate) != 0) { /* pairs: gate */
+	if (swap_acq_rel(&l->state, 0u) == 2)
+		lock_release_slow(l);
+}
+
+/* lock_gate_wait - gives the lock back until the gate is open (L3): whoever closed it and then saw the lock
+ * free either came after us, or we see what it stored. */
+void lock_gate_wait(struct lock *l)
+{
+	do {
+		uint32_t expected = 0;
+		release_state(l);
 		lock_leave();
-		os_wait(&lock_gate, 1, 0);
-		lock_thread.nheld++;
-		MGC_COMPILER_FENCE();
-	}
+		while (load_acquire(&lock_gate) != 0) /* pairs: gate */
+			os_wait(&lock_gate, 1, 0);
+		lock_enter();
+		if (!cas_acq_rel(&l->state, &expected, 1u))
+			lock_acquire_slow(l);
+	} while (lock_gate_shut());
 }
 
 void lock_acquire_slow(struct lock *l)
 {
+	bool over_stop = l->rank <= LOCK_REGISTRY;
 	for (unsigned i = 0; i < SPINS; i++) {
 		uint32_t expected = 0;
 		if (load_relaxed(&l->state) == 0 && cas_acq_rel(&l->state, &expected, 1u))
@@ -52,9 +64,11 @@ void lock_acquire_slow(struct lock *l)
 		cpu_relax();
 	}
 	while (swap_acq_rel(&l->state, 2u) != 0) {
-		lock_leave(); /* may be stopped while it sleeps */
+		if (over_stop) /* L2 */
+			lock_leave();
 		os_wait(&l->state, 2, 0);
-		lock_enter();
+		if (over_stop)
+			lock_enter();
 	}
 }
 

@@ -1,11 +1,15 @@
 /* lock.h - a mutex with a rank. A thread may take a lock only above every rank it holds; equal
- * ranks nest only where all centrals are taken, in the order of their table. MGC_ASSERT builds check it on each acquire. Only WORLD, PAGEHEAP and RECORDS may be
- * held across a system call that can take long.
+ * ranks nest only where all centrals are taken, in the order of their table. MGC_ASSERT builds check it
+ * on each acquire. Only WORLD, PAGEHEAP and RECORDS may be held across a system call that can take long.
  * STATE  0 free → 1 held → 2 held, somebody sleeps.
  * INV    L1 a thread that is stopped holds no lock: the stop handler looks at lock_thread, and the
- *           thread stands still when it gives back its last one. While it sleeps for its first one
- *           it may be stopped; so a lock that is held over a stop (WORLD, ROOTS, REGISTRY) is never
- *           waited for inside a mutator's section (heap/mutator.h). */
+ *           thread stands still when it gives back its last one
+ *        L2 who sleeps for a lock that is held over a stop (up to REGISTRY) may be stopped; so such a lock
+ *           is never waited for inside a mutator's section (heap/mutator.h). Who sleeps for another one
+ *           counts as its holder: a stop that came between its wake and its turn would leave it free with
+ *           the next sleeper not woken, and that one may be in a section
+ *        L3 nobody takes a first lock after the gate was closed and the lock was seen free: the gate is
+ *           looked at when the lock is held */
 #ifndef MGC_OS_LOCK_H
 #define MGC_OS_LOCK_H
 #ifndef MGC_IMPL
@@ -53,13 +57,13 @@ extern MGC_TLS struct lock_thread lock_thread;
 extern uint32_t lock_gate; /* atomic, futex: 1 closed */
 void lock_gate_close(void); /* the caller passes from now on */
 void lock_gate_open(void);
-void lock_gate_wait(void);
 /* The collector's: the thread gave back its last lock and a stop was wanted meanwhile. */
 extern void (*lock_stop_hook)(void);
 
 void lock_acquire_slow(struct lock *l);
 void lock_release_slow(struct lock *l);
 void lock_left_slow(void);
+void lock_gate_wait(struct lock *l);
 #if MGC_ASSERT
 void lock_note_acquire(struct lock *l);
 void lock_note_release(struct lock *l);
@@ -92,8 +96,6 @@ MGC_INLINE void lock_enter(void)
 {
 	lock_thread.nheld++;
 	MGC_COMPILER_FENCE(); /* L1: counted before it is taken */
-	if (MGC_UNLIKELY(lock_gate_shut()) && lock_thread.nheld == 1)
-		lock_gate_wait();
 }
 
 MGC_INLINE void lock_leave(void)
@@ -113,6 +115,8 @@ MGC_INLINE bool lock_try(struct lock *l)
 		lock_leave();
 		return false;
 	}
+	if (MGC_UNLIKELY(lock_gate_shut()) && lock_thread.nheld == 1)
+		lock_gate_wait(l);
 	lock_note_acquire(l);
 	return true;
 }
@@ -123,6 +127,8 @@ MGC_INLINE void lock_acquire(struct lock *l)
 	lock_enter();
 	if (MGC_UNLIKELY(!cas_acq_rel(&l->state, &expected, 1u)))
 		lock_acquire_slow(l);
+	if (MGC_UNLIKELY(lock_gate_shut()) && lock_thread.nheld == 1)
+		lock_gate_wait(l);
 	lock_note_acquire(l);
 }
 

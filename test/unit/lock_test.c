@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/step.h"
 #include "os/lock.h"
 #include "os/os.h"
 
@@ -74,6 +75,95 @@ Test(lock, sleepers_are_woken, .timeout = 20)
 	cr_assert_eq(counter, NTHREADS);
 	cr_assert_eq(shared.state, 0);
 }
+
+/* L2: a stop that finds a thread asleep asks how many locks it has. */
+static volatile uint32_t asleep_with;
+
+static void note_nheld(int sig)
+{
+	(void)sig;
+	store_release(&asleep_with, lock_thread.nheld + 100);
+}
+
+static void *wait_for(void *lock)
+{
+	lock_acquire(lock);
+	lock_release(lock);
+	return NULL;
+}
+
+Test(lock, who_sleeps_may_be_stopped_only_for_some, .timeout = 20)
+{
+	static const enum lock_rank ranks[] = { LOCK_CLIENT,   LOCK_WORLD,    LOCK_ROOTS,
+						LOCK_REGISTRY, LOCK_SPECIAL,  LOCK_LAYOUT,
+						LOCK_CENTRAL,  LOCK_PAGEHEAP, LOCK_RECORDS };
+	struct sigaction sa = { .sa_handler = note_nheld, .sa_flags = SA_RESTART };
+	sigaction(SIGUSR1, &sa, NULL);
+	for (size_t i = 0; i < sizeof ranks / sizeof ranks[0]; i++) {
+		pthread_t thread;
+		struct lock l;
+		lock_init(&l, ranks[i]);
+		lock_acquire(&l);
+		cr_assert_eq(pthread_create(&thread, NULL, wait_for, &l), 0);
+		while (load_relaxed(&l.state) != 2)
+			os_yield();
+		os_sleep_ns(20000000); /* until it sleeps */
+		store_release(&asleep_with, 0u);
+		pthread_kill(thread, SIGUSR1);
+		while (load_acquire(&asleep_with) == 0)
+			os_yield();
+		cr_expect_eq(asleep_with, ranks[i] <= LOCK_REGISTRY ? 100 : 101, "rank %d: %u",
+			     ranks[i], asleep_with - 100);
+		lock_release(&l);
+		pthread_join(thread, NULL);
+	}
+}
+
+/* L3: the gate is closed, and the lock seen free, between any two instructions of lock_acquire: the
+ * thread has not got the lock when the gate opens. */
+#if STEP_WORKS
+static uint32_t got_it, closed, seen_free, passed, got_before;
+
+static void close_gate(void)
+{
+	got_before = load_relaxed(&got_it);
+	seen_free = load_relaxed(&shared.state) == 0;
+	store_seq(&lock_gate, 1u);
+	store_release(&closed, 1u);
+}
+
+static void take_shared(void *arg)
+{
+	(void)arg;
+	lock_acquire(&shared);
+	store_release(&got_it, 1u);
+	lock_release(&shared);
+}
+
+static void *open_gate(void *arg)
+{
+	while (load_acquire(&closed) == 0)
+		os_yield();
+	os_sleep_ns(1000000);
+	passed += seen_free && !got_before && load_acquire(&got_it) != 0;
+	lock_gate_open();
+	return arg;
+}
+
+Test(lock, nobody_passes_a_closed_gate, .timeout = 50)
+{
+	pthread_t thread;
+	size_t step;
+	for (step = 0; !got_before; step++) {
+		got_it = closed = 0;
+		cr_assert_eq(pthread_create(&thread, NULL, open_gate, NULL), 0);
+		cr_assert(step_run(take_shared, NULL, step, close_gate));
+		pthread_join(thread, NULL);
+	}
+	cr_assert_gt(step, 10);
+	cr_assert_eq(passed, 0, "%u of %zu times", passed, step);
+}
+#endif
 
 Test(lock, try_and_held, .timeout = 10)
 {

@@ -2,11 +2,15 @@
  * alive, one root at a time. The object's address is nowhere else: elsewhere it is kept hidden, and
  * what must know it runs on a thread that is gone afterwards. */
 #include <dlfcn.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 
 #include "lib/plain.h"
 #include "lib/probe.h"
+#include "lib/step.h"
 #include "mallocgc.h"
+
+#include "face/runtime.h"
 
 /* ── objects that are looked at from afar ───────────────────────────────────────────────── */
 
@@ -324,6 +328,39 @@ TEST(loaded_library)
 	CHECK(!alive(h));
 }
 
+/* Threads collect with the loader's lock while this one forks: the child, which collects too, must not find
+ * that lock taken by somebody who is not there. */
+static uint32_t enough;
+
+static void *collect_on(void *arg)
+{
+	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED))
+		mgc_collect();
+	return arg;
+}
+
+TEST(fork_while_others_collect)
+{
+	pthread_t t[2];
+	CHECK_EQ(mgc_root_add_globals(), 0);
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(pthread_create(&t[i], NULL, collect_on, NULL), 0);
+	for (int i = 0; i < 20; i++) {
+		int status;
+		pid_t pid = fork();
+		if (pid == 0) {
+			alarm(10);
+			mgc_collect();
+			_exit(0);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid);
+		CHECK_EQ(status, 0);
+	}
+	publish(&enough, 1);
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+}
+
 /* ── stacks and registers of threads ────────────────────────────────────────────────────── */
 
 static void *hold_on_stack(void *arg)
@@ -444,8 +481,9 @@ void scribble_and_wait(void);
 /* scribble_and_wait - overwrites the stack below the caller, as a system call's wrapper would. */
 NOINLINE void scribble_and_wait(void)
 {
-	volatile char room[4096];
-	memset((char *)(uintptr_t)room, 0x11, sizeof room);
+	char room[4096];
+	memset(room, 0x11, sizeof room);
+	__asm__ volatile("" : : "r"(room) : "memory");
 	publish(&blocked.ready, 1);
 	spin_until(&blocked.leave, 1);
 }
@@ -495,6 +533,66 @@ TEST(registers_of_a_blocked_thread)
 	for (int i = 0; i < 4; i++)
 		CHECK(!alive(held[i]));
 }
+
+/* The same, with a stop at each point of mgc_blocking_enter in turn: what the thread noted of itself while
+ * it stood there must not be taken for where it blocks. */
+#if STEP_WORKS
+static size_t stop_step;
+static bool stopped_late; /* it was BLOCKED already */
+
+/* stop_here - lets another thread collect; its signal comes when this returns. */
+static void stop_here(void)
+{
+	struct mutator *m = mutator_self();
+	uint64_t before = load_acquire(&runtime.gc.ncycles);
+	stopped_late = load_acquire(&m->status) == MUTATOR_BLOCKED;
+	publish(&blocked.ready, 2);
+	while (load_acquire(&runtime.gc.ncycles) == before &&
+	       (load_acquire(&runtime.gc.stw.stopping) == 0 ||
+		load_acquire(&m->signalled) != load_acquire(&runtime.gc.stw.stopping)))
+		usleep(10);
+}
+
+static void block_stepped(void *arg)
+{
+	block_with_registers(arg);
+}
+
+static void *block_at_step(void *arg)
+{
+	CHECK_EQ(mgc_thread_attach(), 0);
+	blocked.ready = blocked.leave = 0;
+	CHECK(step_run(block_stepped, arg, stop_step, stop_here));
+	return arg;
+}
+
+TEST(a_stop_at_any_point_of_blocking_enter)
+{
+	static void *range[4]; /* keeps them while they are not in registers yet */
+	CHECK_EQ(mgc_root_add(range, sizeof range, 0), 0);
+	for (int i = 0; i < 4; i++)
+		held[i] = make_object();
+	for (stop_step = 0; !stopped_late; stop_step++) {
+		pthread_t t;
+		for (int i = 0; i < 4; i++)
+			put(&range[i], held[i]);
+		blocked.ready = 0;
+		pthread_create(&t, NULL, block_at_step, NULL);
+		spin_until(&blocked.ready, 2);
+		mgc_collect();
+		spin_until(&blocked.ready, 1);
+		memset(range, 0, sizeof range);
+		collect_and_fill();
+		for (int i = 0; i < 4; i++) {
+			CHECK(alive(held[i]));
+			put(&range[i], held[i]);
+		}
+		publish(&blocked.leave, 1);
+		pthread_join(t, NULL);
+	}
+	CHECK(stop_step > 20);
+}
+#endif
 
 static void *block_with_stack(void *arg)
 {
@@ -614,6 +712,145 @@ TEST(coroutine)
 }
 #endif
 
+/* A stack is left with objects in callee-saved registers only, and the switch keeps them where no
+ * collection looks (the ucontext); what was spilled when the switch was announced is overwritten. Both ways:
+ * a coroutine that waits, and the thread's own stack that waits for one. */
+#if !defined(MGC_SANITIZE_THREAD)
+static struct {
+	ucontext_t home, self;
+	struct mgc_stack *stack;
+	bool of_home; /* who has the registers */
+} leaving;
+void announce_leaving(void);
+void scribble_below(void);
+void leave_stack(void);
+
+NOINLINE void announce_leaving(void)
+{
+	if (leaving.of_home)
+		mgc_stack_switch(NULL, leaving.stack);
+	else
+		mgc_stack_switch(leaving.stack, NULL);
+}
+
+/* Also the vector registers, through which a copy may have gone. */
+NOINLINE void scribble_below(void)
+{
+	char room[8192];
+	memset(room, 0x11, sizeof room);
+	__asm__ volatile("" : : "r"(room) : "memory");
+#if defined(__x86_64__)
+	__asm__ volatile("pxor %%xmm0, %%xmm0\n pxor %%xmm1, %%xmm1\n pxor %%xmm2, %%xmm2\n"
+			 "pxor %%xmm3, %%xmm3\n pxor %%xmm4, %%xmm4\n pxor %%xmm5, %%xmm5\n"
+			 "pxor %%xmm6, %%xmm6\n pxor %%xmm7, %%xmm7\n"
+			 :
+			 :
+			 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7");
+#elif defined(__aarch64__)
+	__asm__ volatile("movi v0.2d, #0\n movi v1.2d, #0\n movi v2.2d, #0\n movi v3.2d, #0\n"
+			 "movi v4.2d, #0\n movi v5.2d, #0\n movi v6.2d, #0\n movi v7.2d, #0\n"
+			 "movi v16.2d, #0\n movi v17.2d, #0\n movi v18.2d, #0\n movi v19.2d, #0\n"
+			 :
+			 :
+			 : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v16", "v17", "v18", "v19");
+#endif
+}
+
+NOINLINE void leave_stack(void)
+{
+	if (leaving.of_home)
+		swapcontext(&leaving.home, &leaving.self);
+	else
+		swapcontext(&leaving.self, &leaving.home);
+}
+
+static NOINLINE void leave_with_registers(void)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("movq %%rsp, %%r13\n subq $256, %%rsp\n andq $-16, %%rsp\n"
+			 "leaq %0, %%rdi\n movq 0(%%rdi), %%rbx\n movq 8(%%rdi), %%r12\n"
+			 "movq 16(%%rdi), %%r14\n movq 24(%%rdi), %%r15\n"
+			 "notq %%rbx\n notq %%r12\n notq %%r14\n notq %%r15\n"
+			 "call announce_leaving@PLT\n call scribble_below@PLT\n"
+			 "call leave_stack@PLT\n movq %%r13, %%rsp\n"
+			 :
+			 : "m"(held)
+			 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "rbx",
+			   "r12", "r13", "r14", "r15", "memory", "cc");
+#elif defined(__aarch64__)
+	__asm__ volatile("ldp x19, x20, [%0]\n ldp x21, x22, [%0, #16]\n"
+			 "mvn x19, x19\n mvn x20, x20\n mvn x21, x21\n mvn x22, x22\n"
+			 "bl announce_leaving\n bl scribble_below\n bl leave_stack\n"
+			 :
+			 : "r"(held)
+			 : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11",
+			   "x12", "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21",
+			   "x22", "x30", "memory", "cc");
+#endif
+}
+
+static void check_held_registers(bool alive_now)
+{
+	collect_and_fill();
+	for (int i = 0; i < 4; i++)
+		CHECK_EQ(alive(held[i]), alive_now);
+}
+
+static void stack_of_others(void)
+{
+	if (leaving.of_home) {
+		check_held_registers(true);
+		mgc_stack_switch(leaving.stack, NULL);
+		swapcontext(&leaving.self, &leaving.home);
+	} else {
+		leave_with_registers();
+		mgc_stack_switch(leaving.stack, NULL);
+		swapcontext(&leaving.self, &leaving.home);
+	}
+}
+
+static void *leave_both_ways(void *arg)
+{
+	CHECK_EQ(mgc_thread_attach(), 0);
+	if (leaving.of_home) {
+		leave_with_registers();
+	} else {
+		mgc_stack_switch(NULL, leaving.stack);
+		swapcontext(&leaving.home, &leaving.self);
+		check_held_registers(true);
+		mgc_stack_switch(NULL, leaving.stack);
+		swapcontext(&leaving.home, &leaving.self);
+	}
+	return arg;
+}
+
+static void check_leaving(bool of_home)
+{
+	char *memory = map_stack();
+	leaving.of_home = of_home;
+	leaving.stack = mgc_stack_register(memory, memory + STACK_NBYTES);
+	for (int i = 0; i < 4; i++)
+		held[i] = make_object();
+	getcontext(&leaving.self);
+	leaving.self.uc_stack.ss_sp = memory;
+	leaving.self.uc_stack.ss_size = STACK_NBYTES;
+	makecontext(&leaving.self, stack_of_others, 0);
+	on_thread(leave_both_ways, NULL);
+	mgc_stack_unregister(leaving.stack);
+	check_held_registers(false);
+}
+
+TEST(registers_of_a_waiting_coroutine)
+{
+	check_leaving(false);
+}
+
+TEST(registers_of_a_stack_that_waits_for_a_coroutine)
+{
+	check_leaving(true);
+}
+#endif
+
 /* A handler of the program's runs on an alternate stack that was set up after the thread attached;
  * a collection must still find the thread's own stack below it, and what lies on the other one. */
 static struct holder in_handler;
@@ -661,6 +898,181 @@ TEST(alternate_stack)
 	CHECK(!alive(in_handler.hidden));
 }
 #endif
+
+/* The same on a coroutine: the handler's frame, the coroutine below it, and the thread's own stack. */
+static struct holder on_three[2]; /* of the own stack, of the coroutine's */
+static ucontext_t three_home, three_self;
+static struct mgc_stack *three_stack;
+
+static UNUSED void raise_on_coroutine(void)
+{
+	void *volatile local = NULL;
+	put((void **)(uintptr_t)&local, on_three[1].hidden);
+	raise(SIGUSR1);
+	local = NULL;
+	mgc_stack_switch(three_stack, NULL);
+	swapcontext(&three_self, &three_home);
+}
+
+static UNUSED void *run_all_three(void *arg)
+{
+	void *volatile local = NULL;
+	char *memory = map_stack();
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put((void **)(uintptr_t)&local, on_three[0].hidden);
+	stack_t alt = { .ss_sp = map_stack(), .ss_size = STACK_NBYTES };
+	CHECK_EQ(sigaltstack(&alt, NULL), 0);
+	struct sigaction sa = { .sa_handler = wait_in_handler, .sa_flags = SA_ONSTACK };
+	sigaction(SIGUSR1, &sa, NULL);
+	three_stack = mgc_stack_register(memory, memory + STACK_NBYTES);
+	getcontext(&three_self);
+	three_self.uc_stack.ss_sp = memory;
+	three_self.uc_stack.ss_size = STACK_NBYTES;
+	makecontext(&three_self, raise_on_coroutine, 0);
+	mgc_stack_switch(NULL, three_stack);
+	swapcontext(&three_home, &three_self);
+	local = NULL;
+	return arg;
+}
+
+#ifndef MGC_SANITIZE_THREAD
+TEST(alternate_stack_above_a_coroutine)
+{
+	on_altstack = make_object();
+	for (int i = 0; i < 2; i++)
+		on_three[i].hidden = make_object();
+	pthread_create(&in_handler.thread, NULL, run_all_three, NULL);
+	spin_until(&in_handler.ready, 1);
+	collect_and_fill();
+	CHECK(alive(on_altstack));
+	CHECK(alive(on_three[0].hidden));
+	CHECK(alive(on_three[1].hidden));
+	publish(&in_handler.leave, 1);
+	pthread_join(in_handler.thread, NULL);
+}
+#endif
+
+/* ── what else is read ──────────────────────────────────────────────────────────────────── */
+
+/* More words on a stack than one snapshot holds, each of another object. */
+enum { NMANY = 3000 };
+static uintptr_t many[NMANY];
+
+static void *hold_many(void *arg)
+{
+	struct holder *h = arg;
+	void *volatile local[NMANY];
+	CHECK_EQ(mgc_thread_attach(), 0);
+	for (int i = 0; i < NMANY; i++) {
+		local[i] = mgc_alloc(64, NULL, MGC_NOSCAN);
+		*(volatile uint64_t *)local[i] = PATTERN;
+		((volatile uint64_t *)local[i])[7] = PATTERN;
+		many[i] = hide(local[i]);
+	}
+	publish(&h->ready, 1);
+	spin_until(&h->leave, 1);
+	MGC_KEEP(local);
+	return NULL;
+}
+
+TEST(many_words_on_a_stack)
+{
+	struct holder h = { 0 };
+	pthread_create(&h.thread, NULL, hold_many, &h);
+	spin_until(&h.ready, 1);
+	collect_and_fill();
+	for (int i = 0; i < NMANY; i += 7)
+		CHECK(alive(many[i]));
+	publish(&h.leave, 1);
+	pthread_join(h.thread, NULL);
+}
+
+/* A part of a stack that is said to be in use though the thread stands elsewhere. */
+TEST(stack_segment)
+{
+	static void *part[4];
+	uintptr_t h = make_object();
+	struct stack_segment s = { NULL, (uintptr_t)part, (uintptr_t)(part + 4) };
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put(&part[3], h);
+	mutator_self()->segments = &s;
+	collect_and_fill();
+	CHECK(alive(h));
+	mutator_self()->segments = NULL;
+	on_thread(collect, NULL);
+	CHECK(!alive(h));
+}
+
+static void *hold_end(void *arg)
+{
+	struct holder *h = arg;
+	void *volatile local = NULL;
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put((void **)(uintptr_t)&local, h->hidden - 64); /* just behind it */
+	publish(&h->ready, 1);
+	spin_until(&h->leave, 1);
+	local = NULL;
+	return NULL;
+}
+
+/* Where the face wants it, a stack word just behind an object keeps it. */
+TEST(end_pointers)
+{
+	for (int on = 0; on < 2; on++) {
+		struct holder h = { .hidden = make_object() };
+		runtime.gc.roots.end_pointers = on;
+		pthread_create(&h.thread, NULL, hold_end, &h);
+		spin_until(&h.ready, 1);
+		collect_and_fill();
+		CHECK_EQ(alive(h.hidden), on);
+		publish(&h.leave, 1);
+		pthread_join(h.thread, NULL);
+	}
+}
+
+static uintptr_t extra_hidden;
+
+static void give_extra(void *arg, struct marker *mk)
+{
+	CHECK(arg == &extra_hidden);
+	marker_candidate(mk, (uintptr_t)unhide(extra_hidden), MARK_AMBIGUOUS);
+}
+
+TEST(roots_of_a_face)
+{
+	extra_hidden = make_object();
+	runtime.gc.roots.extra_arg = &extra_hidden;
+	runtime.gc.roots.extra = give_extra;
+	collect_and_fill();
+	CHECK(alive(extra_hidden));
+	runtime.gc.roots.extra = NULL;
+	on_thread(collect, NULL);
+	CHECK(!alive(extra_hidden));
+}
+
+/* A thread that the kernel ended behind the C library's back; its stack is gone. */
+static void *vanish(void *arg)
+{
+	CHECK_EQ(mgc_thread_attach(), 0);
+	publish(arg, (uint32_t)syscall(SYS_gettid));
+	syscall(SYS_exit, 0);
+	return NULL;
+}
+
+TEST(thread_that_vanished)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	uint32_t tid = 0;
+	void *stack = fresh_stack(&attr);
+	CHECK_EQ(pthread_create(&thread, &attr, vanish, &tid), 0);
+	while (__atomic_load_n(&tid, __ATOMIC_ACQUIRE) == 0 || syscall(SYS_tgkill, getpid(), tid, 0) == 0)
+		usleep(100);
+	CHECK_EQ(mprotect(stack, FRESH_STACK_NBYTES / 2, PROT_NONE), 0);
+	munmap(stack, FRESH_STACK_NBYTES - 65536); /* what the C library has of it lies above */
+	mgc_collect();
+	mgc_collect();
+}
 
 /* ── the argument of a new thread ───────────────────────────────────────────────────────── */
 

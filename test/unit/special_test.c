@@ -522,6 +522,22 @@ TEST(moved_links)
 	CHECK(links[0] != NULL && links[2] == NULL && links[3] == NULL);
 }
 
+TEST(a_moved_long_link_stays_long)
+{
+	setup(1);
+	set_link(0, 0, true);
+	command(FINALIZER, 0, FINALIZE_ORDERED, 0);
+	CHECK_EQ(specials_move_link(&runtime.gc.specials, (uintptr_t)&links[0], (uintptr_t)&links[1]),
+		 0);
+	links[1] = links[0];
+	command(DROP, 0, 0, 0);
+	collect_afar();
+	CHECK(links[1] != NULL); /* its finalizer is due: it lives on */
+	CHECK_EQ(run_finalizers(), 1);
+	collect_afar();
+	CHECK(links[1] == NULL);
+}
+
 /* Links to an object that is freed by hand are nulled at once. */
 static void *free_object(void *arg)
 {

@@ -275,3 +275,26 @@ TEST_SECONDS(shapes_when_memory_ends, 60)
 		CHECK_EQ(count_alive(watched, nwatched, NULL), nwatched);
 	}
 }
+
+/* ── helpers ────────────────────────────────────────────────────────────────────────────── */
+
+/* A helper that is started after some rounds waits for the next one. It must not take the last one for
+ * new: it would then take part in the next one twice, and report twice. */
+TEST(a_late_helper_waits_for_its_first_round)
+{
+	static struct workers w = { .limit = 4, .round = 5 };
+	static struct grey_pool pool;
+	grey_pool_init(&pool);
+	grey_start(&pool);
+	/* as workers_begin leaves it right before it moves on to the next round */
+	store_relaxed(&w.nwanted, 1u);
+	store_relaxed(&w.nbusy, 1u);
+	CHECK_EQ(workers_prepare(&w, 1), 1);
+	usleep(50000);
+	CHECK_EQ(load_acquire(&w.nbusy), 1);
+	workers_begin(&w, 1, &runtime.heap, &pool, true);
+	CHECK(grey_wait_full(&pool) == NULL);
+	workers_end(&w);
+	usleep(10000);
+	CHECK_EQ(load_acquire(&w.nbusy), 0);
+}
