@@ -167,7 +167,7 @@ static int move_link(void **from, void **to)
 	mutator_enter(m);
 	int r = specials_move_link(&runtime.gc.specials, (uintptr_t)from, (uintptr_t)to);
 	mutator_leave(m);
-	return r < 0 ? GC_NO_MEMORY : result[r];
+	return result[r];
 }
 
 static int clear_link(void **link)

@@ -130,6 +130,13 @@ struct ptrmap_entry *ptrmap_put(struct ptrmap *m, uintptr_t key)
 	return e;
 }
 
+void ptrmap_rename(struct ptrmap *m, struct ptrmap_entry *e, uintptr_t key)
+{
+	unlink(m, e);
+	e->key = key;
+	link(m, e);
+}
+
 void ptrmap_remove(struct ptrmap *m, struct ptrmap_entry *e)
 {
 	unlink(m, e);

@@ -40,6 +40,8 @@ struct ptrmap {
 struct ptrmap_entry *ptrmap_find(const struct ptrmap *m, uintptr_t key);
 /* ptrmap_put - the entry of key (not 0), new with zero values or the old one. NULL: no memory. */
 struct ptrmap_entry *ptrmap_put(struct ptrmap *m, uintptr_t key);
+/* ptrmap_rename - the entry is found by this key from now on, which no other has. */
+void ptrmap_rename(struct ptrmap *m, struct ptrmap_entry *e, uintptr_t key);
 void ptrmap_remove(struct ptrmap *m, struct ptrmap_entry *e);
 /* ptrmap_retire - the entry leaves the table and is the last of the queue. */
 void ptrmap_retire(struct ptrmap *m, struct ptrmap_entry *e);

@@ -102,12 +102,7 @@ static int move_link(struct specials *s, uintptr_t from, uintptr_t to)
 		return 0;
 	if (ptrmap_find(&s->links, to) != NULL)
 		return 2;
-	struct ptrmap_entry copy = *e, *fresh = ptrmap_put(&s->links, to);
-	if (fresh == NULL)
-		return -1;
-	fresh->value[LINK_OBJECT] = copy.value[LINK_OBJECT];
-	fresh->tag = copy.tag;
-	ptrmap_remove(&s->links, ptrmap_find(&s->links, from));
+	ptrmap_rename(&s->links, e, to);
 	return 0;
 }
 

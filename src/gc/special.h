@@ -59,7 +59,7 @@ bool specials_set_finalizer(struct specials *s, uintptr_t object, const struct f
 /* specials_set_link - 0 new, 1 replaced, -1 no memory. */
 int specials_set_link(struct specials *s, uintptr_t link, uintptr_t object, bool is_long);
 bool specials_clear_link(struct specials *s, uintptr_t link);
-/* specials_move_link - 0, 1: old not registered, 2: new is registered already, -1: no memory. */
+/* specials_move_link - 0, 1: old not registered, 2: new is registered already. */
 int specials_move_link(struct specials *s, uintptr_t from, uintptr_t to);
 
 /* specials_forget - an object was freed by hand: its finalizer goes, links to it are nulled. */

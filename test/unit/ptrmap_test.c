@@ -60,6 +60,16 @@ static void remove_key(struct ptrmap *m, size_t i)
 	nmodel--;
 }
 
+static void rename_key(struct ptrmap *m, size_t i, size_t to)
+{
+	struct ptrmap_entry *e = ptrmap_find(m, key_of(i));
+	if (e == NULL || model[to] != 0)
+		return;
+	ptrmap_rename(m, e, key_of(to));
+	model[to] = model[i];
+	model[i] = 0;
+}
+
 /* What the queue must hold: the values of retired entries, oldest first. */
 static uintptr_t queue[400000];
 static size_t queue_first, queue_end;
@@ -136,6 +146,8 @@ static void random_operations(uintptr_t (*keys)(size_t))
 			put(&m, i, rng_next(&r) | 1);
 		else if (rng_below(&r, 3) != 0)
 			remove_key(&m, i);
+		else if (rng_below(&r, 2) != 0)
+			rename_key(&m, i, rng_below(&r, NKEYS));
 		else
 			retire(&m, i);
 		if (rng_below(&r, 100) < 100 - limit)
