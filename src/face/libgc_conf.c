@@ -16,10 +16,10 @@
 
 /* The libgc whose interface this is, as GC_get_version packs it: 8.2.2. */
 #define VERSION_MIMICKED (8u << 16 | 2u << 8 | 2u)
-/* libgc collects when what was allocated is about half of what is live, but lets small heaps keep some
- * tens of MB first: these two give the same residence on its clients (measured: docs/adr/0004). */
+/* libgc collects when what was allocated is about half of what is live, but lets small heaps keep some MB
+ * first: these two give the same residence on its clients (measured: docs/adr/0004). */
 #define DEFAULT_PERCENT 50
-#define EXTRA_NBYTES ((uint64_t)8 << 20)
+#define EXTRA_NBYTES ((uint64_t)4 << 20)
 
 struct libgc libgc = { .lock = { 0, LOCK_CLIENT } };
 

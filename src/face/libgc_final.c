@@ -67,6 +67,13 @@ void libgc_init_final(void)
 	runtime.gc.before_stop = before_stop;
 }
 
+/* charge - a record counts toward the next collection, as its object does: a program that registers much
+ * and keeps little would let the tables grow. */
+static void charge(void)
+{
+	add_relaxed(&runtime.heap.live_nbytes, sizeof(struct ptrmap_entry));
+}
+
 /* ── finalizers ─────────────────────────────────────────────────────────────────────────── */
 
 static void set(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_proc *ofn, void **ocd,
@@ -79,6 +86,8 @@ static void set(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_pr
 	if (m != NULL && gc_object(&runtime.gc, (uintptr_t)obj, &nbytes) == (uintptr_t)obj) {
 		mutator_enter(m);
 		ok = specials_set_finalizer(&runtime.gc.specials, (uintptr_t)obj, &f, &old);
+		if (fn != NULL && old.fn == NULL)
+			charge();
 		mutator_leave(m);
 	}
 	if (!ok)
@@ -143,6 +152,8 @@ static int set_link(void **link, const void *obj, bool is_long)
 		return GC_SUCCESS;
 	mutator_enter(m);
 	int known = specials_set_link(&runtime.gc.specials, (uintptr_t)link, base, is_long);
+	if (known == 0)
+		charge();
 	mutator_leave(m);
 	return known < 0 ? GC_NO_MEMORY : known > 0 ? GC_DUPLICATE : GC_SUCCESS;
 }
@@ -156,7 +167,7 @@ static int move_link(void **from, void **to)
 	mutator_enter(m);
 	int r = specials_move_link(&runtime.gc.specials, (uintptr_t)from, (uintptr_t)to);
 	mutator_leave(m);
-	return r < 0 ? GC_NO_MEMORY : result[r];
+	return result[r];
 }
 
 static int clear_link(void **link)

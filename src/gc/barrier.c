@@ -119,13 +119,14 @@ uintptr_t barrier_weak_get(struct mutator *m, const uintptr_t *slot)
 		uintptr_t word = load_acquire(slot); /* pairs: weak-null */
 		uint64_t pg = heap_phase_gen(h);
 		unsigned phase = phase_gen_phase(pg);
-		bool marked = phase >= PHASE_CLOSED && mark_is_marked(h, word);
+		bool by_mark = phase == PHASE_CLOSED || phase == PHASE_CLEAR;
+		bool marked = by_mark && mark_is_marked(h, word);
 		if (barrier_shades(phase) && phase < PHASE_CLOSED)
 			barrier_shade(m, word);
 		mutator_leave(m);
-		if (phase < PHASE_CLOSED || marked)
+		if (!by_mark || marked)
 			return word;
-		if (phase > PHASE_CLOSED)
+		if (phase == PHASE_CLEAR)
 			return 0;
 		heap_wait_phase(h, pg); /* not inside: a quiescence follows */
 	}

@@ -14,8 +14,8 @@
  *        CLOSED  nothing is left. Weak references are read by their mark; newcomers wait.
  *        CLEAR   weak references to the dead are nulled, finalizers queued, what they need is marked.
  *        FLIP    the sweep generation changes: nobody takes a run or frees meanwhile.
- *        Q, a quiescence (quiesce.h), follows ARM, TERM, CLOSED, the nulling in CLEAR, and FLIP: every
- *        section that began under the phase before has ended.
+ *        Q, a quiescence (quiesce.h), follows ARM (twice), TERM, CLOSED, the nulling in CLEAR, and FLIP:
+ *        every section that began under the phase before has ended.
  *
  * INV    D1 after ARM's Q every store to a reachable slot shades its old and its new word
  *        D2 nothing is scanned before the last snapshot (an object may be marked, for want of memory)
@@ -37,6 +37,12 @@
  *        whoever shades something unmarked later sets the phase back to MARK by compare-and-swap, and
  *        the owner's own compare-and-swap to CLOSED then fails. Shadings that were under way at that
  *        moment are seen by CLOSED's Q and second look.
+ *        Arming takes two: the first Q ends the last unshaded store S. But a mutator that shades already
+ *        may have read the slot before S and overwrite it after, shading what it read and not what S put
+ *        there; the second Q ends that one too, before anybody's snapshot. (test/spin finds the object
+ *        that is lost without it.)
+ *        FLIP is left without a Q. So who reads it must not touch marks, buffers or slots: frees and
+ *        refills wait, stores do not shade, and a weak reference that is not null is alive.
  *        The arming race, a store delayed between the test of the phase and the store itself, is what
  *        `sec` is for: the section is open across both, and Q waits for it (store sec, load phase | store
  *        phase, membarrier, load sec).

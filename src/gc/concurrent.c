@@ -48,7 +48,8 @@ static void arm(struct cycle *c)
 	if (c->gc->knobs.verify)
 		verify(c);
 	set_phase(c, PHASE_ARM);
-	q(c);
+	q(c); /* nobody stores unshaded any more */
+	q(c); /* and nobody overwrites what was stored so, having read the slot before */
 	if (MGC_HOSTILE || c->gc->knobs.verify)
 		pageheap_each(&h->pageheap, check_unmarked, &h->pageheap.space);
 }

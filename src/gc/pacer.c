@@ -23,8 +23,8 @@ static uint64_t percent_goal(const struct pacer *p)
 {
 	if (p->percent < 0)
 		return UINT64_MAX;
-	uint64_t grow =
-		sum(share_of(sum(p->live_nbytes, p->roots_nbytes), p->percent), p->extra_nbytes);
+	uint64_t extra = p->extra_nbytes < p->live_nbytes ? p->extra_nbytes : p->live_nbytes;
+	uint64_t grow = sum(share_of(sum(p->live_nbytes, p->roots_nbytes), p->percent), extra);
 	uint64_t goal = sum(p->live_nbytes, grow), least = share_of(p->min_nbytes, p->percent);
 	return goal > least ? goal : least;
 }

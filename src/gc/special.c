@@ -8,8 +8,8 @@
 #include "mallocgc.h"
 #include "os/os.h"
 
-enum { FIN_FN, FIN_ARG, FIN_ORDER };
-enum { LINK_OBJECT, LINK_LONG };
+enum { FIN_FN, FIN_ARG }; /* tag: its order */
+enum { LINK_OBJECT }; /* tag: 1 for a long one */
 
 void specials_init(struct specials *s)
 {
@@ -21,38 +21,16 @@ void specials_destroy(struct specials *s)
 {
 	ptrmap_destroy(&s->finalizers);
 	ptrmap_destroy(&s->links);
-	if (s->due_capacity != 0)
-		os_release((uintptr_t)s->due, s->due_capacity * sizeof *s->due);
 }
 
 static void unlock(struct specials *s)
 {
 	store_relaxed(&s->nregistered, s->finalizers.n + s->links.n);
+	store_relaxed(&s->ndue, s->finalizers.nqueued);
 	lock_release(&s->lock);
 }
 
 /* ── registering ────────────────────────────────────────────────────────────────────────── */
-
-/* reserve_due - room in the queue for n more than are registered now (F2). Lock held. */
-static bool reserve_due(struct specials *s, size_t n)
-{
-	size_t wanted = s->finalizers.n + s->ndue + n, capacity = s->due_capacity;
-	if (wanted <= capacity)
-		return true;
-	while (capacity < wanted)
-		capacity = capacity != 0 ? 2 * capacity : 2048;
-	struct due *bigger = (struct due *)os_alloc(capacity * sizeof *bigger);
-	if (bigger == NULL)
-		return false;
-	for (size_t i = 0; i < s->ndue; i++)
-		bigger[i] = s->due[(s->due_first + i) % s->due_capacity];
-	if (s->due_capacity != 0)
-		os_release((uintptr_t)s->due, s->due_capacity * sizeof *s->due);
-	s->due = bigger;
-	s->due_first = 0;
-	s->due_capacity = capacity;
-	return true;
-}
 
 static void read_finalizer(const struct ptrmap_entry *e, struct finalizer *out)
 {
@@ -61,7 +39,7 @@ static void read_finalizer(const struct ptrmap_entry *e, struct finalizer *out)
 		return;
 	out->fn = (finalizer_fn)e->value[FIN_FN];
 	out->arg = (void *)e->value[FIN_ARG];
-	out->order = (enum finalizer_order)e->value[FIN_ORDER];
+	out->order = (enum finalizer_order)e->tag;
 }
 
 static bool set_finalizer(struct specials *s, uintptr_t object, const struct finalizer *f,
@@ -74,11 +52,11 @@ static bool set_finalizer(struct specials *s, uintptr_t object, const struct fin
 			ptrmap_remove(&s->finalizers, e);
 		return true;
 	}
-	if (e == NULL && (!reserve_due(s, 1) || (e = ptrmap_put(&s->finalizers, object)) == NULL))
+	if (e == NULL && (e = ptrmap_put(&s->finalizers, object)) == NULL)
 		return false;
 	e->value[FIN_FN] = (uintptr_t)f->fn;
 	e->value[FIN_ARG] = (uintptr_t)f->arg;
-	e->value[FIN_ORDER] = (uintptr_t)f->order;
+	e->tag = (uint16_t)f->order;
 	return true;
 }
 
@@ -99,7 +77,7 @@ int specials_set_link(struct specials *s, uintptr_t link, uintptr_t object, bool
 	struct ptrmap_entry *e = ptrmap_put(&s->links, link);
 	if (e != NULL) {
 		e->value[LINK_OBJECT] = object;
-		e->value[LINK_LONG] = is_long;
+		e->tag = is_long;
 	}
 	int result = e == NULL ? -1 : s->links.n == before;
 	unlock(s);
@@ -125,11 +103,7 @@ static int move_link(struct specials *s, uintptr_t from, uintptr_t to)
 		return 0;
 	if (ptrmap_find(&s->links, to) != NULL)
 		return 2;
-	struct ptrmap_entry copy = *e, *fresh = ptrmap_put(&s->links, to);
-	if (fresh == NULL)
-		return -1;
-	memcpy(fresh->value, copy.value, sizeof copy.value);
-	ptrmap_remove(&s->links, ptrmap_find(&s->links, from));
+	ptrmap_rename(&s->links, e, to);
 	return 0;
 }
 
@@ -179,13 +153,12 @@ static bool is_dead(const struct pass *p, uintptr_t object)
 void specials_mark_roots(struct specials *s, struct marker *mk)
 {
 	lock_acquire(&s->lock);
-	for (size_t i = 0; i < s->finalizers.capacity; i++)
-		if (s->finalizers.entry[i].key != 0)
-			marker_candidate(mk, s->finalizers.entry[i].value[FIN_ARG], MARK_AMBIGUOUS);
-	for (size_t i = 0; i < s->ndue; i++) {
-		const struct due *d = &s->due[(s->due_first + i) % s->due_capacity];
-		marker_candidate(mk, d->object, MARK_AMBIGUOUS);
-		marker_candidate(mk, (uintptr_t)d->arg, MARK_AMBIGUOUS);
+	for (size_t i = 0; i < s->finalizers.used; i++) {
+		const struct ptrmap_entry *e = &s->finalizers.entry[i];
+		if (e->state == PTRMAP_QUEUED)
+			marker_candidate(mk, e->key, MARK_AMBIGUOUS);
+		if (e->state != PTRMAP_FREE)
+			marker_candidate(mk, e->value[FIN_ARG], MARK_AMBIGUOUS);
 	}
 	lock_release(&s->lock);
 }
@@ -206,7 +179,7 @@ static bool null_link(void *arg, struct ptrmap_entry *e)
 	const struct pass *p = arg;
 	if (p->long_links && lies_in_dead(p, e->key)) /* not before: a finalizer may keep it */
 		return true;
-	if ((e->value[LINK_LONG] != 0) != p->long_links || !is_dead(p, e->value[LINK_OBJECT]))
+	if ((e->tag != 0) != p->long_links || !is_dead(p, e->value[LINK_OBJECT]))
 		return false;
 	store_release((uintptr_t *)e->key, (uintptr_t)0); /* pairs: weak-null */
 	return true;
@@ -214,7 +187,7 @@ static bool null_link(void *arg, struct ptrmap_entry *e)
 
 static enum finalizer_order order_of(const struct pass *p, const struct ptrmap_entry *e)
 {
-	return p->no_order ? FINALIZE_NO_ORDER : (enum finalizer_order)e->value[FIN_ORDER];
+	return p->no_order ? FINALIZE_NO_ORDER : (enum finalizer_order)e->tag;
 }
 
 /* keep_referents - what an ordered finalizable object refers to is not finalized in this cycle. */
@@ -241,29 +214,27 @@ static bool queue_dead(void *arg, struct ptrmap_entry *e)
 	bool unreachable = order_of(p, e) == FINALIZE_UNREACHABLE;
 	if (unreachable != p->unreachable || !is_dead(p, e->key))
 		return false;
-	MGC_CHECK(s->ndue < s->due_capacity);
-	struct due *d = &s->due[(s->due_first + s->ndue) % s->due_capacity];
-	*d = (struct due){ e->key, (finalizer_fn)e->value[FIN_FN], (void *)e->value[FIN_ARG] };
-	store_relaxed(&s->ndue, s->ndue + 1);
+	ptrmap_retire(&s->finalizers, e);
 	p->ndue++;
-	return true;
+	return false;
 }
 
-/* revive - marks the last n that were queued, and all they reach. */
-static void revive(struct pass *p, size_t n)
+/* revive - marks what was queued behind `after` (0: all), and all that it reaches. */
+static void revive(struct pass *p, uint32_t after)
 {
-	struct specials *s = p->s;
-	for (size_t i = s->ndue - n; i < s->ndue; i++)
-		marker_object(p->mk, s->due[(s->due_first + i) % s->due_capacity].object);
+	const struct ptrmap *m = &p->s->finalizers;
+	for (uint32_t at = after != 0 ? m->entry[after - 1].next : m->first; at != 0;
+	     at = m->entry[at - 1].next)
+		marker_object(p->mk, m->entry[at - 1].key);
 	marker_drain_alone(p->mk);
 }
 
 static void queue_pass(struct pass *p, bool unreachable)
 {
-	size_t before = p->ndue;
+	uint32_t before = p->s->finalizers.last;
 	p->unreachable = unreachable;
 	ptrmap_filter(&p->s->finalizers, queue_dead, p);
-	revive(p, p->ndue - before);
+	revive(p, before);
 }
 
 void specials_null_links(struct specials *s, struct marker *mk)
@@ -278,9 +249,9 @@ size_t specials_after_mark(struct specials *s, struct marker *mk, bool no_order)
 {
 	struct pass p = { .s = s, .mk = mk, .no_order = no_order };
 	lock_acquire(&s->lock);
-	for (size_t i = 0; i < s->finalizers.capacity; i++) {
+	for (size_t i = 0; i < s->finalizers.used; i++) {
 		const struct ptrmap_entry *e = &s->finalizers.entry[i];
-		if (e->key != 0 && is_dead(&p, e->key))
+		if (e->state == PTRMAP_IN && is_dead(&p, e->key))
 			keep_referents(&p, e);
 	}
 	marker_drain_alone(mk);
@@ -297,10 +268,6 @@ void specials_tidy(struct specials *s)
 	lock_acquire(&s->lock);
 	ptrmap_shrink(&s->finalizers);
 	ptrmap_shrink(&s->links);
-	if (s->ndue == 0 && s->due_capacity != 0) {
-		s->due_first = 0;
-		(void)os_discard((uintptr_t)s->due, s->due_capacity * sizeof *s->due);
-	}
 	unlock(s);
 }
 
@@ -309,11 +276,10 @@ bool specials_next(struct specials *s, struct due *out)
 	if (load_relaxed(&s->ndue) == 0)
 		return false;
 	lock_acquire(&s->lock);
-	bool found = s->ndue > 0;
+	struct ptrmap_entry e;
+	bool found = ptrmap_next(&s->finalizers, &e);
 	if (found) {
-		*out = s->due[s->due_first];
-		s->due_first = (s->due_first + 1) % s->due_capacity;
-		store_relaxed(&s->ndue, s->ndue - 1);
+		*out = (struct due){ e.key, (finalizer_fn)e.value[FIN_FN], (void *)e.value[FIN_ARG] };
 		store_relaxed(&s->nrun, s->nrun + 1);
 	}
 	unlock(s);
@@ -326,8 +292,7 @@ void specials_read_stats(struct specials *s, struct mgc_stats *out)
 	out->specials = load_relaxed(&s->nregistered);
 	lock_acquire(&s->lock);
 	out->finalizers_due = s->ndue;
-	out->metadata_specials =
-		(s->finalizers.capacity + s->links.capacity) * sizeof(struct ptrmap_entry) +
-		s->due_capacity * sizeof(struct due);
+	out->metadata_specials = (s->finalizers.capacity + s->links.capacity) *
+				 (sizeof(struct ptrmap_entry) + sizeof(uint32_t));
 	lock_release(&s->lock);
 }

@@ -1,10 +1,9 @@
 /* special.h - what hangs on objects without keeping them alive: finalizers and disappearing links.
  *
- * WHAT   Two tables by address, looked through once after each mark, and a queue of finalizers that
- *        are due.
+ * WHAT   Two tables by address, looked through after each mark; one has a queue of finalizers that are due.
  * STATE  finalizer: registered → (object found dead) → due, object alive again → run, or → removed
  * INV    F1 a due entry's object and argument are roots; a registered one's argument is
- *        F2 the queue has room for every registered finalizer: nothing is allocated in a cycle
+ *        F2 a finalizer becomes due where its record lies: nothing is allocated in a cycle
  *        F3 links are nulled before any finalizer is queued (short), or after all were (long)
  * LOCKS  SPECIAL; a cycle takes it after the mark. */
 #ifndef MGC_GC_SPECIAL_H
@@ -43,10 +42,9 @@ struct due {
 
 struct specials {
 	struct lock lock;
-	struct ptrmap finalizers; /* object → fn, arg, order */
-	struct ptrmap links;      /* link → object, 1 for a long one */
-	struct due *due;          /* a ring: [first, first + ndue) modulo capacity */
-	size_t due_first, ndue, due_capacity; /* ndue is also read without the lock */
+	struct ptrmap finalizers; /* object → fn, arg, order; the queue of those that are due */
+	struct ptrmap links; /* link → object, 1 for a long one */
+	size_t ndue;        /* atomic: finalizers queued */
 	uint64_t nrun;      /* atomic */
 	size_t nregistered; /* atomic: finalizers and links */
 };
@@ -61,7 +59,7 @@ bool specials_set_finalizer(struct specials *s, uintptr_t object, const struct f
 /* specials_set_link - 0 new, 1 replaced, -1 no memory. */
 int specials_set_link(struct specials *s, uintptr_t link, uintptr_t object, bool is_long);
 bool specials_clear_link(struct specials *s, uintptr_t link);
-/* specials_move_link - 0, 1: old not registered, 2: new is registered already, -1: no memory. */
+/* specials_move_link - 0, 1: old not registered, 2: new is registered already. */
 int specials_move_link(struct specials *s, uintptr_t from, uintptr_t to);
 
 /* specials_forget - an object was freed by hand: its finalizer goes, links to it are nulled. */

@@ -51,8 +51,13 @@ TEST(extra)
 	struct pacer p = PACER(10, 0, NONE, 10 * MB, 0, 0);
 	p.extra_nbytes = 5 * MB;
 	CHECK(pacer_goal(&p) >= 15 * MB && pacer_goal(&p) <= 16 * MB);
-	p.extra_nbytes = UINT64_MAX;
-	CHECK(pacer_goal(&p) >= 15 * MB);
+	p.extra_nbytes = UINT64_MAX; /* never more than what is live */
+	CHECK_EQ(pacer_goal(&p), 21 * MB);
+	p = (struct pacer)PACER(50, 0, NONE, 2 * MB, 0, 0);
+	p.extra_nbytes = 5 * MB;
+	CHECK_EQ(pacer_goal(&p), 5 * MB);
+	p.live_nbytes = UINT64_MAX;
+	CHECK_EQ(pacer_goal(&p), UINT64_MAX);
 }
 
 /* No product and no sum wraps: a huge setting means "late", never "all the time". */

@@ -1,5 +1,5 @@
 /* ptrmap_test.c (plain) - gc/ptrmap.h: a table against a plain array, with all keys near each other and
- * spread out; deletion that shifts back, filters, growth that is refused. */
+ * spread out; deletion, filters, the queue of entries that left it, growth that is refused, shrinking. */
 #include "lib/plain.h"
 
 #include "gc/ptrmap.h"
@@ -31,9 +31,10 @@ static void check_all(const struct ptrmap *m)
 		CHECK((e != NULL) == (model[i] != 0));
 		if (e != NULL)
 			CHECK(e->key == key_of(i) && e->value[0] == model[i] &&
-			      e->value[2] == ~model[i]);
+			      e->value[1] == ~model[i] && e->tag == model[i] % 5 &&
+			      e->state == PTRMAP_IN);
 	}
-	CHECK(m->capacity == 0 || m->n <= m->capacity / 4 * 3);
+	CHECK(m->n + m->nqueued <= m->used && m->used <= m->capacity);
 }
 
 static void put(struct ptrmap *m, size_t i, uintptr_t value)
@@ -41,10 +42,11 @@ static void put(struct ptrmap *m, size_t i, uintptr_t value)
 	struct ptrmap_entry *e = ptrmap_put(m, key_of(i));
 	CHECK(e != NULL);
 	if (model[i] == 0)
-		CHECK(e->value[0] == 0 && e->value[1] == 0 && e->value[2] == 0);
+		CHECK(e->value[0] == 0 && e->value[1] == 0 && e->tag == 0);
 	nmodel += model[i] == 0;
 	model[i] = e->value[0] = value;
-	e->value[2] = ~value;
+	e->value[1] = ~value;
+	e->tag = (uint16_t)(value % 5);
 }
 
 static void remove_key(struct ptrmap *m, size_t i)
@@ -58,8 +60,46 @@ static void remove_key(struct ptrmap *m, size_t i)
 	nmodel--;
 }
 
-/* drop_if - marks that it saw the entry, and drops those whose value the divisor divides. */
+static void rename_key(struct ptrmap *m, size_t i, size_t to)
+{
+	struct ptrmap_entry *e = ptrmap_find(m, key_of(i));
+	if (e == NULL || model[to] != 0)
+		return;
+	ptrmap_rename(m, e, key_of(to));
+	model[to] = model[i];
+	model[i] = 0;
+}
+
+/* What the queue must hold: the values of retired entries, oldest first. */
+static uintptr_t queue[400000];
+static size_t queue_first, queue_end;
+
+static void retire(struct ptrmap *m, size_t i)
+{
+	struct ptrmap_entry *e = ptrmap_find(m, key_of(i));
+	if (e == NULL)
+		return;
+	ptrmap_retire(m, e);
+	queue[queue_end++] = model[i];
+	model[i] = 0;
+	nmodel--;
+}
+
+static void next(struct ptrmap *m)
+{
+	struct ptrmap_entry e;
+	bool found = ptrmap_next(m, &e);
+	CHECK_EQ(found, queue_first < queue_end);
+	if (found)
+		CHECK(e.value[0] == queue[queue_first++] && e.value[1] == ~e.value[0] &&
+		      e.tag == e.value[0] % 5);
+	CHECK_EQ(m->nqueued, queue_end - queue_first);
+}
+
+/* drop_if - marks that it saw the entry, drops those whose value the divisor divides, and retires every
+ * other one of those. */
 struct filter {
+	struct ptrmap *m;
 	uintptr_t divisor;
 	size_t nseen;
 	uint8_t seen[NKEYS];
@@ -71,14 +111,20 @@ static bool drop_if(void *arg, struct ptrmap_entry *e)
 	size_t i = 0;
 	while (i < NKEYS && key_of(i) != e->key)
 		i++;
-	CHECK(i < NKEYS && model[i] == e->value[0]);
+	CHECK(i < NKEYS && model[i] == e->value[0] && !f->seen[i]);
 	f->seen[i] = 1;
-	return e->value[0] % f->divisor == 0;
+	if (e->value[0] % f->divisor != 0)
+		return false;
+	if (f->nseen++ % 2 != 0)
+		return true;
+	queue[queue_end++] = e->value[0];
+	ptrmap_retire(f->m, e);
+	return false;
 }
 
 static void filter(struct ptrmap *m, uintptr_t divisor)
 {
-	struct filter f = { .divisor = divisor };
+	struct filter f = { .m = m, .divisor = divisor };
 	ptrmap_filter(m, drop_if, &f);
 	for (size_t i = 0; i < NKEYS; i++) {
 		CHECK_EQ(f.seen[i], model[i] != 0);
@@ -98,15 +144,31 @@ static void random_operations(uintptr_t (*keys)(size_t))
 		size_t i = rng_below(&r, NKEYS), limit = (op / 20000) % 2 ? 30 : 70; /* grows, shrinks */
 		if (rng_below(&r, 100) < limit)
 			put(&m, i, rng_next(&r) | 1);
-		else
+		else if (rng_below(&r, 3) != 0)
 			remove_key(&m, i);
-		if (op % 20000 == 0)
+		else if (rng_below(&r, 2) != 0)
+			rename_key(&m, i, rng_below(&r, NKEYS));
+		else
+			retire(&m, i);
+		if (rng_below(&r, 100) < 100 - limit)
+			next(&m);
+		if (op % 20000 == 0) {
+			ptrmap_shrink(&m);
 			check_all(&m);
+		}
 	}
 	filter(&m, 3);
 	check_all(&m);
 	filter(&m, 1);
 	CHECK_EQ(m.n, 0);
+	CHECK(m.nqueued > 100);
+	while (m.nqueued > 0)
+		next(&m);
+	next(&m);
+	CHECK(m.capacity > 2048);
+	ptrmap_shrink(&m);
+	CHECK_EQ(m.capacity, 2048);
+	check_all(&m);
 	ptrmap_destroy(&m);
 	CHECK(m.capacity == 0 && ptrmap_find(&m, key_of(0)) == NULL);
 }
@@ -121,36 +183,36 @@ TEST(spread_keys)
 	random_operations(spread);
 }
 
-/* All slots from the middle to the end and around are one chain: removal must move entries over the
- * end of the table, and never one before its home. */
-TEST(chain_over_the_end)
+/* Every record is in use: the queue is longer than the table was when it began, and outlives growth and
+ * shrinking in its order. What it held is free again afterwards: the table does not grow for others. */
+TEST(queue_over_growth)
 {
 	struct ptrmap m = { 0 };
-	static uintptr_t key[400];
-	size_t n = 0;
-	CHECK(ptrmap_put(&m, 8) != NULL);
+	size_t i = 0;
+	key_of = dense;
+	for (; i < 2048; i++)
+		put(&m, i, i + 1);
 	size_t capacity = m.capacity;
-	for (uintptr_t k = 16; n < 400; k += 8) { /* keys whose home is in the last 100 slots */
-		uintptr_t h = k;
-		struct ptrmap probe = { .capacity = capacity, .entry = m.entry };
-		struct ptrmap_entry *e = ptrmap_find(&probe, h);
-		if (e != NULL)
-			continue;
-		e = ptrmap_put(&m, k);
-		CHECK(e != NULL);
-		size_t at = (size_t)(e - m.entry);
-		if (at < capacity - 100 && at > 300)
-			ptrmap_remove(&m, e);
-		else
-			key[n++] = k;
-	}
-	for (size_t i = 0; i < n; i += 2)
-		ptrmap_remove(&m, ptrmap_find(&m, key[i]));
-	for (size_t i = 0; i < n; i++)
-		CHECK((ptrmap_find(&m, key[i]) != NULL) == (i % 2 == 1));
-	for (size_t i = 1; i < n; i += 2)
-		ptrmap_remove(&m, ptrmap_find(&m, key[i]));
-	CHECK_EQ(m.n, 1);
+	CHECK_EQ(m.used, capacity);
+	for (size_t k = 0; k < i; k += 2)
+		retire(&m, k);
+	for (; i < 2048 + 600; i++) /* none is free while they are queued */
+		put(&m, i, i + 1);
+	CHECK_EQ(m.capacity, 2 * capacity);
+	check_all(&m);
+	for (size_t k = 1; k < i; k++)
+		retire(&m, k);
+	CHECK_EQ(m.n, 0);
+	while (m.nqueued > 10)
+		next(&m);
+	ptrmap_shrink(&m);
+	CHECK(m.capacity == capacity && m.used == 10);
+	while (m.nqueued > 0)
+		next(&m);
+	for (i = 0; i < capacity; i++)
+		put(&m, i, i + 1);
+	CHECK(m.capacity == capacity && m.used == capacity);
+	check_all(&m);
 	ptrmap_destroy(&m);
 }
 
@@ -171,10 +233,11 @@ TEST(growth_refused)
 		if (e == NULL)
 			break;
 		model[n++] = e->value[0] = 7;
-		e->value[2] = ~(uintptr_t)7;
+		e->value[1] = ~(uintptr_t)7;
+		e->tag = 7 % 5;
 		nmodel++;
 	}
-	CHECK_EQ(n, m.capacity / 4 * 3);
+	CHECK_EQ(n, m.capacity);
 	CHECK(ptrmap_put(&m, key_of(0)) != NULL); /* known ones are found still */
 	check_all(&m);
 	os_fake_stop();

@@ -540,6 +540,14 @@ TEST(registers_of_a_blocked_thread)
 static size_t stop_step;
 static bool stopped_late; /* it was BLOCKED already */
 
+/* asked_for_snapshot - or a quiescence waits for the end of the section that the thread is in. */
+static bool asked_for_snapshot(const struct mutator *m)
+{
+	unsigned phase = heap_phase(m->heap);
+	return (phase == PHASE_ROOTS && load_acquire(&m->asked) == heap_sweepgen(m->heap)) ||
+	       (phase != PHASE_OFF && load_acquire(&m->sec) != 0);
+}
+
 /* stop_here - lets another thread collect; its signal comes when this returns. */
 static void stop_here(void)
 {
@@ -547,7 +555,7 @@ static void stop_here(void)
 	uint64_t before = load_acquire(&runtime.gc.ncycles);
 	stopped_late = load_acquire(&m->status) == MUTATOR_BLOCKED;
 	publish(&blocked.ready, 2);
-	while (load_acquire(&runtime.gc.ncycles) == before &&
+	while (load_acquire(&runtime.gc.ncycles) == before && !asked_for_snapshot(m) &&
 	       (load_acquire(&runtime.gc.stw.stopping) == 0 ||
 		load_acquire(&m->signalled) != load_acquire(&runtime.gc.stw.stopping)))
 		usleep(10);
@@ -1018,6 +1026,7 @@ static void *hold_end(void *arg)
 /* Where the face wants it, a stack word just behind an object keeps it. */
 TEST(end_pointers)
 {
+	setenv("MGC_DEBUG", "concurrent=0", 1); /* of the stopping form */
 	for (int on = 0; on < 2; on++) {
 		struct holder h = { .hidden = make_object() };
 		runtime.gc.roots.end_pointers = on;

@@ -517,6 +517,53 @@ TEST(statistics_make_sense)
 	CHECK(GC_get_heap_size() > 0 && GC_get_memory_use() > 0);
 }
 
+/* With 2 MiB live the heap grows by as much and half of it, not by what larger ones may. */
+TEST(a_small_heap_stays_small)
+{
+	void **chain = NULL;
+	size_t most = 0;
+	for (int i = 0; i < (2 << 20) / 64; i++) {
+		void **p = GC_malloc(64);
+		*p = chain;
+		chain = p;
+	}
+	GC_gcollect();
+	for (int i = 0; i < 1000000; i++) {
+		GC_malloc(64);
+		if (i % 1000 == 0 && GC_get_heap_size() > most)
+			most = GC_get_heap_size();
+	}
+	CHECK(TEST_SLOW || (GC_get_gc_no() >= 15 && most <= (size_t)6 << 20)); /* sanitizers' data are roots */
+	int n = 0;
+	for (; chain != NULL; chain = *chain)
+		n++;
+	CHECK_EQ(n, (2 << 20) / 64);
+}
+
+/* Links and finalizers take memory, so registering them brings the next collection nearer. */
+TEST(records_count_toward_the_next_collection)
+{
+	void *kept = GC_malloc_atomic(16);
+	size_t n = 1 << 19;
+	void **many_links = calloc(n, sizeof *many_links);
+	CHECK(many_links != NULL);
+	GC_gcollect();
+	GC_word before = GC_get_gc_no();
+	for (size_t i = 0; i < n; i++)
+		CHECK_EQ(GC_register_long_link(&many_links[i], kept), GC_SUCCESS);
+	for (int i = 0; i < 2000; i++) /* 1/16 of the least heap */
+		GC_malloc(128);
+	CHECK(GC_get_gc_no() > before);
+	before = GC_get_gc_no();
+	for (size_t i = 0; i < n; i++)
+		CHECK_EQ(GC_register_long_link(&many_links[i], kept), GC_DUPLICATE);
+	for (int i = 0; i < 2000; i++)
+		GC_malloc(128);
+	CHECK(MGC_HOSTILE || GC_get_gc_no() == before);
+	CHECK(GC_base(kept) == kept);
+	free(many_links); /* nothing is written to links whose object lives */
+}
+
 TEST(disabled_means_no_collection)
 {
 	GC_init();

@@ -62,7 +62,10 @@
 (setitimer ITIMER_REAL 0 2000 0 2000)
 (let loop () (when (< ticks 50) (garbage! 1000) (loop)))
 (setitimer ITIMER_REAL 0 0 0 0)
-(say "signals: " (>= (vector-ref last-tick 99) 50))
+;; A handler may run inside another one, which then stores its older vector last.
+(say "signals: " (let ((v (vector-ref last-tick 99)))
+                   (and (<= 1 v ticks)
+                        (every (lambda (x) (eqv? x v)) (vector->list last-tick)))))
 
 ;; Memory that libgc allocates without pointers, and in large pieces.
 (say "large: "
