@@ -90,6 +90,12 @@ static double alloc_waves(unsigned c, struct rng *r)
 	return c % 8 < 4 ? 0.06 : 0.12;
 }
 
+static double alloc_alternates(unsigned c, struct rng *r)
+{
+	(void)r;
+	return c % 2 == 0 ? 0.06 : 0.12;
+}
+
 static double alloc_jitter(unsigned c, struct rng *r)
 {
 	(void)c;
@@ -179,6 +185,7 @@ static void run_until_trigger(struct sim *s)
 {
 	uint64_t trigger = pacer_trigger(&s->p), goal = pacer_goal(&s->p);
 	CHECK(goal >= s->p.live_nbytes && trigger >= s->p.live_nbytes && trigger <= goal); /* P1 */
+	CHECK(trigger != NONE);
 	while (s->heap < (double)trigger) {
 		double ns = STEP_NS, alloc = s->alloc * s->scene->nprocs;
 		if (s->heap + ns * alloc > (double)trigger)
@@ -283,6 +290,8 @@ TEST_SECONDS(scenes, 120)
 		  0.245, 0.255, 0.08, 0.25 },
 		{ "waves of allocation", live_steady, alloc_waves, 1, 4, 0, NONE, 100, 8, 80, 1.03,
 		  0.245, 0.5, 0.1, 0.301 },
+		{ "alternating allocation", live_steady, alloc_alternates, 1, 4, 0, NONE, 100, 8,
+		  80, 1.005, 0.245, 0.27, 0.1, 0.301 },
 		{ "waves of live size", live_waves, alloc_even, 1, 4, 0, NONE, 100, 8, 80, 1.08,
 		  0.245, 0.3, 0.1, 0.301 },
 		{ "jitter", live_jitter, alloc_jitter, 1, 4, 0, NONE, 100, 8, 80, 1.05, 0.245, 0.4,
@@ -313,7 +322,7 @@ TEST(workers)
 {
 	static const struct pacer_plan plans[] = { { 0, 0 }, { 0, 25 }, { 0, 50 }, { 0, 75 },
 						   { 1, 0 }, { 1, 0 },  { 1, 50 }, { 2, 0 },
-						   { 2, 0 }, { 2, 0 },  { 3, 0 }, { 3, 0 },
+						   { 2, 0 }, { 2, 0 },  { 3, 0 },  { 3, 0 },
 						   { 3, 0 } };
 	for (uint32_t n = 1; n < sizeof plans / sizeof plans[0]; n++) {
 		struct pacer_plan plan = pacer_workers(n);
@@ -335,6 +344,9 @@ TEST(edges)
 	CHECK_EQ(pacer_assist_bytes(&p, MB), 0);
 	p.percent = 100;
 	CHECK(pacer_trigger(&p) > 10 * MB && pacer_trigger(&p) < 20 * MB);
+	p.live_nbytes = 1000 * MB; /* nothing known of its speed: near the goal, in bytes */
+	CHECK_EQ(pacer_trigger(&p), 1996 * MB);
+	p.live_nbytes = 10 * MB;
 	pacer_start_cycle(&p, 19 * MB);
 	p.scan_nbytes = 10 * MB;
 	pacer_revise(&p, 19 * MB, 0, 19 * MB);
@@ -356,6 +368,25 @@ TEST(edges)
 	pacer_limit_cpu(&p, 2, 0, UINT64_MAX);
 	CHECK_EQ(p.limiter.fill_ns, 0);
 	CHECK(pacer_assist_bytes(&p, MB) != 0);
+}
+
+/* More work than expected moves the goal out, in proportion, to twice of it at most and never over the
+ * limit; a cycle that starts at its goal has a little way to go. */
+TEST(farther)
+{
+	struct pacer p = { .percent = 100, .limit_nbytes = NONE, .live_nbytes = 10 * MB };
+	p.scan_nbytes = 10 * MB;
+	pacer_start_cycle(&p, 15 * MB);
+	CHECK_EQ(p.goal_nbytes, 20 * MB);
+	pacer_revise(&p, 16 * MB, 11 * MB, 15 * MB); /* 15 of 10: the goal is 15 + 7.5 */
+	CHECK_EQ(pacer_assist_bytes(&p, 65 * KB), 40 * KB);
+	pacer_revise(&p, 16 * MB, 11 * MB, 1000 * MB); /* 40, not 515 */
+	CHECK_EQ(pacer_assist_bytes(&p, 24 * KB), 989 * KB);
+	p.limit_nbytes = 30 * MB;
+	pacer_revise(&p, 16 * MB, 11 * MB, 1000 * MB);
+	CHECK_EQ(pacer_assist_bytes(&p, 14 * KB), 989 * KB);
+	pacer_start_cycle(&p, 30 * MB);
+	CHECK_EQ(p.goal_nbytes, 30 * MB + 64 * KB);
 }
 
 /* Nothing wraps, divides by zero or becomes no number, whatever the figures are. */
