@@ -6,9 +6,10 @@
  * INV    C1 no object that is in use when the cycle turns over is white         [turn_over]
  *        C2 no run in hand is white then                                        [turn_over]
  *        C3 no store lands in an object that is not allocated                   [sb_apply]
- *        C4 at the start of a cycle: no mark, nothing grey, no shade left over  [collector]
+ *        C4 between cycles: no mark, nothing grey, no shade or free left over      [collector]
  *        C5 only allocated objects are shaded                                   [shade]
- *        C6 a weak get says "gone" only of an object that the cycle found dead  [weak_value]
+ *        C6 a weak get says "gone" only of an object that the cycle found dead  [mutator]
+ *        C7 between cycles everything in use is allocated                       [collector]
  * UNITS  An object is 1 … NOBJ, 0 is NULL; a set of objects is a mask with bit o-1. */
 
 /* ---- bounds ---------------------------------------------------------------------------------- */
@@ -781,6 +782,14 @@ proctype collector()
 end:	do
 	:: atomic { true;
 		assert(mark == 0 && todo == 0 && snap == 0 && ring[0] == 0 && ring[1] == 0); /* C4 */
+#ifdef CONFIG_FREE
+		assert(dfree == 0); /* C4 */
+#endif
+#ifndef CONFIG_SHORT
+		in_use(w);
+		assert((w & ~alloc) == 0); /* C7 */
+		w = 0;
+#endif
 #ifdef OPS0
 		if
 		:: over -> break
@@ -941,7 +950,7 @@ init
 		some(slot[URO]);
 #endif
 		some(reg[0]);
-#if OPS1 > 0
+#if OPS1 > 0 && !defined(CONFIG_ATTACH)
 		some(reg[NREG]);
 #endif
 #if NOBJ > 1
@@ -953,7 +962,7 @@ init
 		fi;
 		if
 		:: DOES0 & BIRTH -> hand[0] = NOBJ
-		:: (DOES1 & BIRTH) && OPS1 > 0 -> hand[1] = NOBJ
+		:: (DOES1 & BIRTH) && !(DOES1 & ATTACH) && OPS1 > 0 -> hand[1] = NOBJ
 		:: (DOES0 | DOES1) & REFILL -> alloc = ALL >> 1
 		:: else
 		fi;
