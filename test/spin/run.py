@@ -33,6 +33,9 @@ def world(nobj, nreg, ops, does0, does1=0, *more):
 CONFIGS = {
     "race": (world(1, 1, (3, 1), LOAD | DROP | WRITE, WRITE, "SHORT"),
              ["ONE_Q", "SHADE_NEW_ROOTS", "SHADE_OLD", "SEC", "MEMBARRIER"], ["DROP_NEW_IN_MARK"]),
+    # Q looks at mutator 0 first: the same with the parts exchanged
+    "turned": (world(1, 1, (1, 3), WRITE, LOAD | DROP | WRITE, "SHORT"),
+               ["ONE_Q", "SHADE_NEW_ROOTS"], []),
     "born": (world(2, 1, (3, 2), LOAD | DROP | WRITE, BIRTH | WRITE, "SHORT"),
              ["SHADE_NEW_ROOTS", "BIRTH_WHITE"], ["DROP_NEW_IN_MARK"]),
     "private": (world(2, 2, (4, 0), BIRTH | INIT | WRITE | DROP, 0, "SHORT"),
