@@ -143,6 +143,10 @@ foreach(lib criterion cmocka)
   endif()
 endforeach()
 
+# --- the protocol of a cycle, checked by SPIN (make test-long; test/spin/README.md) ------------
+add_test(NAME model-check/cycle COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/test/spin/run.py)
+set_tests_properties(model-check/cycle PROPERTIES LABELS model-check TIMEOUT 7200 SKIP_RETURN_CODE 77)
+
 # --- examples: small programs on the public library; each runs as a test ----------------------
 file(GLOB files CONFIGURE_DEPENDS examples/*.c)
 foreach(file ${files})

@@ -7,6 +7,7 @@ declare -A group=(
     [build]="gcc g++ make cmake ninja-build python3 pkg-config"
     [test]="libcriterion-dev libcmocka-dev clang-19 libclang-rt-19-dev llvm-19 valgrind"
     [lint]="clang-format-19 clang-tidy-19"
+    [model]="spin"
     [demo]="guile-3.0 w3m ecl libgc1 libgc-dev"
     [arm64]="gcc-aarch64-linux-gnu qemu-user-static libc6-dev-arm64-cross"
 )

@@ -260,8 +260,10 @@ static void account(struct cycle *c, uint64_t before)
 void concurrent_cycle(struct cycle *c)
 {
 	struct gc *gc = c->gc;
-	uint64_t begin = os_now_ns(), cpu_begin = os_thread_cpu_ns();
+	uint64_t begin = os_now_ns(), cpu_begin = os_thread_cpu_ns(), all_begin = os_cpu_ns();
 	collector_begin(gc);
+	pacer_start_cycle(&gc->pacer, load_relaxed(&gc->heap->live_nbytes));
+	store_relaxed(&gc->heap->trigger_nbytes, gc->pacer.goal_nbytes); /* where assists begin */
 	arm(c);
 	take_roots(c);
 	uint64_t before = load_relaxed(&gc->heap->live_nbytes), mark_begin = os_now_ns();
@@ -271,5 +273,8 @@ void concurrent_cycle(struct cycle *c)
 	flip(c);
 	account(c, before);
 	c->rec.cycle_ns = os_now_ns() - begin;
-	c->rec.cpu_ns = os_thread_cpu_ns() - cpu_begin;
+	c->rec.cpu_ns = os_thread_cpu_ns() - cpu_begin + workers_cpu_ns(&gc->workers, c->nhelpers) +
+			c->rec.assist_ns;
+	uint64_t all = os_cpu_ns() - all_begin;
+	c->rec.mutator_ns = all > c->rec.cpu_ns ? all - c->rec.cpu_ns : 0;
 }

@@ -65,11 +65,15 @@ static void record(struct cycle *c)
 	gc->pause_total_ns += r->pause_ns;
 	gc->pause_max_ns = max_size(gc->pause_max_ns, r->pause_ns);
 	gc->nforced += r->reason == CYCLE_FORCED;
-	gc->pacer.live_nbytes = r->heap_live;
-	gc->pacer.born_nbytes = r->born_nbytes;
 	r->roots_nbytes = gc->roots.scanned_nbytes;
 	r->stack_nbytes = gc->roots.stack_nbytes;
-	gc->pacer.roots_nbytes = r->stack_nbytes + r->roots_nbytes;
+	pacer_end_cycle(&gc->pacer,
+			&(struct pacer_cycle){ .heap_nbytes = r->heap_before + r->born_nbytes,
+					       .live_nbytes = r->heap_live + r->born_nbytes,
+					       .scan_nbytes = r->heap_live,
+					       .roots_nbytes = r->stack_nbytes + r->roots_nbytes,
+					       .gc_ns = r->pause_ns != 0 ? 0 : r->cpu_ns,
+					       .mutator_ns = r->mutator_ns });
 	cycle_set_goal(gc);
 	r->heap_goal = gc->goal_nbytes;
 	r->number = gc->ncycles + 1;

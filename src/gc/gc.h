@@ -43,6 +43,7 @@ struct cycle_record {
 	uint64_t mark_ns; /* roots and marking */
 	uint64_t cpu_ns; /* processor time: of the process while stopped, or of the marking threads */
 	uint64_t assist_ns; /* of it: by mutators */
+	uint64_t mutator_ns; /* processor time of everybody else while a concurrent cycle ran */
 	uint64_t snapshot_max_ns; /* of one thread's time, without a stop */
 	uint64_t nsignals; /* for snapshots */
 	uint64_t cycle_ns; /* from ARM to FLIP */

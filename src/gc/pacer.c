@@ -45,15 +45,151 @@ uint64_t pacer_goal(const struct pacer *p)
 	return by_percent < by_limit ? by_percent : by_limit;
 }
 
+/* ── concurrent cycles ──────────────────────────────────────────────────────────────────── */
+
+/* The trigger lies in this part of the way from live to goal. Earlier, and cycles would follow each
+ * other without a pause when marking is slow: assists are the better answer then. Later, and the
+ * first allocations after it would find the goal reached. Go's 45/64 and 61/64. */
+#define TRIGGER_LEAST_PCT 70
+#define TRIGGER_MOST_PCT 95
+
+/* Of a large heap the last 5 % are much memory; this much runway is enough for starting up. */
+#define TRIGGER_NEAR_BYTES ((uint64_t)4 << 20)
+
+/* A cycle that begins at its goal (asked for, or the goal was lowered) still gets a way to go. */
+#define GOAL_AHEAD_BYTES ((uint64_t)64 << 10)
+
+/* Near the goal and past it, what remains is spread over at least this part of the goal: one refill
+ * must not pay for all of it at once (8 KiB at a goal of 200 MB: 1/390 of what remains). */
+#define WAY_LEAST_PART 64
+
+/* What remains is never taken for nothing: the estimate is a guess until marking ends. */
+#define REMAINING_LEAST_BYTES 1000
+
+/* The limiter's bucket: a second of each processor. It is off again only when a hundredth has drained:
+ * what an assist takes beyond the brim is forgotten, and if each allocation opened the gate for the
+ * next assist, collection would keep far more than half (78 % in the simulation's flood). */
+#define LIMITER_NS_PER_PROC UINT64_C(1000000000)
+#define LIMITER_OFF_PCT 99
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static double recent_cons_mark(const struct pacer *p)
+{
+	double most = 0;
+	for (unsigned i = 0; i < PACER_HISTORY; i++) /* too early costs less than too late */
+		most = p->cons_mark[i] > most ? p->cons_mark[i] : most;
+	return most;
+}
+
+static uint64_t expected_work(const struct pacer *p)
+{
+	return sum(p->scan_nbytes, p->roots_nbytes);
+}
+
+static uint64_t runway(const struct pacer *p)
+{
+	double free_share = (100.0 - PACER_UTILISATION_PCT) / PACER_UTILISATION_PCT;
+	double nbytes = recent_cons_mark(p) * free_share * (double)expected_work(p);
+	return nbytes < 0x1p63 ? (uint64_t)nbytes : UINT64_MAX;
+}
+
 uint64_t pacer_trigger(const struct pacer *p)
 {
-	uint64_t goal = pacer_goal(p);
-	if (goal == UINT64_MAX || goal <= p->live_nbytes)
-		return goal;
-	uint64_t room = goal - p->live_nbytes, runway = p->born_nbytes + p->born_nbytes / 4;
-	if (runway < room / 20)
-		runway = room / 20;
-	if (runway > room / 5 * 3)
-		runway = room / 5 * 3;
-	return goal - runway;
+	uint64_t goal = pacer_goal(p), room = less(goal, p->live_nbytes);
+	if (goal == UINT64_MAX)
+		return UINT64_MAX;
+	uint64_t least = p->live_nbytes + share_of(room, TRIGGER_LEAST_PCT);
+	uint64_t most = p->live_nbytes + share_of(room, TRIGGER_MOST_PCT);
+	if (most < less(goal, TRIGGER_NEAR_BYTES))
+		most = goal - TRIGGER_NEAR_BYTES;
+	uint64_t trigger = less(goal, runway(p));
+	return trigger < least ? least : trigger < most ? trigger : most;
+}
+
+struct pacer_plan pacer_workers(uint32_t nprocs)
+{
+	uint32_t hundredths = nprocs * PACER_UTILISATION_PCT, dedicated = (hundredths + 50) / 100;
+	uint32_t used = dedicated * 100, off = used > hundredths ? used - hundredths : hundredths - used;
+	if (off * 100 <= 30 * hundredths)
+		return (struct pacer_plan){ dedicated, 0 };
+	return (struct pacer_plan){ hundredths / 100, hundredths % 100 };
+}
+
+void pacer_start_cycle(struct pacer *p, uint64_t heap_nbytes)
+{
+	uint64_t goal = pacer_goal(p), least = sum(heap_nbytes, GOAL_AHEAD_BYTES);
+	p->running = true;
+	p->started_nbytes = heap_nbytes;
+	p->goal_nbytes = goal > least ? goal : least;
+	pacer_revise(p, heap_nbytes, 0, expected_work(p));
+}
+
+/* farther_goal - more work than expected: the goal moves out in proportion, so that assists do not
+ * have to make up for the mistake at once; at most by another `percent`. */
+static uint64_t farther_goal(const struct pacer *p, uint64_t most_work)
+{
+	uint64_t expected = expected_work(p);
+	double way = (double)less(p->goal_nbytes, p->started_nbytes);
+	double factor = (double)most_work / (double)(expected != 0 ? expected : 1);
+	double goal = (double)p->started_nbytes + way * (factor > 1 ? factor : 1);
+	uint64_t hard = sum(p->goal_nbytes, share_of(p->goal_nbytes, p->percent > 0 ? p->percent : 0));
+	hard = hard < p->limit_nbytes || p->goal_nbytes > p->limit_nbytes ? hard : p->limit_nbytes;
+	hard = hard > p->goal_nbytes ? hard : p->goal_nbytes;
+	return goal < (double)hard ? (uint64_t)goal : hard;
+}
+
+void pacer_revise(struct pacer *p, uint64_t heap_nbytes, uint64_t done_nbytes, uint64_t most_nbytes)
+{
+	uint64_t goal = p->goal_nbytes, work = expected_work(p);
+	if (done_nbytes > work) {
+		work = most_nbytes;
+		goal = farther_goal(p, most_nbytes);
+	}
+	if (heap_nbytes >= goal)
+		work = most_nbytes;
+	uint64_t remaining = less(work, done_nbytes), way = less(goal, heap_nbytes);
+	p->remaining_nbytes = remaining > REMAINING_LEAST_BYTES ? remaining : REMAINING_LEAST_BYTES;
+	way = way > goal / WAY_LEAST_PART ? way : goal / WAY_LEAST_PART + 1;
+	p->assist_ratio = (double)p->remaining_nbytes / (double)way;
+}
+
+uint64_t pacer_assist_bytes(const struct pacer *p, uint64_t nbytes)
+{
+	if (!p->running || p->limiter.on)
+		return 0;
+	double owed = p->assist_ratio * (double)nbytes;
+	return owed < (double)p->remaining_nbytes ? (uint64_t)owed : p->remaining_nbytes;
+}
+
+static void learn_speeds(struct pacer *p, const struct pacer_cycle *c)
+{
+	uint64_t work = sum(c->scan_nbytes, c->roots_nbytes);
+	if (work == 0 || c->gc_ns == 0 || c->mutator_ns == 0)
+		return; /* nothing to be learned from */
+	double born = (double)less(c->heap_nbytes, p->started_nbytes);
+	double alloc_speed = born / (double)c->mutator_ns, mark_speed = (double)work / (double)c->gc_ns;
+	p->cons_mark[p->ncycles++ % PACER_HISTORY] = alloc_speed / mark_speed;
+}
+
+void pacer_end_cycle(struct pacer *p, const struct pacer_cycle *c)
+{
+	learn_speeds(p, c);
+	p->live_nbytes = c->live_nbytes;
+	p->scan_nbytes = c->scan_nbytes;
+	p->roots_nbytes = c->roots_nbytes;
+	p->running = false;
+	p->remaining_nbytes = 0;
+	p->assist_ratio = 0;
+}
+
+void pacer_limit_cpu(struct pacer *p, uint32_t nprocs, uint64_t gc_ns, uint64_t mutator_ns)
+{
+	uint64_t capacity = nprocs * LIMITER_NS_PER_PROC;
+	uint64_t fill = less(sum(p->limiter.fill_ns, gc_ns), mutator_ns);
+	p->limiter.fill_ns = fill < capacity ? fill : capacity;
+	p->limiter.on = fill >= (p->limiter.on ? share_of(capacity, LIMITER_OFF_PCT) : capacity);
 }

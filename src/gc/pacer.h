@@ -1,15 +1,39 @@
-/* pacer.h - when the next collection starts. Arithmetic only: no lock, no clock, no memory, so that it
- * can be simulated. UNITS bytes.  FROM Go's mgcpacer.go: goal = live + (live + roots) × percent / 100,
- * never below the minimum heap × percent / 100, never above what the memory limit leaves. */
+/* pacer.h - when the next collection starts, and how fast a concurrent one marks. Arithmetic only: no
+ * lock, no clock, no memory, so that it can be simulated (test/unit/pacer_sim_test.c).
+ * WHAT   goal     the heap size at which a cycle should be over: live + (live + roots) × percent / 100,
+ *                 never below the minimum heap × percent / 100, never above what the limit leaves.
+ *        trigger  the size at which it starts: the goal less the runway, which is what the program
+ *                 allocates while the expected work is marked with a quarter of the processors.
+ *        assists  make up for what was misjudged: marking that an allocation owes, per byte, so that
+ *                 the work is done when the heap is at the goal.
+ *        limiter  a bucket that collection fills and the program drains: full, assists end, so that the
+ *                 program keeps half of the processors however far over the goal it is.
+ *        A collector that stops the world uses pacer_goal() alone.
+ * WHO    gc/cycle.c. The caller keeps two threads out of one struct pacer.
+ * STATE  between cycles → pacer_start_cycle → pacer_revise … → pacer_end_cycle → between cycles
+ * INV    P1 goal, trigger > live_nbytes or equal to it; trigger ≤ goal      [pacer_sim_test.c]
+ *        P2 an assist owes at most what remains to be marked                [pacer_assist_bytes]
+ *        P3 0 ≤ fill ≤ capacity of the limiter                              [pacer_limit_cpu]
+ * UNITS  bytes; work is bytes scanned, in the heap and outside; time is processor time in ns.
+ * FROM   Go's mgcpacer.go and mgclimit.go since 1.19. Different here: roots and stacks are one number;
+ *        an assist is capped by what remains. */
 #ifndef MGC_GC_PACER_H
 #define MGC_GC_PACER_H
 #ifndef MGC_IMPL
 #error "internal header of mallocgc"
 #endif
+#include <stdbool.h>
 #include <stdint.h>
 
+#define PACER_UTILISATION_PCT 25 /* of the processors, for background marking */
+#define PACER_HISTORY 4 /* cycles whose speeds are remembered */
+
+struct pacer_limiter {
+	uint64_t fill_ns;
+	bool on; /* the collector used its half: no assists */
+};
+
 struct pacer {
-	uint64_t born_nbytes; /* allocated while the last cycle marked */
 	int64_t percent; /* negative: no collection by itself */
 	uint64_t min_nbytes; /* at 100 percent */
 	uint64_t extra_nbytes; /* the heap may grow by this much more, at most by what is live: small heaps
@@ -18,11 +42,54 @@ struct pacer {
 	uint64_t live_nbytes; /* found by the last cycle */
 	uint64_t roots_nbytes; /* scanned outside the heap by the last cycle */
 	uint64_t slack_nbytes; /* held by the page heap beside live objects: fragmentation, free pages */
+
+	/* set by pacer_end_cycle */
+	uint64_t scan_nbytes; /* scanned inside the heap by the last cycle: live objects with pointers */
+	double cons_mark[PACER_HISTORY]; /* bytes allocated per byte marked, in equal processor time */
+	uint32_t ncycles;
+
+	/* of the cycle that runs */
+	bool running;
+	uint64_t goal_nbytes;
+	uint64_t started_nbytes; /* heap size when it began */
+	uint64_t remaining_nbytes; /* work, as last revised; 0: as good as done */
+	double assist_ratio; /* work owed per byte allocated */
+
+	struct pacer_limiter limiter;
 };
 
-/* pacer_goal - the heap size that the next collection should not let the heap exceed; UINT64_MAX: none. */
+/* pacer_goal - the heap size at which the next collection should be over, and at which one that stops
+ * the world starts; UINT64_MAX: never. */
 uint64_t pacer_goal(const struct pacer *p);
-/* pacer_trigger - the heap size at which one that runs beside the program must start for that. */
+
+/* pacer_trigger - the heap size at which a concurrent collection starts; UINT64_MAX: never. */
 uint64_t pacer_trigger(const struct pacer *p);
+
+/* pacer_workers - threads that mark in the background on nprocs processors: `dedicated` do nothing else,
+ * and one more works for `fraction_pct` of its time. */
+struct pacer_plan {
+	uint32_t dedicated, fraction_pct;
+};
+struct pacer_plan pacer_workers(uint32_t nprocs);
+
+/* pacer_start_cycle - a cycle begins with the heap at this size. */
+void pacer_start_cycle(struct pacer *p, uint64_t heap_nbytes);
+
+/* pacer_revise - so large is the heap now, and so much was marked: call often, as with each block of
+ * work. most_nbytes: the work there would be if nothing had died, roots included. */
+void pacer_revise(struct pacer *p, uint64_t heap_nbytes, uint64_t done_nbytes, uint64_t most_nbytes);
+
+/* pacer_assist_bytes - the work that allocating nbytes owes. Divide for the credit that work earns. */
+uint64_t pacer_assist_bytes(const struct pacer *p, uint64_t nbytes);
+
+/* pacer_end_cycle - what the cycle that ends was like. live_nbytes includes what was born in it. */
+struct pacer_cycle {
+	uint64_t heap_nbytes, live_nbytes, scan_nbytes, roots_nbytes;
+	uint64_t gc_ns, mutator_ns; /* processor time between start and end; gc: assists included */
+};
+void pacer_end_cycle(struct pacer *p, const struct pacer_cycle *c);
+
+/* pacer_limit_cpu - so much processor time went by since the last call, inside cycles and outside. */
+void pacer_limit_cpu(struct pacer *p, uint32_t nprocs, uint64_t gc_ns, uint64_t mutator_ns);
 
 #endif

@@ -7,9 +7,11 @@
 
 static void drain(struct worker *me)
 {
+	uint64_t begin = os_thread_cpu_ns();
 	me->joined = true;
 	marker_drain(&me->mk);
 	marker_finish(&me->mk);
+	me->cpu_ns = os_thread_cpu_ns() - begin;
 }
 
 static void run(void *arg)
@@ -67,6 +69,7 @@ void workers_begin(struct workers *w, uint32_t n, struct heap *h, struct grey_po
 	for (uint32_t i = 0; i < n; i++) {
 		marker_init(&w->worker[i].mk, h, pool, ignore_invalid);
 		w->worker[i].joined = false;
+		w->worker[i].cpu_ns = 0;
 	}
 	store_relaxed(&w->nwanted, n);
 	store_relaxed(&w->nbusy, n);
@@ -82,6 +85,14 @@ void workers_count(struct workers *w, uint32_t n, struct marker *mk, uint32_t *j
 		mk->marked_nbytes += w->worker[i].mk.marked_nbytes;
 		mk->marked_objects += w->worker[i].mk.marked_objects;
 	}
+}
+
+uint64_t workers_cpu_ns(const struct workers *w, uint32_t n)
+{
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < n; i++)
+		sum += w->worker[i].cpu_ns;
+	return sum;
 }
 
 void workers_end(struct workers *w)

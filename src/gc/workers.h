@@ -23,6 +23,7 @@ struct worker {
 	unsigned index;
 	uint32_t born; /* the last round before it was started */
 	bool joined; /* this round */
+	uint64_t cpu_ns; /* that it took for the round */
 };
 
 struct workers {
@@ -41,6 +42,8 @@ void workers_begin(struct workers *w, uint32_t n, struct heap *h, struct grey_po
 		   bool ignore_invalid);
 /* workers_count - adds what they marked to *mk, and to *joined how many did; the mark is over. */
 void workers_count(struct workers *w, uint32_t n, struct marker *mk, uint32_t *joined);
+/* workers_cpu_ns - processor time of n of them in the round that has ended. */
+uint64_t workers_cpu_ns(const struct workers *w, uint32_t n);
 /* workers_end - waits until all have reported: their blocks are back in the pool. */
 void workers_end(struct workers *w);
 /* workers_after_fork - in the child: they are gone. */
