@@ -7,8 +7,8 @@
 #include "gc/cycle.h"
 #include "os/os.h"
 
-/* What one refill beyond the goal marks in return. */
-#define ASSIST_BYTES ((uint64_t)64 << 10)
+/* What a refill brings, about. */
+#define REFILL_BYTES ((size_t)8 << 10)
 /* How often the allocation that reaches the goal waits, up to 100 µs each, for a cycle to begin. */
 #define BEGIN_WAITS 50
 
@@ -16,18 +16,6 @@ static bool stress_due(struct gc *gc)
 {
 	int64_t every = MGC_HOSTILE && gc->knobs.gcstress == 0 ? 64 : gc->knobs.gcstress;
 	return every != 0 && add_relaxed(&gc->stress_count, 1u) % (uint32_t)every == 0;
-}
-
-/* help - a cycle runs, and the heap has reached the goal before its end. Far beyond, when there is
- * nothing to take over, the mutator leaves the processor to those who mark. */
-static void help(struct gc *gc, struct mutator *m, uint64_t pg)
-{
-	uint64_t live = load_relaxed(&gc->heap->live_nbytes), goal = load_relaxed(&gc->goal_nbytes);
-	bool far = live > goal + goal / 4;
-	if (live < goal)
-		return;
-	if (collector_assist(gc, m, far ? 16 * ASSIST_BYTES : ASSIST_BYTES) == 0 && far)
-		heap_wait_phase(gc->heap, pg);
 }
 
 /* wait_begin - the goal is reached, and the cycle that was asked for has not begun: its thread did not get
@@ -45,24 +33,23 @@ static bool wait_begin(struct gc *gc)
 }
 
 /* trigger_reached - a cycle is due, or runs. */
-static void trigger_reached(struct gc *gc, struct mutator *m)
+static void trigger_reached(struct gc *gc, struct mutator *m, size_t nbytes)
 {
-	uint64_t pg = heap_phase_gen(gc->heap);
-	if (phase_gen_phase(pg) != PHASE_OFF)
-		help(gc, m, pg);
+	if (heap_phase(gc->heap) != PHASE_OFF)
+		collector_debit(gc, m, nbytes);
 	else if (!gc->concurrent || !collector_request(gc) || !wait_begin(gc))
 		cycle_collect(gc, m, CYCLE_HEAP);
 }
 
 /* before_refill - the moment at which a collection may start. */
-static void before_refill(struct gc *gc, struct mutator *m)
+static void before_refill(struct gc *gc, struct mutator *m, size_t nbytes)
 {
 	struct heap *h = gc->heap;
 	mutator_check_entry(m);
 	if (load_relaxed(&gc->disabled) > 0)
 		return;
 	if (load_relaxed(&h->live_nbytes) >= load_relaxed(&h->trigger_nbytes))
-		trigger_reached(gc, m);
+		trigger_reached(gc, m, nbytes);
 	else if (MGC_UNLIKELY(stress_due(gc)))
 		cycle_collect(gc, m, CYCLE_STRESS);
 }
@@ -77,7 +64,7 @@ static void make_room(struct gc *gc, struct mutator *m)
 
 MGC_NOINLINE uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsigned sc)
 {
-	before_refill(gc, m);
+	before_refill(gc, m, REFILL_BYTES);
 	if (MGC_UNLIKELY(!cache_refill(m, sc))) {
 		make_room(gc, m);
 		if (!cache_refill(m, sc))
@@ -105,7 +92,7 @@ uintptr_t gc_alloc_tiny(struct gc *gc, struct mutator *m, size_t nbytes)
 static uintptr_t alloc_large(struct gc *gc, struct mutator *m, unsigned layout, size_t nbytes,
 			     size_t align)
 {
-	before_refill(gc, m);
+	before_refill(gc, m, nbytes);
 	uintptr_t p = cache_alloc_large(m, layout, nbytes, align);
 	if (MGC_UNLIKELY(p == 0)) {
 		make_room(gc, m);

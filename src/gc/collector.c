@@ -3,8 +3,15 @@
 
 #include <string.h>
 
+#include "base/bits.h"
 #include "gc/cycle.h"
 #include "os/os.h"
+
+#define OWED_UNIT ((uint64_t)64 << 10)
+/* An assist marks at least this much, or what joining costs is not earned; and at most this much, so that
+ * no allocation takes long. */
+#define ASSIST_LEAST ((uint64_t)32 << 10)
+#define ASSIST_MOST ((uint64_t)512 << 10)
 
 static void run(void *arg)
 {
@@ -39,11 +46,84 @@ bool collector_request(struct gc *gc)
 	return true;
 }
 
+static bool try_pacer(struct gc *gc)
+{
+	return swap_acq_rel(&gc->collector.pacing, 1u) == 0; /* pairs: pacing */
+}
+
+static void take_pacer(struct gc *gc)
+{
+	while (!try_pacer(gc))
+		os_yield();
+}
+
+static void give_pacer(struct gc *gc)
+{
+	store_release(&gc->collector.pacing, 0u); /* pairs: pacing */
+}
+
 void collector_begin(struct gc *gc)
 {
 	struct collector *c = &gc->collector;
-	c->assist_objects = c->assist_nbytes = c->assist_ns = 0;
+	uint64_t live = load_relaxed(&gc->heap->live_nbytes);
+	take_pacer(gc);
+	c->assist_objects = c->assist_nbytes = c->assist_ns = c->paid_nbytes = c->owed = 0;
+	c->most_nbytes = live + gc->pacer.roots_nbytes;
+	gc->pool.marked_nbytes = 0;
+	pacer_start_cycle(&gc->pacer, live);
+	store_relaxed(&gc->heap->trigger_nbytes, UINT64_C(0)); /* every refill is debited */
+	give_pacer(gc);
 	store_relaxed(&c->wanted, 0u);
+}
+
+void collector_end(struct gc *gc, const struct pacer_cycle *c)
+{
+	take_pacer(gc);
+	pacer_end_cycle(&gc->pacer, c);
+	give_pacer(gc);
+}
+
+/* look - how much is left to mark, and how far is the goal? One mutator at a time; the others go by what
+ * it found. */
+static void look(struct gc *gc)
+{
+	struct collector *c = &gc->collector;
+	if (!try_pacer(gc))
+		return;
+	if (gc->pacer.running) {
+		pacer_revise(&gc->pacer, load_relaxed(&gc->heap->live_nbytes),
+			     load_relaxed(&gc->pool.marked_nbytes), c->most_nbytes);
+		store_relaxed(&c->owed, pacer_assist_bytes(&gc->pacer, OWED_UNIT));
+	}
+	give_pacer(gc);
+}
+
+/* paid_by_others - of that debt: what the background marked belongs to whoever comes first. */
+static uint64_t paid_by_others(struct gc *gc, uint64_t debt)
+{
+	struct collector *c = &gc->collector;
+	uint64_t all = load_relaxed(&gc->pool.marked_nbytes);
+	uint64_t spent = load_relaxed(&c->assist_nbytes) + load_relaxed(&c->paid_nbytes);
+	uint64_t pay = all > spent ? min_size(all - spent, debt) : 0;
+	add_relaxed(&c->paid_nbytes, pay);
+	return pay;
+}
+
+void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes)
+{
+	struct collector *c = &gc->collector;
+	look(gc);
+	m->debt_nbytes += load_relaxed(&c->owed) * nbytes / OWED_UNIT;
+	if (m->debt_nbytes < ASSIST_LEAST)
+		return;
+	m->debt_nbytes -= paid_by_others(gc, m->debt_nbytes);
+	if (m->debt_nbytes < ASSIST_LEAST)
+		return;
+	uint64_t debt = min_size(m->debt_nbytes, ASSIST_MOST), done = collector_assist(gc, m, debt);
+	m->debt_nbytes = debt > done ? debt - done : 0;
+	uint64_t pg = heap_phase_gen(gc->heap), live = load_relaxed(&gc->heap->live_nbytes);
+	if (done == 0 && phase_gen_phase(pg) != PHASE_OFF && live > load_relaxed(&gc->goal_nbytes))
+		heap_wait_phase(gc->heap, pg); /* nothing to take over: leave the processor to who has it */
 }
 
 /* assist - in a section: the cycle cannot leave MARK before the assist has left the pool. */

@@ -19,6 +19,10 @@ struct collector {
 	uint32_t wanted; /* atomic: a request that no cycle has answered yet */
 	uint64_t assist_objects, assist_nbytes; /* atomic: marked by assists in this cycle */
 	uint64_t assist_ns; /* atomic */
+	uint32_t pacing; /* atomic, as a spin lock: the pacer is looked at, or changed */
+	uint64_t owed; /* atomic: what OWED_UNIT allocated bytes owe now */
+	uint64_t most_nbytes; /* the work, if nothing has died */
+	uint64_t paid_nbytes; /* atomic: of the background's marking, what debts were paid with */
 };
 
 /* collector_request - a cycle is due; returns at once. False: no thread can be had. */
@@ -26,6 +30,13 @@ bool collector_request(struct gc *gc);
 
 /* collector_begin - a cycle begins: counters to zero, a request is answered. */
 void collector_begin(struct gc *gc);
+/* collector_end - it is over: the pacer learns what it was like. */
+struct pacer_cycle;
+void collector_end(struct gc *gc, const struct pacer_cycle *c);
+
+/* collector_debit - the mutator is about to allocate nbytes while a cycle runs: it marks what they owe,
+ * unless the background has done as much. */
+void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes);
 
 /* collector_assist - the mutator, in no section, marks about nbytes of what the cycle has yet to mark;
  * how many it did: 0 when it found nothing. */

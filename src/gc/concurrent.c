@@ -262,8 +262,6 @@ void concurrent_cycle(struct cycle *c)
 	struct gc *gc = c->gc;
 	uint64_t begin = os_now_ns(), cpu_begin = os_thread_cpu_ns(), all_begin = os_cpu_ns();
 	collector_begin(gc);
-	pacer_start_cycle(&gc->pacer, load_relaxed(&gc->heap->live_nbytes));
-	store_relaxed(&gc->heap->trigger_nbytes, gc->pacer.goal_nbytes); /* where assists begin */
 	arm(c);
 	take_roots(c);
 	uint64_t before = load_relaxed(&gc->heap->live_nbytes), mark_begin = os_now_ns();

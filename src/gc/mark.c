@@ -9,8 +9,11 @@
 #include "gc/trace.h"
 #include "mallocgc.h"
 
-/* After this many objects a marker looks whether others are idle. */
+/* After this many objects a marker looks whether others are idle, and tells how far it is. */
 #define SHARE_EVERY 64
+#define TELL_EVERY 512
+/* An assist that found nothing looks this often again: 5 to 10 µs. */
+#define ASK_SPINS 200
 #define SHARE_MIN 4
 
 void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool ignore_invalid)
@@ -27,9 +30,17 @@ void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool
 	mk->ignore_invalid = ignore_invalid;
 }
 
+/* tell - the pool counts what all markers of a cycle have done. */
+static MGC_NOINLINE void tell(struct marker *mk, uint64_t marked_nbytes)
+{
+	add_relaxed(&mk->pool->marked_nbytes, marked_nbytes - mk->told_nbytes);
+	mk->told_nbytes = marked_nbytes;
+}
+
 void marker_finish(struct marker *mk)
 {
 	MGC_CHECK(mk->ring_n == 0);
+	tell(mk, mk->marked_nbytes);
 	memset(mk->ring, 0, sizeof mk->ring); /* what stays behind on this stack would keep objects later */
 	memset(mk->fifo, 0, sizeof mk->fifo);
 	if (mk->block != NULL) {
@@ -437,7 +448,13 @@ static void share(struct marker *mk)
 	memmove(mine->object, mine->object + n, (mine->n - n) * sizeof mine->object[0]);
 	theirs->n = n;
 	mine->n -= n;
+	store_relaxed(&mk->pool->hungry, 0u);
 	grey_put_full(mk->pool, theirs);
+}
+
+static bool wanted_by_others(const struct grey_pool *p)
+{
+	return load_relaxed(&p->nidle) != 0 || load_relaxed(&p->hungry) != 0;
 }
 
 /* drain_some - until my block, my FIFO and my ring are empty (true), or until the marker has marked
@@ -469,7 +486,9 @@ MGC_INLINE bool drain_some(struct marker *mk, uint64_t until)
 		uintptr_t entry = mk->fifo[fifo_out++ % MARK_FIFO];
 		fifo_n--;
 		scan(&h, entry);
-		if (MGC_UNLIKELY(n % SHARE_EVERY == 0) && load_relaxed(&mk->pool->nidle) != 0) {
+		if (MGC_UNLIKELY(n % TELL_EVERY == 0))
+			tell(mk, mk->marked_nbytes + h.marked_nbytes);
+		if (MGC_UNLIKELY(n % SHARE_EVERY == 0) && wanted_by_others(mk->pool)) {
 			hot_store_block(&h);
 			share(mk);
 			hot_load_block(&h);
@@ -517,10 +536,24 @@ static void unload(struct marker *mk)
 	}
 }
 
+/* take_or_ask - a block for an assist; when there is none, those who mark are asked for one. */
+static struct grey_block *take_or_ask(struct grey_pool *p)
+{
+	struct grey_block *b = grey_take_full(p);
+	if (b != NULL)
+		return b;
+	store_relaxed(&p->hungry, 1u);
+	for (unsigned i = 0; i < ASK_SPINS && b == NULL; i++) {
+		cpu_relax();
+		b = grey_take_full(p);
+	}
+	return b;
+}
+
 void marker_assist(struct marker *mk, uint64_t nbytes)
 {
 	struct grey_block *b;
-	while (mk->marked_nbytes < nbytes && (b = grey_take_full(mk->pool)) != NULL) {
+	while (mk->marked_nbytes < nbytes && (b = take_or_ask(mk->pool)) != NULL) {
 		adopt(mk, b);
 		if (!drain_some(mk, nbytes))
 			break;

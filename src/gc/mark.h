@@ -47,6 +47,7 @@ struct marker {
 	bool ignore_invalid;
 	bool alone; /* nobody else sets mark bits now: no atomic instruction is needed */
 	uint64_t marked_nbytes, marked_objects;
+	uint64_t told_nbytes; /* of them, added to the pool's count */
 };
 
 void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool ignore_invalid);

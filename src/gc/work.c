@@ -143,6 +143,7 @@ struct grey_block *grey_wait_full(struct grey_pool *p)
 void grey_start(struct grey_pool *p)
 {
 	store_relaxed(&p->nidle, 0u);
+	store_relaxed(&p->hungry, 0u);
 	store_release(&p->nmarkers, 1u | GREY_OPEN); /* pairs: mark-join */
 }
 

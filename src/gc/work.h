@@ -52,7 +52,9 @@ struct grey_pool {
 	struct grey_slab *slabs;         /* lock */
 	uint32_t nmarkers; /* atomic: taking part in this mark; GREY_OPEN set while more may join */
 	uint32_t nidle; /* atomic */
+	uint32_t hungry; /* atomic: an assist found nothing to take */
 	uint32_t overflow; /* atomic */
+	uint64_t marked_nbytes; /* atomic: by all markers of this cycle, told now and then */
 	size_t max_slabs; /* tests: fewer, to see W3 at work */
 	size_t nslabs; /* lock */
 };

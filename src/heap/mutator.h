@@ -87,6 +87,7 @@ struct mutator {
 	struct grey_block *shaded; /* atomic: words that the barrier shaded; the owner appends in a section,
 				      the collector takes the whole block by exchange */
 	struct grey_block *freed; /* owner in a section, or the collector in FLIP: frees to be done after */
+	uint64_t debt_nbytes; /* owner: marking that its allocations owe */
 	uint64_t snapshot_ns; /* how long the last snapshot took of this thread's time */
 
 	uint64_t nbytes_handed; /* since the last flush into heap->live_nbytes */
