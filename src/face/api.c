@@ -287,14 +287,16 @@ int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)
 	return err != 0 ? err : s.err;
 }
 
-void blocking_enter(const uintptr_t *regs, uintptr_t sp);
-__attribute__((used)) void blocking_enter(const uintptr_t *regs, uintptr_t sp)
+void blocking_enter(void *none, void *nor, const uintptr_t *regs, uintptr_t sp);
+__attribute__((used)) void blocking_enter(void *none, void *nor, const uintptr_t *regs, uintptr_t sp)
 {
 	struct mutator *m = self();
+	(void)none;
+	(void)nor;
 	if (m != NULL)
 		stw_block_regs(m, regs, sp);
 }
-STW_BLOCK_ENTRY(mgc_blocking_enter, blocking_enter);
+STW_SAVE_ENTRY(mgc_blocking_enter, blocking_enter);
 
 void mgc_blocking_leave(void)
 {
@@ -333,15 +335,18 @@ void mgc_stack_unregister(struct mgc_stack *stack)
 	roots_remove_stack(&runtime.gc.roots, stack);
 }
 
-void mgc_stack_switch(struct mgc_stack *from, struct mgc_stack *to)
+void stack_switch(struct mgc_stack *from, struct mgc_stack *to, const uintptr_t *regs, uintptr_t sp);
+__attribute__((used)) void stack_switch(struct mgc_stack *from, struct mgc_stack *to,
+					const uintptr_t *regs, uintptr_t sp)
 {
 	struct mutator *m = self();
 	if (m == NULL)
 		mgc_fatal("no memory to attach the thread");
 	mutator_enter(m);
-	roots_switch_stack(m, from, to);
+	roots_switch_stack(m, from, to, regs, sp);
 	mutator_leave(m);
 }
+STW_SAVE_ENTRY(mgc_stack_switch, stack_switch);
 
 /* ── lifetimes ──────────────────────────────────────────────────────────────────────────── */
 

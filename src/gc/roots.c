@@ -184,37 +184,20 @@ void roots_remove_stack(struct roots *r, struct mgc_stack *s)
 	lock_release(&r->lock);
 }
 
-struct parked_stack {
-	struct mutator *m;
-	struct mgc_stack *from;
-};
-
-/* park_from - the stack is left: what lies above this frame is in use until it runs again. The switch
- * that follows may put the registers elsewhere (a ucontext), and overwrites these frames: the registers,
- * which lie just above, are kept in the record. */
-static MGC_NO_SANITIZE void park_from(void *arg)
+void roots_switch_stack(struct mutator *m, struct mgc_stack *from, struct mgc_stack *to,
+			const uintptr_t *regs, uintptr_t sp)
 {
-	struct parked_stack *p = arg;
-	const volatile uintptr_t *frame = (const volatile uintptr_t *)__builtin_frame_address(0);
-	uintptr_t *save = p->from != NULL ? p->from->saved : p->m->own_saved;
-	for (unsigned i = 0; i < MUTATOR_SAVED_REGS; i++)
-		save[i] = frame[i];
-	if (p->from != NULL) {
-		p->from->sp = (uintptr_t)frame;
-		p->from->running = NULL;
-	} else {
-		p->m->own_sp = (uintptr_t)frame;
-	}
-}
-
-void roots_switch_stack(struct mutator *m, struct mgc_stack *from, struct mgc_stack *to)
-{
-	struct parked_stack p = { m, from };
 	if (from != NULL && from->running != m && from->sp != 0)
 		mgc_misuse("mgc_stack_switch away from a stack that this thread does not run on");
 	if (to != NULL && to->running != NULL && to->running != m)
 		mgc_misuse("mgc_stack_switch to a stack that runs on another thread");
-	regs_call(park_from, &p);
+	memcpy(from != NULL ? from->saved : m->own_saved, regs, STW_NREGS * sizeof *regs);
+	if (from != NULL) {
+		from->sp = sp;
+		from->running = NULL;
+	} else {
+		m->own_sp = sp;
+	}
 	if (to != NULL)
 		to->running = m;
 }
@@ -306,11 +289,12 @@ static bool on_own_stack(struct mutator *m)
 	return true;
 }
 
-/* read_own_stack - of a thread that runs on a coroutine's. */
-static void read_own_stack(struct roots *r, struct marker *mk, struct mutator *m)
+/* read_left_stack - one that a switch left: from sp on, and the registers as they were. */
+static void read_left_stack(struct roots *r, struct marker *mk, const uintptr_t *saved,
+			    uintptr_t sp, uintptr_t hi)
 {
-	read_stack(r, mk, m->own_sp, m->stack_hi);
-	read_stack(r, mk, (uintptr_t)m->own_saved, (uintptr_t)(m->own_saved + MUTATOR_SAVED_REGS));
+	read_stack(r, mk, sp, hi);
+	read_stack(r, mk, (uintptr_t)saved, (uintptr_t)(saved + STW_NREGS));
 }
 
 /* read_mutator_stack - from where the thread stands to the cold end of the stack it stands on. */
@@ -321,7 +305,7 @@ static void read_mutator_stack(struct roots *r, struct marker *mk, struct mutato
 	if (coroutine != NULL) {
 		read_stack(r, mk, m->sp, coroutine->hi);
 		if (m->own_sp != 0) /* its own stack waits below the switch */
-			read_own_stack(r, mk, m);
+			read_left_stack(r, mk, m->own_saved, m->own_sp, m->stack_hi);
 	} else if (m->sp >= m->altstack_lo && m->sp < m->altstack_hi) {
 		read_below_handler(r, mk, m);
 	} else if (m->sp < hi && (m->stack_hi_var != NULL || on_own_stack(m))) {
@@ -433,7 +417,7 @@ void roots_mark_shared(struct roots *r, struct marker *mk)
 	}
 	for (struct mgc_stack *s = r->stacks; s != NULL; s = s->next) {
 		if (s->sp != 0 && !stands_on(s))
-			read_stack(r, mk, s->sp, s->hi);
+			read_left_stack(r, mk, s->saved, s->sp, s->hi);
 	}
 	mark_uncollectable(mk);
 	if (r->extra != NULL)

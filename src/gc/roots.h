@@ -73,8 +73,10 @@ void roots_drop_owned(struct roots *r, struct mutator *m);
 /* roots_add_stack - a stack that nothing runs on; NULL: no memory. roots_remove_stack forgets it. */
 struct mgc_stack *roots_add_stack(struct roots *r, uintptr_t lo, uintptr_t hi);
 void roots_remove_stack(struct roots *r, struct mgc_stack *s);
-/* roots_switch_stack - the owner, in a section, is about to leave `from` for `to` (NULL: its own). */
-void roots_switch_stack(struct mutator *m, struct mgc_stack *from, struct mgc_stack *to);
+/* roots_switch_stack - the owner, in a section, is about to leave `from` for `to` (NULL: its own). What it
+ * keeps there begins at sp; regs are its STW_NREGS registers, which the switch may put anywhere. */
+void roots_switch_stack(struct mutator *m, struct mgc_stack *from, struct mgc_stack *to,
+			const uintptr_t *regs, uintptr_t sp);
 
 /* roots_note_segment - for os_each_data. Allocates records: before the world stops. */
 void roots_note_segment(struct roots *r, uintptr_t lo, uintptr_t hi);

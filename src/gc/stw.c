@@ -117,37 +117,37 @@ static void on_signal(uintptr_t sp, const uintptr_t *regs, size_t nregs)
  * pointer last, then goes on as stw_block_saved(save, m). Not C: a C function may have moved them. */
 void stw_block_saved(uintptr_t *save, struct mutator *m);
 #if defined(__x86_64__)
-#define BLOCK_REGS 6
 __asm__(".text\n.hidden stw_block_saved\n.hidden stw_block_save\n.globl stw_block_save\n"
 	".type stw_block_save, @function\nstw_block_save:\n"
 	"movq %rbx, 0(%rdi)\n movq %rbp, 8(%rdi)\n movq %r12, 16(%rdi)\n movq %r13, 24(%rdi)\n"
 	"movq %r14, 32(%rdi)\n movq %r15, 40(%rdi)\n movq %rsp, 48(%rdi)\n jmp stw_block_saved\n"
 	".size stw_block_save, .-stw_block_save\n");
 #elif defined(__aarch64__)
-#define BLOCK_REGS 11
 __asm__(".text\n.hidden stw_block_saved\n.hidden stw_block_save\n.globl stw_block_save\n"
 	".type stw_block_save, %function\nstw_block_save:\n"
 	"stp x19, x20, [x0]\n stp x21, x22, [x0, #16]\n stp x23, x24, [x0, #32]\n"
-	"stp x25, x26, [x0, #48]\n stp x27, x28, [x0, #64]\n mov x9, sp\n stp x29, x9, [x0, #80]\n"
+	"stp x25, x26, [x0, #48]\n stp x27, x28, [x0, #64]\n str x29, [x0, #80]\n"
+	"stp d8, d9, [x0, #88]\n stp d10, d11, [x0, #104]\n stp d12, d13, [x0, #120]\n"
+	"stp d14, d15, [x0, #136]\n mov x9, sp\n str x9, [x0, #152]\n"
 	"b stw_block_saved\n.size stw_block_save, .-stw_block_save\n");
 #endif
-_Static_assert(BLOCK_REGS < MUTATOR_SAVED_REGS, "room for the registers and the stack pointer");
+_Static_assert(STW_NREGS < MUTATOR_SAVED_REGS, "room for the registers and the stack pointer");
 
 __attribute__((used)) void stw_block_saved(uintptr_t *save, struct mutator *m)
 {
 	uint32_t running = MUTATOR_RUNNING;
 	MGC_CHECK(m->sec == 0);
-	m->sp = save[BLOCK_REGS];
+	m->sp = save[STW_NREGS];
 	m->regs = save;
-	m->nregs = BLOCK_REGS;
+	m->nregs = STW_NREGS;
 	if (!cas_acq_rel(&m->status, &running, (uint32_t)MUTATOR_BLOCKED)) /* pairs: mutator-status */
 		mgc_misuse("mgc_blocking_enter in a thread that is blocking already");
 }
 
 void stw_block_regs(struct mutator *m, const uintptr_t *regs, uintptr_t sp)
 {
-	memcpy(m->saved, regs, BLOCK_REGS * sizeof *regs);
-	m->saved[BLOCK_REGS] = sp;
+	memcpy(m->saved, regs, STW_NREGS * sizeof *regs);
+	m->saved[STW_NREGS] = sp;
 	stw_block_saved(m->saved, m);
 }
 

@@ -43,7 +43,7 @@ struct stack_segment {
 	uintptr_t lo, hi;
 };
 
-#define MUTATOR_SAVED_REGS 16
+#define MUTATOR_SAVED_REGS 24 /* room: gc/stw.h says how many there are, and puts sp behind them */
 
 struct mutator {
 	/* The layout of the first member is known to inlined allocation (include/mallocgc.h). */
@@ -51,11 +51,11 @@ struct mutator {
 	struct span *spans[MGC_MAX_SPANCLASS]; /* the span a run comes from, or NULL */
 
 	struct heap *heap;
-	uint32_t sec;     /* owner's plain store */
+	uint32_t sec; /* owner's plain store */
 	uint32_t pending; /* atomic: park when the section ends */
-	uint32_t status;  /* atomic, CAS */
-	uint32_t taken;   /* number of the cycle whose snapshot has this thread */
-	uint32_t black;   /* births are marked */
+	uint32_t status; /* atomic, CAS */
+	uint32_t taken; /* number of the cycle whose snapshot has this thread */
+	uint32_t black; /* births are marked */
 	uint32_t gone; /* collector: the thread ended without detaching; nothing of it is read */
 	int tid;
 	uintptr_t tiny_cur, tiny_end;
