@@ -123,12 +123,17 @@ function(mgc_test_file kind file)
     set(args --jobs 1 --color=never)
   endif()
   set(labels ${kind})
+  set(cost 0)
+  if(kind STREQUAL model) # they take longest: begin with them
+    set(cost 10)
+  endif()
   file(STRINGS ${file} threads LIMIT_COUNT 1 REGEX "pthread_|lib/afar.h|os_spawn")
   if(threads)
     list(APPEND labels threads)
   endif()
   mgc_add_test(${name} "${labels}" ${exe} ${MGC_TIMEOUT_${kind}} ${args})
-  set_tests_properties(${name} PROPERTIES # a program that ran no test has not passed
+  set_tests_properties(${name} PROPERTIES COST ${cost}
+    # a program that ran no test has not passed
     FAIL_REGULAR_EXPRESSION "Tested: 0 ;Running 0 test;PASSED  \\] 0 test")
 endfunction()
 
