@@ -39,6 +39,13 @@
 #define MGC_CHUNK_SHIFT (MGC_CHUNK_PAGES_SHIFT + MGC_PAGE_SHIFT)
 #define MGC_CHUNK_SIZE ((size_t)1 << MGC_CHUNK_SHIFT)
 
+/* The largest address range that is reserved. An emulator (qemu-user 7.2) keeps a record of each page of
+ * it, and takes some seconds for 128 GiB: builds that are tested under one take less. */
+#ifndef MGC_RESERVE_SHIFT
+#define MGC_RESERVE_SHIFT 40
+#endif
+#define MGC_MAX_RESERVE ((size_t)1 << MGC_RESERVE_SHIFT)
+
 /* Largest small object; above it a request gets a span of its own. */
 #define MGC_MAX_SMALL ((size_t)32768)
 /* Pointer-free objects below this are packed into shared 16 B blocks. */

@@ -66,7 +66,7 @@ static MGC_NOINLINE void *alloc_dense_slow(unsigned kind, size_t nbytes)
 	if (p != NULL && nbytes <= 1024) {
 		struct span *s = space_span(&runtime.heap.pageheap.space, (uintptr_t)p);
 		if (s != NULL)
-			store_relaxed(&libgc.dense[kind][(nbytes + 7) / 8], s->spanclass);
+			store_release(&libgc.dense[kind][(nbytes + 7) / 8], s->spanclass); /* pairs: dense */
 	}
 	return p;
 }
@@ -76,7 +76,7 @@ MGC_INLINE void *alloc_dense(unsigned kind, size_t nbytes)
 {
 	if (MGC_UNLIKELY(nbytes > 1024))
 		return alloc_layout((libgc_ready(), libgc.kind_layout[kind]), nbytes);
-	unsigned sc = load_relaxed(&libgc.dense[kind][(nbytes + 7) / 8]);
+	unsigned sc = load_acquire(&libgc.dense[kind][(nbytes + 7) / 8]); /* pairs: dense */
 	uintptr_t p = cache_pop(mutator_self(), sc, runtime.heap.layouts.spanclass[sc].slot_nbytes);
 	return MGC_LIKELY(p != 0) ? (void *)p : alloc_dense_slow(kind, nbytes);
 }

@@ -58,6 +58,16 @@ void cycle_tell(struct gc *gc, enum cycle_event e)
 		gc->event(e);
 }
 
+/* expected_to_live - of what was born black while the cycle ran: the same share as of what it found, but
+ * at least half. Counted whole it would let the next heap grow by twice what floats. */
+static uint64_t expected_to_live(const struct cycle_record *r)
+{
+	if (r->born_nbytes == 0 || r->heap_before == 0)
+		return r->born_nbytes;
+	double share = (double)r->heap_live / (double)r->heap_before;
+	return (uint64_t)((double)r->born_nbytes * (share < 0.5 ? 0.5 : share < 1 ? share : 1));
+}
+
 static void record(struct cycle *c)
 {
 	struct gc *gc = c->gc;
@@ -69,7 +79,7 @@ static void record(struct cycle *c)
 	r->stack_nbytes = gc->roots.stack_nbytes;
 	pacer_end_cycle(&gc->pacer,
 			&(struct pacer_cycle){ .heap_nbytes = r->heap_before + r->born_nbytes,
-					       .live_nbytes = r->heap_live + r->born_nbytes,
+					       .live_nbytes = r->heap_live + expected_to_live(r),
 					       .scan_nbytes = r->heap_live,
 					       .roots_nbytes = r->stack_nbytes + r->roots_nbytes,
 					       .gc_ns = r->pause_ns != 0 ? 0 : r->cpu_ns,

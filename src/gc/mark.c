@@ -240,14 +240,16 @@ MGC_INLINE void candidate(struct hot *h, uintptr_t word, uintptr_t ambiguous)
 	uintptr_t off = word - h->base;
 	if (off >= h->nbytes)
 		return;
-	/* the same type or constant stands in object after object: once is enough */
+	/* the same type or constant stands in object after object: once is enough, but what a stack may
+	 * hold for any reason is an error in an object */
+	uintptr_t tagged = word | ambiguous;
 	uintptr_t *recent = &h->mk->recent[(off >> 4) % MARK_RECENT];
-	if (*recent == word)
+	if (*recent == tagged)
 		return;
-	*recent = word;
+	*recent = tagged;
 	__builtin_prefetch(&h->bits[off >> 10], 1);
 	uintptr_t *cell = &h->mk->ring[h->ring_in++ % MARK_RING], oldest = *cell;
-	*cell = word | ambiguous;
+	*cell = tagged;
 	if (MGC_LIKELY(h->ring_n == MARK_RING))
 		mark_candidate(h, oldest);
 	else

@@ -169,7 +169,9 @@ __asm__(".text\n.hidden stw_block_saved\n.hidden stw_block_save\n.globl stw_bloc
 __asm__(".text\n.hidden stw_block_saved\n.hidden stw_block_save\n.globl stw_block_save\n"
 	".type stw_block_save, %function\nstw_block_save:\n"
 	"stp x19, x20, [x0]\n stp x21, x22, [x0, #16]\n stp x23, x24, [x0, #32]\n"
-	"stp x25, x26, [x0, #48]\n stp x27, x28, [x0, #64]\n mov x9, sp\n stp x29, x9, [x0, #80]\n"
+	"stp x25, x26, [x0, #48]\n stp x27, x28, [x0, #64]\n str x29, [x0, #80]\n"
+	"stp d8, d9, [x0, #88]\n stp d10, d11, [x0, #104]\n stp d12, d13, [x0, #120]\n"
+	"stp d14, d15, [x0, #136]\n mov x9, sp\n str x9, [x0, #152]\n"
 	"b stw_block_saved\n.size stw_block_save, .-stw_block_save\n");
 #endif
 _Static_assert(STW_NREGS < MUTATOR_SAVED_REGS, "room for the registers and the stack pointer");

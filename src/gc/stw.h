@@ -56,13 +56,18 @@ void stw_block_save(uintptr_t *save, struct mutator *m);
 #define stw_block(m) stw_block_save((m)->saved, (m))
 void stw_unblock(struct stw *stw, struct mutator *m);
 
-/* STW_ENTRY(name, fn) - defines name(a, b), two words or fewer: fn(a, b, regs, sp) with the STW_NREGS
- * callee-saved registers and the stack pointer as name's caller has them, for stw_block_regs and
- * stacks_switch. Not C: a register of the caller might be in name's own frame only, which is gone
- * when name returns and the caller blocks, or leaves its stack. */
-void stw_block_regs(struct mutator *m, const uintptr_t *regs, uintptr_t sp);
+/* The callee-saved registers, as many as C keeps values in: on arm64 the low halves of v8 … v15 too. */
 #if defined(__x86_64__)
 #define STW_NREGS 6
+#elif defined(__aarch64__)
+#define STW_NREGS 19
+#endif
+
+/* STW_ENTRY(name, fn) - defines name(a, b): it calls fn(a, b, regs, sp) with the callee-saved
+ * registers and the stack pointer as name's caller has them. Not C: a register of the caller might be in
+ * name's own frame only, which is gone when name returns and the caller blocks, or leaves its stack. */
+void stw_block_regs(struct mutator *m, const uintptr_t *regs, uintptr_t sp);
+#if defined(__x86_64__)
 #define STW_ENTRY(name, fn) \
 	__asm__(".text\n.globl " #name "\n.type " #name ", @function\n" #name \
 		":\n.cfi_startproc\n" \
@@ -73,15 +78,16 @@ void stw_block_regs(struct mutator *m, const uintptr_t *regs, uintptr_t sp);
 		"addq $56, %rsp\n.cfi_adjust_cfa_offset -56\n ret\n.cfi_endproc\n" \
 		".size " #name ", .-" #name "\n")
 #elif defined(__aarch64__)
-#define STW_NREGS 11
 #define STW_ENTRY(name, fn) \
 	__asm__(".text\n.globl " #name "\n.type " #name ", %function\n" #name \
 		":\n.cfi_startproc\n" \
-		"sub sp, sp, #112\n.cfi_adjust_cfa_offset 112\n" \
+		"sub sp, sp, #176\n.cfi_adjust_cfa_offset 176\n" \
 		"stp x19, x20, [sp]\n stp x21, x22, [sp, #16]\n stp x23, x24, [sp, #32]\n" \
-		"stp x25, x26, [sp, #48]\n stp x27, x28, [sp, #64]\n stp x29, x30, [sp, #80]\n" \
-		".cfi_rel_offset x30, 88\n mov x2, sp\n add x3, sp, #112\n bl " #fn "\n" \
-		"ldr x30, [sp, #88]\n add sp, sp, #112\n.cfi_adjust_cfa_offset -112\n ret\n" \
+		"stp x25, x26, [sp, #48]\n stp x27, x28, [sp, #64]\n str x29, [sp, #80]\n" \
+		"stp d8, d9, [sp, #88]\n stp d10, d11, [sp, #104]\n" \
+		"stp d12, d13, [sp, #120]\n stp d14, d15, [sp, #136]\n str x30, [sp, #160]\n" \
+		".cfi_rel_offset x30, 160\n mov x2, sp\n add x3, sp, #176\n bl " #fn "\n" \
+		"ldr x30, [sp, #160]\n add sp, sp, #176\n.cfi_adjust_cfa_offset -176\n ret\n" \
 		".cfi_endproc\n.size " #name ", .-" #name "\n")
 #endif
 

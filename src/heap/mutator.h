@@ -46,7 +46,7 @@ struct stack_segment {
 	uintptr_t lo, hi;
 };
 
-#define MUTATOR_SAVED_REGS 16
+#define MUTATOR_SAVED_REGS 24 /* room: gc/stw.h says how many there are, and puts sp behind them */
 
 struct mutator {
 	/* The layout of the first member is known to inlined allocation (include/mallocgc.h). */

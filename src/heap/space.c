@@ -46,21 +46,13 @@ static void release_tables(struct space *sp)
 	os_release((uintptr_t)sp->desc, table_nbytes(sp->npages, sizeof(uint32_t)));
 }
 
-/* choose_range - a place for the range without mapping it, for a process whose address space is
- * limited: chunks are mapped there as they are needed, never over somebody else. */
-static uintptr_t choose_range(void)
-{
-	return UINT64_C(0x200000000000) +
-	       align_down(os_random() & UINT64_C(0xfffffffffff), MGC_ARENA_SIZE);
-}
-
 static int init_range(struct space *sp, size_t nbytes, bool limited)
 {
 	sp->nbytes = align_down(nbytes, MGC_ARENA_SIZE);
 	sp->npages = sp->nbytes >> MGC_PAGE_SHIFT;
 	sp->reserved = !limited;
-	if (limited) {
-		sp->base = choose_range();
+	if (limited) { /* chunks are mapped there as they are needed, never over somebody else */
+		sp->base = os_choose_place(MGC_ARENA_SIZE);
 	} else {
 		sp->mapping_nbytes = sp->nbytes;
 		sp->mapping = sp->base = os_reserve(sp->nbytes, MGC_ARENA_SIZE);

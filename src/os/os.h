@@ -60,10 +60,13 @@ void os_populate(uintptr_t addr, size_t nbytes);
 uintptr_t os_alloc(size_t nbytes);
 
 /* os_address_budget - bytes of address space that a reservation may take without starving the rest
- * of the process: min(1 TiB, a quarter of RLIMIT_AS or of the address space); *limited is set when
+ * of the process: min(MGC_MAX_RESERVE, a quarter of RLIMIT_AS or of the address space); *limited is set when
  * RLIMIT_AS (or a locked address space: mlockall with MCL_FUTURE, then RLIMIT_MEMLOCK counts like
  * RLIMIT_AS) makes a large reservation itself a cost. Maps and unmaps a page to find out. */
 size_t os_address_budget(bool *limited);
+/* os_choose_place - a random address, a multiple of align, far from where the system maps by itself:
+ * for a range whose parts are reserved one by one. Nothing is mapped, and nothing promised. */
+uintptr_t os_choose_place(size_t align);
 /* os_memory_limit - the cgroup's memory limit (v2 memory.max and memory.high, or v1), else
  * SIZE_MAX. Reads files: not while threads are stopped. */
 size_t os_memory_limit(void);

@@ -30,6 +30,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/config.h"
 #include "os/os_linux.h"
 
 /* Newer than the headers of some systems this compiles on; the kernel refuses what it lacks. */
@@ -47,7 +48,6 @@
 #endif
 
 #define MAP_RESERVE (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
-#define TIB ((uint64_t)1 << 40)
 
 typedef int fault_hook(const char *call, size_t nbytes);
 static fault_hook *hook;
@@ -223,7 +223,7 @@ uintptr_t os_alloc(size_t nbytes)
 static uint64_t address_space(void)
 {
 	uint64_t top = getauxval(AT_RANDOM);
-	return top == 0 ? TIB : UINT64_C(1) << (64 - bits_clz(top));
+	return top == 0 ? MGC_MAX_RESERVE : UINT64_C(1) << (64 - bits_clz(top));
 }
 
 /* locked_by_default - true after mlockall(MCL_FUTURE): every new mapping is locked, and locked
@@ -267,7 +267,17 @@ size_t os_address_budget(bool *limited)
 		*limited = true;
 		space = lock < space ? lock : space;
 	}
-	return space / 4 < TIB ? space / 4 : TIB;
+	return space / 4 < MGC_MAX_RESERVE ? space / 4 : MGC_MAX_RESERVE;
+}
+
+/* The system maps from the top down, and programs at two thirds; ThreadSanitizer lets a program have
+ * the last 6 TiB only. */
+uintptr_t os_choose_place(size_t align)
+{
+	uint64_t space = address_space();
+	uint64_t lo = MGC_WITH_TSAN ? space / 64 * 61 : space / 4;
+	uint64_t nbytes = MGC_WITH_TSAN ? space / 64 : space / 8;
+	return align_up(lo + os_random() % nbytes, align);
 }
 
 size_t os_memory_limit(void)

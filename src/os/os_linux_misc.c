@@ -22,6 +22,17 @@
 #include "os/os.h"
 #include "os/os_linux.h"
 
+/* ThreadSanitizer keeps a signal back until the thread's next atomic, unless it knows that the thread
+ * sleeps in the system. */
+#if MGC_WITH_TSAN
+#include <sanitizer/linux_syscall_hooks.h>
+#define BEFORE_SLEEP() __sanitizer_syscall_pre_futex(0, 0, 0, 0, 0, 0)
+#define AFTER_SLEEP() __sanitizer_syscall_post_futex(0, 0, 0, 0, 0, 0, 0)
+#else
+#define BEFORE_SLEEP() ((void)0)
+#define AFTER_SLEEP() ((void)0)
+#endif
+
 #define NS_PER_S UINT64_C(1000000000)
 /* Kernel constants, here because some C libraries come without the kernel's headers. */
 #define FUTEX_WAIT_PRIVATE_OP 128
@@ -113,14 +124,13 @@ unsigned os_nprocs(void)
 
 int os_wait(uint32_t *word, uint32_t expected, uint64_t timeout_ns)
 {
-	int saved = errno, result = 0;
-	if (MGC_WITH_TSAN && timeout_ns == 0) /* signals wait there until this returns */
-		timeout_ns = 1000000;
+	int saved = errno;
 	struct timespec t = timespec_of(timeout_ns);
-	if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE_OP, expected, timeout_ns != 0 ? &t : NULL,
-		    NULL, 0) != 0 &&
-	    errno != EAGAIN)
-		result = errno;
+	BEFORE_SLEEP();
+	long failed = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE_OP, expected,
+			      timeout_ns != 0 ? &t : NULL, NULL, 0);
+	int result = failed != 0 && errno != EAGAIN ? errno : 0;
+	AFTER_SLEEP();
 	errno = saved;
 	return result;
 }

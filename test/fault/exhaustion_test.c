@@ -1,6 +1,6 @@
 /* exhaustion_test.c - memory runs out: the Nth call to the system is refused, for every N; a limit; a
  * small address space. Allocation fails with NULL and ENOMEM, nothing is corrupted, the program goes on.
- * not under: thread, address */
+ * not under: thread, address, cross: their own memory counts, and qemu has no RLIMIT_AS */
 #include "lib/plain.h"
 
 #include <mallocgc.h>

@@ -131,11 +131,11 @@ const char *__tsan_default_options(void)
 }
 #endif
 
-/* Under a sanitizer, in a hostile build, everything is 5 to 50 times slower. */
+/* Under a sanitizer, an emulator, in a hostile build, everything is 5 to 50 times slower. */
 #ifndef MGC_HOSTILE
 #define MGC_HOSTILE 0
 #endif
-#if defined(MGC_SANITIZE_ADDRESS) || defined(MGC_SANITIZE_THREAD) || MGC_HOSTILE
+#if defined(MGC_SANITIZE_ADDRESS) || defined(MGC_SANITIZE_THREAD) || defined(TEST_EMULATED) || MGC_HOSTILE
 #define TEST_SLOW 1
 #else
 #define TEST_SLOW 0

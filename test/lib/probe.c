@@ -92,28 +92,43 @@ size_t probe_resident(uintptr_t lo, uintptr_t hi)
 	return n;
 }
 
+/* read_maps - /proc/self/maps as one text; not statm, which under an emulator is the emulator's. */
+static const char *read_maps(void)
+{
+	static char text[1 << 20];
+	size_t len = 0;
+	ssize_t n;
+	int fd = open("/proc/self/maps", O_RDONLY);
+	while (fd >= 0 && (n = read(fd, text + len, sizeof text - 1 - len)) > 0)
+		len += (size_t)n;
+	must(fd >= 0 && len > 0 && len < sizeof text - 1, "/proc/self/maps");
+	text[len] = '\0';
+	close(fd);
+	return text;
+}
+
 size_t probe_mapped_bytes(void)
 {
-	char text[64];
-	int fd = open("/proc/self/statm", O_RDONLY);
-	ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-	must(n > 0, "/proc/self/statm");
-	text[n] = '\0';
-	close(fd);
-	return strtoul(text, NULL, 10) * page();
+	size_t sum = 0;
+	for (const char *line = read_maps(); line != NULL && *line != '\0';) {
+		char *p;
+		unsigned long lo = strtoul(line, &p, 16), hi = strtoul(p + 1, NULL, 16);
+		sum += hi - lo;
+		line = strchr(line, '\n');
+		line += line != NULL;
+	}
+	return sum;
 }
 
 void probe_library(const char *source, char *path)
 {
 	char c_path[64] = "/tmp/mgc-test-XXXXXX", command[256];
-	const char *cc = getenv("CC");
 	int fd = mkstemp(c_path);
 	size_t n = strlen(source);
 	must(fd >= 0 && write(fd, source, n) == (ssize_t)n, "mkstemp");
 	close(fd);
 	snprintf(path, 64, "%.50s.so", c_path);
-	snprintf(command, sizeof command, "%s -shared -fPIC -xc -o %s %s", cc != NULL ? cc : "cc",
-		 path, c_path);
+	snprintf(command, sizeof command, "%s -shared -fPIC -xc -o %s %s", TEST_CC, path, c_path);
 	must(system(command) == 0, command);
 	unlink(c_path);
 }

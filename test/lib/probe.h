@@ -7,6 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Cross builds are tested under qemu-user 7.2. It ignores RLIMIT_AS and advice it does not know, has no
+ * use for the last two signals, and shows the host's /proc for all but a few files. */
+#ifdef TEST_EMULATED
+#define PROBE_EMULATED true
+#else
+#define PROBE_EMULATED false
+#endif
+
 /* Asked of the kernel through a pipe; the byte keeps its value (if nobody writes it meanwhile). */
 bool probe_readable(uintptr_t addr);
 bool probe_writable(uintptr_t addr);
@@ -22,8 +30,8 @@ size_t probe_resident(uintptr_t lo, uintptr_t hi);
 /* probe_mapped_bytes - the size of this process's address space. */
 size_t probe_mapped_bytes(void);
 
-/* probe_library - compiles `source` with the system's C compiler (or $CC) into a shared library,
- * writes its path into path[0 … 63], and aborts the test program if there is no compiler. */
+/* probe_library - compiles `source` with the compiler of this build into a shared library, writes its
+ * path into path[0 … 63], and aborts the test program if it cannot. */
 void probe_library(const char *source, char *path);
 
 #endif

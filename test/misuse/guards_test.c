@@ -60,6 +60,21 @@ static void use_after_free(void *arg)
 	mgc_collect();
 }
 
+/* The same address stands on the stack, where it is no mistake, and is met there first. */
+static void use_after_free_with_a_copy(void *arg)
+{
+	struct node *volatile copy[4];
+	for (int i = 0; i < 4; i++)
+		copy[i] = mgc_new(&node_type);
+	mgc_root_add(&root, sizeof root, 0);
+	root = mgc_new(&node_type);
+	mgc_write(&root->next, copy[3]);
+	mgc_free(copy[3]);
+	mgc_collect();
+	mgc_keep_alive((const void *)copy[3]);
+	(void)arg;
+}
+
 static void use_after_free_of_large(void *arg)
 {
 	(void)arg;
@@ -81,6 +96,7 @@ static void ignored_use_after_free(void *arg)
 TEST(pointers_to_freed_objects)
 {
 	CHECK_DIES(use_after_free, NULL, "freed while in use");
+	CHECK_DIES(use_after_free_with_a_copy, NULL, "freed while in use");
 	CHECK_DIES(use_after_free_of_large, NULL, "freed while in use");
 	CHECK_EQ(ending_of(ignored_use_after_free, NULL).status, 0);
 }

@@ -712,8 +712,12 @@ TEST_SECONDS(together, 60)
 	run_together(test_size(500000), 20000);
 }
 
+/* Under so many signals qemu-user 7.2 falls over an assertion of its own (cpu == current_cpu), in one of 15
+ * runs. */
+#ifndef TEST_EMULATED
 TEST_SECONDS(together_under_stress, 60)
 {
 	setenv("MGC_DEBUG", "gcstress=16,verify=1,clobberfree=1,workers=3", 1);
 	run_together(test_size(40000), 5000);
 }
+#endif

@@ -6,9 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/compiler.h"
 #include "heap/pagealloc.h"
+#include "lib/probe.h"
 
 #define CHUNK MGC_CHUNK_PAGES
+/* Sanitizers and emulators make each step ten times as long; the release build takes all of them. */
+#define SHARE (MGC_WITH_ASAN || MGC_WITH_TSAN || PROBE_EMULATED ? 5 : 1)
 
 enum page { ABSENT, CLEAN, DIRTY, USED };
 
@@ -220,7 +224,7 @@ static void step(unsigned fill, size_t longest)
 /* churn - swings between nearly empty and exhausted. */
 static void churn(size_t nops, size_t longest)
 {
-	for (size_t i = 0; i < nops; i++) {
+	for (size_t i = 0; i < nops / SHARE; i++) {
 		unsigned phase = (unsigned)(i * 8 / nops % 4);
 		step(phase == 0 ? 70 : phase == 1 ? 50 : phase == 2 ? 35 : 52, longest);
 		if (i % (nops / 64) == 0)
@@ -267,7 +271,7 @@ Test(pagealloc_model, nearly_full, .timeout = 80)
 	add_chunks(0, 10);
 	while (model.nruns * 10 < model.npages * 9)
 		op_alloc(1, 1);
-	for (size_t i = 0; i < (MGC_HOSTILE ? 1000000 : 300000); i++, model.ops++) {
+	for (size_t i = 0; i < (MGC_HOSTILE ? 1000000 : 300000) / SHARE; i++, model.ops++) {
 		if (below(2))
 			op_alloc(1 + below(2), 1);
 		else

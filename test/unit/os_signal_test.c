@@ -34,6 +34,12 @@ static struct {
 	size_t nregs, marks;
 } seen;
 
+/* ncalls - so far. ThreadSanitizer delivers signals at atomics, so it must be one. */
+static uint32_t ncalls(void)
+{
+	return load_acquire(&seen.calls);
+}
+
 static MGC_NO_SANITIZE void on_stop(uintptr_t sp, const uintptr_t *regs, size_t nregs)
 {
 	seen.marks = 0;
@@ -155,6 +161,8 @@ Test(os_signal, running_thread)
 		cr_assert(seen.sp >= t.lo && seen.sp < t.hi);
 		bool alt = seen.frame >= t.alt_lo && seen.frame < t.alt_hi;
 		cr_assert(alt || seen.frame < seen.sp, "the handler is below what it interrupted");
+		if (MGC_WITH_TSAN)
+			continue; /* no registers: os.h */
 		cr_assert_gt(seen.nregs, 16);
 		cr_assert((uintptr_t)seen.regs > seen.frame &&
 			  (uintptr_t)(seen.regs + seen.nregs) < (alt ? t.alt_hi : t.hi));
@@ -208,10 +216,10 @@ Test(os_signal, masked_thread_gets_it_later)
 	target_start(&t, mask_for_a_while);
 	cr_assert_eq(os_signal_send(t.tid, sig), 0);
 	os_sleep_ns(50 * MS);
-	cr_assert_eq(load_acquire(&seen.calls), 0);
+	cr_assert_eq(ncalls(), 0);
 	cr_assert(os_thread_blocks(t.tid, sig));
 	target_stop(&t);
-	cr_assert_eq(load_acquire(&seen.calls), 1);
+	cr_assert_eq(ncalls(), 1);
 }
 
 Test(os_signal, to_oneself_and_errno)
@@ -220,7 +228,7 @@ Test(os_signal, to_oneself_and_errno)
 	for (uint32_t i = 1; i <= 10; i++) {
 		errno = ERANGE;
 		cr_assert_eq(os_signal_send(os_self(), sig), 0);
-		cr_assert_eq(load_acquire(&seen.calls), i, "delivered before send returns");
+		cr_assert_eq(ncalls(), i, "delivered before send returns");
 		cr_assert_eq(errno, ERANGE);
 	}
 }
@@ -250,7 +258,7 @@ Test(os_signal, queue_is_full)
 	cr_assert_eq(setrlimit(RLIMIT_SIGPENDING, &none), 0);
 	cr_assert_eq(os_signal_send(t.tid, sig), EAGAIN);
 	target_stop(&t);
-	cr_assert_eq(load_acquire(&seen.calls), 0);
+	cr_assert_eq(ncalls(), 0);
 }
 
 Test(os_signal, many_threads_many_times)
@@ -414,14 +422,14 @@ Test(os_signal, passed_to_the_handler_before)
 	sigaction(sig, &sa, NULL);
 	cr_assert_eq(os_signal_install(sig, on_stop), 0);
 	foreign(sig);
-	cr_assert_eq(seen.calls, 3000);
+	cr_assert_eq(ncalls(), 3000);
 	cr_assert_eq(passed.si_pid, getpid(), "with its own information");
 	cr_assert_eq(os_signal_send(os_self(), sig), 0);
-	cr_assert_eq(seen.calls, 3001, "ours is not passed on");
+	cr_assert_eq(ncalls(), 3001, "ours is not passed on");
 	/* A second installation does not chain to itself. */
 	cr_assert_eq(os_signal_install(sig, on_stop), 0);
 	foreign(sig);
-	cr_assert_eq(seen.calls, 6001);
+	cr_assert_eq(ncalls(), 6001);
 }
 
 Test(os_signal, passed_to_a_plain_handler)
@@ -430,9 +438,9 @@ Test(os_signal, passed_to_a_plain_handler)
 	cr_assert_eq(os_signal_install(SIGUSR1, on_stop), 0);
 	errno = ERANGE;
 	foreign(SIGUSR1);
-	cr_assert_eq(seen.calls, 3000);
+	cr_assert_eq(ncalls(), 3000);
 	cr_assert_eq(os_signal_send(os_self(), SIGUSR1), 0);
-	cr_assert_eq(seen.calls, 3001);
+	cr_assert_eq(ncalls(), 3001);
 	cr_assert_eq(errno, ERANGE);
 }
 
@@ -444,7 +452,7 @@ Test(os_signal, ignored_before)
 	cr_assert_eq(os_signal_install(SIGWINCH, on_stop), 0); /* ignored by default */
 	foreign(SIGWINCH);
 	cr_assert_eq(os_signal_send(os_self(), SIGWINCH), 0);
-	cr_assert_eq(seen.calls, 1);
+	cr_assert_eq(ncalls(), 1);
 }
 
 static void other_stop(uintptr_t sp, const uintptr_t *regs, size_t nregs)
@@ -460,7 +468,7 @@ Test(os_signal, a_second_installation_replaces_the_function)
 	int sig = install();
 	cr_assert_eq(os_signal_install(sig, other_stop), 0);
 	cr_assert_eq(os_signal_send(os_self(), sig), 0);
-	cr_assert_eq(seen.calls, 50);
+	cr_assert_eq(ncalls(), 50);
 }
 
 /* Without a handler before, a foreign signal kills the process, as it would have without us. */
@@ -472,7 +480,7 @@ Test(os_signal, default_before)
 		int sig = os_pick_signal(0);
 		os_signal_install(sig, on_stop);
 		os_signal_send(os_self(), sig);
-		if (seen.calls == 1)
+		if (ncalls() == 1)
 			kill(getpid(), sig);
 		_exit(0);
 	}
@@ -489,10 +497,10 @@ static void send_in_handler(uintptr_t sp, const uintptr_t *regs, size_t nregs)
 	(void)regs;
 	(void)nregs;
 	pthread_sigmask(SIG_SETMASK, NULL, &mask);
-	if (sigismember(&mask, SIGUSR1) == 1 && sigismember(&mask, SIGRTMAX) == 1)
+	if (sigismember(&mask, SIGUSR1) == 1 && sigismember(&mask, SIGRTMAX - 3) == 1)
 		add_acq_rel(&seen.calls, 1u);
 	raise(SIGUSR1); /* waits until we return */
-	if (load_acquire(&seen.calls) == 1)
+	if (ncalls() == 1)
 		add_acq_rel(&seen.calls, 1u);
 }
 
@@ -502,5 +510,5 @@ Test(os_signal, everything_is_masked_inside)
 	signal(SIGUSR1, plain_handler);
 	cr_assert_eq(os_signal_install(sig, send_in_handler), 0);
 	cr_assert_eq(os_signal_send(os_self(), sig), 0);
-	cr_assert_eq(seen.calls, 1002);
+	await(&seen.calls, 1002); /* at once; under ThreadSanitizer soon */
 }

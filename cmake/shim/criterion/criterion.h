@@ -191,12 +191,13 @@ int main(void)
 		struct cr_options o = cr_settle(t);
 		if (t->run == NULL || o.disabled)
 			continue;
+		time_t begin = time(NULL);
 		const char *wrong = cr_run(t, &o);
 		tested++;
-		if (wrong != NULL) {
-			failed++;
-			fprintf(stderr, "[FAIL] %s::%s: %s\n", t->suite, t->name, wrong);
-		}
+		failed += wrong != NULL;
+		fprintf(stderr, "[%s] %s::%s (%ld s)%s%s\n", wrong != NULL ? "FAIL" : "PASS",
+			t->suite, t->name, (long)(time(NULL) - begin), wrong != NULL ? ": " : "",
+			wrong != NULL ? wrong : "");
 	}
 	fprintf(stderr, "[====] Synthesis: Tested: %u | Failing: %u\n", tested, failed);
 	return tested > 0 && failed == 0 ? 0 : 1;

@@ -493,13 +493,14 @@ TEST(a_full_heap_asks_the_callback_and_goes_on)
 	GC_init();
 	GC_set_oom_fn(on_no_memory);
 	GC_set_max_heap_size(64 << 20);
-	static void *kept[1000];
+	static void *volatile kept[1000]; /* so that the compiler clears it, too */
 	int n = 0;
 	while (n < 1000 && (kept[n] = GC_malloc(1 << 20)) != NULL)
 		n++;
 	CHECK(n >= 50 && n <= 64);
 	CHECK_EQ(refused, 1 << 20);
-	memset(kept, 0, sizeof kept);
+	for (int i = 0; i < n; i++)
+		kept[i] = NULL;
 	CHECK(GC_malloc(1 << 20) != NULL);
 	CHECK(GC_malloc((size_t)1 << 62) == NULL);
 }
