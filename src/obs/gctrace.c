@@ -4,7 +4,8 @@
  *   P P [(forced)] [; pause p ms, stop s ms, objects n, threads t, sweep w ms]
  *
  * a and c are the parts with the world stopped (here: all of it stands in a, and c is 0), b what ran
- * beside the program. */
+ * beside the program; e and f are the processor time of assists and of the background. What was sent and
+ * the longest snapshot follow behind. */
 #include "obs/gctrace.h"
 
 #include <fcntl.h>
@@ -48,17 +49,22 @@ static void print_cycle(const struct gc *gc, const struct cycle_record *r)
 	uint64_t now = os_now_ns() - gc->start_ns;
 	unsigned nprocs = os_nprocs();
 	uint64_t percent = now > 0 ? 100 * r->total_gc_cpu_ns / (now * nprocs) : 0;
+	uint64_t beside = r->cycle_ns > r->pause_ns ? r->cycle_ns - r->pause_ns : 0;
+	uint64_t stopped_cpu = r->cycle_ns == 0 ? r->cpu_ns : 0;
+	uint64_t background_cpu = r->cycle_ns != 0 ? r->cpu_ns - r->assist_ns : 0;
 	mgc_print(log_fd(gc),
-		  "gc %lu @%ss %lu%%: %s+0+0 ms clock, %s+0/0/0+0 ms cpu, %lu->%lu->%lu MB, %lu MB "
+		  "gc %lu @%ss %lu%%: %s+%s+0 ms clock, %s+%s/%s/0+0 ms cpu, %lu->%lu->%lu MB, %lu "
+		  "MB "
 		  "goal, "
 		  "%lu MB stacks, %lu MB globals, %u P%s; pause %s ms, stop %s ms, objects %lu, "
-		  "threads %u, "
-		  "sweep %s ms\n",
+		  "threads %u, sweep %s ms, snapshot %s ms, signals %lu\n",
 		  r->number, ms(r->start_ns / 1000).text, percent, ms(r->pause_ns).text,
-		  ms(r->cpu_ns).text, mb(r->heap_before), mb(r->heap_before), mb(r->heap_live),
-		  mb(r->heap_goal), mb(r->stack_nbytes), mb(r->roots_nbytes), r->nworkers,
-		  r->reason == CYCLE_FORCED ? " (forced)" : "", ms(r->pause_ns).text,
-		  ms(r->stopping_ns).text, r->marked_objects, r->nmutators, ms(r->sweep_ns).text);
+		  ms(beside).text, ms(stopped_cpu).text, ms(r->assist_ns).text,
+		  ms(background_cpu).text, mb(r->heap_before), mb(r->heap_before + r->born_nbytes),
+		  mb(r->heap_live), mb(r->heap_goal), mb(r->stack_nbytes), mb(r->roots_nbytes),
+		  r->nworkers, r->reason == CYCLE_FORCED ? " (forced)" : "", ms(r->pause_ns).text,
+		  ms(r->stopping_ns).text, r->marked_objects, r->nmutators, ms(r->sweep_ns).text,
+		  ms(r->snapshot_max_ns).text, r->nsignals);
 }
 
 void gctrace_start(struct gc *gc)
