@@ -480,7 +480,10 @@ _Static_assert(RANGE_ROOTS + GLOBAL_ROOTS + TLS_ROOTS + OWNED_ROOTS + LOCAL_ROOT
 /* The first two lie in malloc's memory, where nothing else finds them. */
 static void *(*range_roots)[RANGE_ROOTS], *(*owned_roots)[OWNED_ROOTS];
 static void *global_roots[NWORLDS][GLOBAL_ROOTS], *owned_top[NWORLDS];
-static __thread void *tls_roots[TLS_ROOTS];
+static __thread void *tls_roots[TLS_ROOTS], *tls_top;
+/* Data segments and thread-local blocks are roots as a whole, so that every cycle stops the world for a
+ * moment; else they are registered one by one, and none does. */
+static bool with_globals = true;
 
 static unsigned place(struct world *w, unsigned r, void **at, unsigned n)
 {
@@ -589,6 +592,9 @@ static void *live(void *arg)
 	CHECK_EQ(mgc_root_add_owned(owned_roots[w->index], sizeof owned_roots[0], &owned_top[w->index]),
 		 0);
 	owned_top[w->index] = &owned_roots[w->index][OWNED_ROOTS];
+	if (!with_globals)
+		CHECK_EQ(mgc_root_add_owned(tls_roots, sizeof tls_roots, &tls_top), 0);
+	tls_top = &tls_roots[TLS_ROOTS];
 	unsigned r = place(w, RANGE_ROOTS + GLOBAL_ROOTS, tls_roots, TLS_ROOTS);
 	r = place(w, r, owned_roots[w->index], OWNED_ROOTS);
 	r = place(w, r, locals, LOCAL_ROOTS);
@@ -635,7 +641,10 @@ static void *prepare_library(void *arg)
 	range_roots = calloc(NWORLDS, sizeof *range_roots);
 	owned_roots = calloc(NWORLDS, sizeof *owned_roots);
 	CHECK_EQ(mgc_root_add(range_roots, NWORLDS * sizeof *range_roots, 0), 0);
-	CHECK_EQ(mgc_root_add_globals(), 0);
+	if (with_globals)
+		CHECK_EQ(mgc_root_add_globals(), 0);
+	else
+		CHECK_EQ(mgc_root_add(global_roots, sizeof global_roots, 0), 0);
 	mgc_run_finalizers();
 	return arg;
 }
@@ -705,6 +714,20 @@ static void run_together(size_t nops, size_t check_every)
 		CHECK_EQ(pthread_create(&threads[i], NULL, run_world, &l[i]), 0);
 	for (unsigned i = 0; i < NWORLDS; i++)
 		pthread_join(threads[i], NULL);
+}
+
+TEST_SECONDS(together_without_a_stop, 60)
+{
+	with_globals = false;
+	run_together(test_size(500000), 20000);
+	CHECK_EQ(runtime.gc.pause_total_ns, 0);
+}
+
+TEST_SECONDS(together_without_a_stop_under_stress, 60)
+{
+	setenv("MGC_DEBUG", "gcstress=16,clobberfree=1", 1);
+	with_globals = false;
+	run_together(test_size(100000), 5000);
 }
 
 TEST_SECONDS(together, 60)
