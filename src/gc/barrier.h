@@ -78,7 +78,7 @@ void barrier_write_slow(struct mutator *m, uintptr_t *slot, uintptr_t word);
  * inside one. */
 MGC_INLINE void barrier_write(struct mutator *m, uintptr_t *slot, uintptr_t word)
 {
-	m->sec++;
+	store_relaxed(&m->sec, m->sec + 1);
 	MGC_COMPILER_FENCE(); /* pairs: quiesce */
 	if (MGC_UNLIKELY(heap_phase(m->heap) != PHASE_OFF))
 		barrier_write_slow(m, slot, word);

@@ -67,9 +67,13 @@ void collector_begin(struct gc *gc)
 	struct collector *c = &gc->collector;
 	uint64_t live = load_relaxed(&gc->heap->live_nbytes);
 	take_pacer(gc);
-	c->assist_objects = c->assist_nbytes = c->assist_ns = c->paid_nbytes = c->owed = 0;
+	store_relaxed(&c->assist_objects, UINT64_C(0));
+	store_relaxed(&c->assist_nbytes, UINT64_C(0));
+	store_relaxed(&c->assist_ns, UINT64_C(0));
+	store_relaxed(&c->paid_nbytes, UINT64_C(0));
+	store_relaxed(&c->owed, UINT64_C(0));
 	c->most_nbytes = live + gc->pacer.roots_nbytes;
-	gc->pool.marked_nbytes = 0;
+	store_relaxed(&gc->pool.marked_nbytes, UINT64_C(0));
 	pacer_start_cycle(&gc->pacer, live);
 	store_relaxed(&gc->heap->trigger_nbytes, UINT64_C(0)); /* every refill is debited */
 	give_pacer(gc);

@@ -249,7 +249,7 @@ static void account(struct cycle *c, uint64_t before)
 	r->heap_live = marked > r->freed_nbytes ? marked - r->freed_nbytes : 0;
 	r->born_nbytes = now - before;
 	r->marked_objects = c->mk.marked_objects + load_relaxed(&gc->collector.assist_objects);
-	r->nmutators = gc->heap->nmutators;
+	r->nmutators = load_relaxed(&gc->heap->nmutators);
 	r->assist_ns = load_relaxed(&gc->collector.assist_ns);
 	if (before > r->heap_live)
 		sub_relaxed(&h->live_nbytes, before - r->heap_live);

@@ -77,13 +77,12 @@ static void record(struct cycle *c)
 	gc->nforced += r->reason == CYCLE_FORCED;
 	r->roots_nbytes = gc->roots.scanned_nbytes;
 	r->stack_nbytes = gc->roots.stack_nbytes;
-	pacer_end_cycle(&gc->pacer,
-			&(struct pacer_cycle){ .heap_nbytes = r->heap_before + r->born_nbytes,
-					       .live_nbytes = r->heap_live + expected_to_live(r),
-					       .scan_nbytes = r->heap_live,
-					       .roots_nbytes = r->stack_nbytes + r->roots_nbytes,
-					       .gc_ns = r->pause_ns != 0 ? 0 : r->cpu_ns,
-					       .mutator_ns = r->mutator_ns });
+	collector_end(gc, &(struct pacer_cycle){ .heap_nbytes = r->heap_before + r->born_nbytes,
+						 .live_nbytes = r->heap_live + expected_to_live(r),
+						 .scan_nbytes = r->heap_live,
+						 .roots_nbytes = r->stack_nbytes + r->roots_nbytes,
+						 .gc_ns = r->pause_ns != 0 ? 0 : r->cpu_ns,
+						 .mutator_ns = r->mutator_ns });
 	cycle_set_goal(gc);
 	r->heap_goal = gc->goal_nbytes;
 	r->number = gc->ncycles + 1;

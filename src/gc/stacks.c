@@ -120,6 +120,8 @@ static void leave(struct mutator *m, struct mgc_stack *from, const uintptr_t *re
 		return;
 	}
 	from->sp = sp;
+	if (load_relaxed(&m->taken) != heap_sweepgen(m->heap))
+		from->taken = 0; /* what was copied when it was boarded is old */
 	store_release(&from->running, (struct mutator *)NULL); /* pairs: stack-parked */
 }
 

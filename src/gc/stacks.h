@@ -7,7 +7,7 @@
  * STATE  a coroutine's stack: parked (running NULL, sp set or 0) ↔ announced or running on a mutator
  *        claim 0 ↔ 1: somebody copies it, or changes who runs on it, while a cycle takes roots
  * INV    B1 in ROOTS a stack that is not `taken` is changed by nobody but a mutator that is not taken
- *           either and had announced it before
+ *           either and had announced it before; leaving it, that one makes it not taken again
  *        B2 a mutator's snapshot takes the stack it stands on, its own one, and the one it announced
  * LOCKS  ROOTS for the list; a cycle holds it while it takes roots.
  * UNITS  bytes, words of 8. */

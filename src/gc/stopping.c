@@ -95,7 +95,7 @@ static void account(struct cycle *c)
 	r->heap_before = load_relaxed(&gc->heap->live_nbytes);
 	r->heap_live = c->mk.marked_nbytes;
 	r->marked_objects = c->mk.marked_objects;
-	r->nmutators = gc->heap->nmutators;
+	r->nmutators = load_relaxed(&gc->heap->nmutators);
 	store_relaxed(&gc->heap->live_nbytes, r->heap_live);
 }
 

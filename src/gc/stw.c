@@ -100,14 +100,14 @@ void stw_park(struct stw *stw, struct mutator *m)
 	struct park p = { stw, m };
 	do {
 		store_relaxed(&m->pending, 0u);
-		m->sec++; /* the handler must not park the thread a second time, from inside */
+		store_relaxed(&m->sec, m->sec + 1); /* the handler must not park the thread a second time, from inside */
 		MGC_COMPILER_FENCE();
 		if (load_acquire(&stw->stopping) != 0) /* pairs: stopping */
 			regs_call(park_here, &p);
 		if (wants_snapshot(stw, m))
 			regs_call(snapshot_here, &p);
 		MGC_COMPILER_FENCE();
-		m->sec--;
+		store_relaxed(&m->sec, m->sec - 1);
 		MGC_COMPILER_FENCE();
 	} while (load_relaxed(&m->pending));
 	errno = saved;
@@ -180,7 +180,7 @@ __attribute__((used)) void stw_block_saved(uintptr_t *save, struct mutator *m)
 {
 	uint32_t running = MUTATOR_RUNNING;
 	MGC_CHECK(m->sec == 0);
-	m->sec = 1; /* a stop in between would note where its own frame is, and that would stay */
+	store_relaxed(&m->sec, 1u); /* a stop in between would note where its own frame is, and that would stay */
 	MGC_COMPILER_FENCE();
 	m->sp = save[STW_NREGS];
 	m->regs = save;
@@ -188,7 +188,7 @@ __attribute__((used)) void stw_block_saved(uintptr_t *save, struct mutator *m)
 	if (!cas_acq_rel(&m->status, &running, (uint32_t)MUTATOR_BLOCKED)) /* pairs: mutator-status */
 		mgc_misuse("mgc_blocking_enter in a thread that is blocking already");
 	MGC_COMPILER_FENCE();
-	m->sec = 0; /* a stop that was put off finds the thread BLOCKED, and claims it */
+	store_release(&m->sec, 0u); /* a stop that was put off finds the thread BLOCKED, and claims it */
 }
 
 void stw_block_regs(struct mutator *m, const uintptr_t *regs, uintptr_t sp)

@@ -61,8 +61,9 @@ MGC_INLINE void check_span(const struct span *s, unsigned spanclass)
 {
 	const struct sizeclass_info *info =
 		&sizeclass_table[s->sizeclass < MGC_NSIZECLASS ? s->sizeclass : 0];
-	if (MGC_UNLIKELY(s->state != SPAN_IN_USE || s->spanclass != spanclass || s->nslots != info->nslots ||
-			 s->slot_nbytes != info->slot_nbytes || s->scan_from > s->nslots))
+	if (MGC_UNLIKELY(s->state != SPAN_IN_USE || s->spanclass != spanclass ||
+			 s->nslots != info->nslots || s->slot_nbytes != info->slot_nbytes ||
+			 load_relaxed(&s->scan_from) > s->nslots))
 		mgc_fatal("the record of span %p is corrupted (class %u for %u, %u slots of %zu B, "
 			  "state %u): "
 			  "memory of the library was overwritten",
@@ -219,7 +220,8 @@ void cache_free(struct mutator *m, uintptr_t p, struct span *s)
 		uint64_t left = and_seq(&pair->alloc, ~bit) & ~bit; /* pairs: free-dirties, free-unmarks */
 		/* from here on the span may be given back, and be another's */
 		if (m->spans[spanclass] == s)
-			s->scan_from = (uint16_t)min_size(s->scan_from, slot);
+			store_relaxed(&s->scan_from,
+				      (uint16_t)min_size(load_relaxed(&s->scan_from), slot));
 		else if (load_seq(&s->where) != SPAN_CACHED) /* pairs: note-free */
 			central_note_free(h, s, spanclass, left == 0);
 	}

@@ -100,7 +100,7 @@ struct span *central_take(struct heap *h, unsigned spanclass)
 		lock_release(&c->lock);
 		if (s == NULL)
 			return make_span(h, c, spanclass);
-		s->scan_from = 0;
+		store_relaxed(&s->scan_from, (uint16_t)0);
 		if (!unswept || h->ops.sweep_span(h, s) < s->nslots)
 			return s;
 		central_put(h, s);
@@ -120,7 +120,7 @@ struct span *central_share(struct heap *h, unsigned spanclass)
 		lock_acquire(&c->lock);
 		list_span(&c->partial, s, SPAN_PARTIAL);
 	}
-	s->scan_from = 0;
+	store_relaxed(&s->scan_from, (uint16_t)0);
 	return s;
 }
 

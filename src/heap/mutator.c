@@ -176,7 +176,7 @@ void mutator_gate_wait(struct mutator *m)
 	while (lock_gate_shut()) {
 		mutator_leave(m);
 		os_wait(&lock_gate, 1, 0);
-		m->sec++;
+		store_relaxed(&m->sec, m->sec + 1);
 		MGC_COMPILER_FENCE();
 	}
 }

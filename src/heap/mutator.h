@@ -141,7 +141,7 @@ void mutator_gate_wait(struct mutator *m);
 
 MGC_INLINE void mutator_enter(struct mutator *m)
 {
-	m->sec++;
+	store_relaxed(&m->sec, m->sec + 1); /* atomic for who waits outside: quiesce.c */
 	MGC_COMPILER_FENCE();
 	if (MGC_UNLIKELY(lock_gate_shut()) && m->sec == 1)
 		mutator_gate_wait(m);

@@ -61,11 +61,11 @@ static bool slot_is_taken(const struct space *sp, const struct span *s, uint32_t
 bool span_find_run(const struct space *sp, struct span *s, uint32_t max_slots, uint32_t *lo,
 		   uint32_t *hi)
 {
-	uint32_t slot = s->scan_from;
+	uint32_t slot = load_relaxed(&s->scan_from);
 	/* whoever freed a slot is done with it, and has set needzero: pairs: free-dirties */
 	while (slot < s->nslots && slot_is_taken(sp, s, slot))
 		slot++;
-	s->scan_from = (uint16_t)slot;
+	store_relaxed(&s->scan_from, (uint16_t)slot);
 	if (slot == s->nslots)
 		return false;
 	uint32_t end = max_slots < s->nslots - slot ? slot + max_slots : s->nslots;
@@ -130,7 +130,7 @@ void span_take_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t
 			or_relaxed(&sp->bits[r.w].mark, r.bits);
 		or_release(&sp->bits[r.w].alloc, r.bits);
 	}
-	s->scan_from = (uint16_t)hi;
+	store_relaxed(&s->scan_from, (uint16_t)hi);
 }
 
 void span_mark_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi)
@@ -185,7 +185,7 @@ uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie)
 			store_relaxed(&b[i].mark, UINT64_C(0));
 		live += bits_count(mark & alloc);
 	}
-	s->scan_from = 0;
+	store_relaxed(&s->scan_from, (uint16_t)0);
 	if (live < s->nslots)
 		store_relaxed(&s->needzero, (uint8_t)1); /* so may a free beside this */
 	return live;

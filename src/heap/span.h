@@ -42,7 +42,7 @@ struct span {
 	uint32_t reciprocal;  /* 0 in a large span: every offset is slot 0 */
 	uint32_t sweepgen;    /* atomic */
 	uint16_t nslots;
-	uint16_t scan_from; /* owner, or under the central's lock: no free slot below this one is looked for */
+	uint16_t scan_from; /* atomic; owner, who sweeps, or under the central's lock: no free slot below this one is looked for */
 	uint16_t spanclass; /* atomic: a late free still looks at it */
 	uint16_t slack; /* of a large object: bytes behind what was asked for */
 	uint8_t sizeclass;

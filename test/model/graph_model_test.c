@@ -18,6 +18,10 @@
 #define MAX_EDGES 4
 #define NWORLDS 4
 #define NROOTS 96
+/* From here on they are parts of this thread's stack, and stored to without mgc_write; the last ones are
+ * on the stack of a coroutine that waits, which to this thread is memory like any other. */
+#define FIRST_PLAIN_ROOT 48
+#define CO_ROOTS 8
 #define NONE (-1)
 
 enum kind { WORDS, MASKED, LONG_MASK, ARRAY, TRACED, LARGE, NOSCAN, TINY, UNCOLLECTABLE, NKINDS };
@@ -59,8 +63,9 @@ struct world {
 
 static void trace_words(void *object, struct mgc_tracer *tracer)
 {
-	mgc_trace(tracer, ((void **)object)[1]);
-	mgc_trace(tracer, ((void **)object)[4]);
+	void **words = object; /* the program may be writing them */
+	mgc_trace(tracer, __atomic_load_n(&words[1], __ATOMIC_RELAXED));
+	mgc_trace(tracer, __atomic_load_n(&words[4], __ATOMIC_RELAXED));
 }
 
 static const uint8_t mask_six[] = { 0x29 }, mask_three[] = { 4 };
@@ -169,6 +174,11 @@ static void **words_of(const struct node *n)
 	return unhide(n->hidden);
 }
 
+static void *link_of(const struct node *n)
+{
+	return mgc_link_get(&n->link);
+}
+
 /* drop_edges - in the model only: nobody will look at this object's words again. */
 static void drop_edges(struct world *w, int32_t id)
 {
@@ -183,7 +193,7 @@ static void forget(struct world *w, int32_t id)
 {
 	drop_edges(w, id);
 	CHECK_EQ(w->node[id].nin, 0);
-	if (w->node[id].has_link && w->node[id].link != NULL)
+	if (w->node[id].has_link && link_of(&w->node[id]) != NULL)
 		mgc_link_clear(&w->node[id].link);
 	w->node[id].hidden = 0;
 	w->free_id[w->nfree++] = id;
@@ -209,7 +219,11 @@ static void set_root(struct world *w, unsigned r, int32_t to)
 	root->node = to;
 	if (to != NONE)
 		w->node[to].nin++;
-	mgc_write(root->at, to != NONE ? words_of(&w->node[to]) : NULL);
+	void *p = to != NONE ? words_of(&w->node[to]) : NULL;
+	if (r >= FIRST_PLAIN_ROOT && r < NROOTS - CO_ROOTS)
+		*(void *volatile *)root->at = p;
+	else
+		mgc_write(root->at, p);
 }
 
 /* random_node - one that can be reached, by a walk from a root; NONE when the root is empty. */
@@ -279,7 +293,7 @@ static void free_root(struct world *w, unsigned r)
 	set_root(w, r, NONE);
 	mgc_free(p);
 	if (w->node[id].has_link)
-		CHECK(w->node[id].link == NULL);
+		CHECK(link_of(&w->node[id]) == NULL);
 	forget(w, id);
 }
 
@@ -355,12 +369,12 @@ static void check(struct world *w, bool exact)
 		if (n->kept == w->check)
 			check_node(w, id);
 		if (n->reached == w->check && n->has_link)
-			CHECK(n->link == words_of(n));
+			CHECK(link_of(n) == words_of(n));
 		if (n->kept == w->check)
 			continue;
-		w->nretained += exact && n->has_link && n->link != NULL;
-		w->ndead += n->has_link && n->link == NULL;
-		for (unsigned e = 0; e < n->nedges && (!n->has_link || n->link != NULL); e++)
+		w->nretained += exact && n->has_link && link_of(n) != NULL;
+		w->ndead += n->has_link && link_of(n) == NULL;
+		for (unsigned e = 0; e < n->nedges && (!n->has_link || link_of(n) != NULL); e++)
 			if (n->out[e] != NONE)
 				w->node[n->out[e]].shadowed = true;
 		drop_edges(w, id);
@@ -368,7 +382,7 @@ static void check(struct world *w, bool exact)
 	/* what is gone, or cannot be looked at any more, leaves the model; the others stay dead weight */
 	for (int32_t id = 0; id < NNODES; id++) {
 		struct node *n = &w->node[id];
-		if (n->hidden != 0 && n->kept != w->check && (!n->has_link || n->link == NULL))
+		if (n->hidden != 0 && n->kept != w->check && (!n->has_link || link_of(n) == NULL))
 			forget(w, id);
 	}
 }
@@ -387,7 +401,7 @@ static void on_finalized(void *obj, void *arg)
 	n->has_finalizer = false;
 	w->nfinalized++;
 	if (rng_below(&w->rng, 4) == 0) { /* comes back to life; a short link is gone */
-		if (n->has_link && n->link == NULL)
+		if (n->has_link && link_of(n) == NULL)
 			n->has_link = false;
 		set_root(w, (unsigned)rng_below(&w->rng, NROOTS), id);
 	}
@@ -405,7 +419,6 @@ static void run_finalizers(struct world *w)
 /* ── a coroutine that holds some roots ──────────────────────────────────────────────────── */
 
 #define CO_STACK ((size_t)128 << 10)
-#define CO_ROOTS 8
 
 #ifdef MGC_SANITIZE_THREAD
 #define WITH_COROUTINES 0 /* it loses track of switched stacks */
@@ -474,6 +487,8 @@ static void co_end(struct coroutine *co)
 #define TLS_ROOTS 8
 #define OWNED_ROOTS 16
 #define LOCAL_ROOTS 16
+_Static_assert(RANGE_ROOTS + GLOBAL_ROOTS == FIRST_PLAIN_ROOT,
+	       "those before it are written with mgc_write");
 _Static_assert(RANGE_ROOTS + GLOBAL_ROOTS + TLS_ROOTS + OWNED_ROOTS + LOCAL_ROOTS + CO_ROOTS == NROOTS,
 	       "each root has its place");
 
