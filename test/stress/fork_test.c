@@ -1,7 +1,7 @@
 /* fork_test.c - a threaded program forks all the time while its other threads allocate, free, store and
  * collect; each child goes on with the heap as it was, allocates and collects, and finds it whole. And
  * between the library's preparation and the fork itself nobody else gets into the library.
- * not under: thread, cross */
+ * not under: thread, cross, address */
 #include "lib/plain.h"
 #include "mallocgc.h"
 
