@@ -65,7 +65,7 @@ class Case(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def library(self, face):
+    def face_file(self, face):
         return os.path.join(self.tree.folder, LIBRARIES[face])
 
     def refuses(self, status, words, *args, **env):
@@ -152,7 +152,7 @@ class Sizes(Case):
 
 class Run(Case):
     def test_libgc_goes_first(self):
-        folder = os.path.dirname(self.library("libgc"))
+        folder = os.path.dirname(self.face_file("libgc"))
         self.assertEqual(self.value("LD_LIBRARY_PATH", "--libgc"), folder)
         self.assertEqual(self.value("LD_LIBRARY_PATH", "--libgc", LD_LIBRARY_PATH="/a:/b"),
                          folder + ":/a:/b")
@@ -160,7 +160,7 @@ class Run(Case):
         self.assertEqual(self.value("LD_PRELOAD", "--libgc"), "None")
 
     def test_malloc_is_preloaded(self):
-        library = self.library("malloc")
+        library = self.face_file("malloc")
         other = os.path.join(Case.shared, "empty.so")
         self.assertEqual(self.value("LD_PRELOAD", "--malloc"), library)
         self.assertEqual(self.value("LD_PRELOAD", "--malloc", LD_PRELOAD=other),
@@ -193,7 +193,7 @@ class Run(Case):
                   'int main(void) { vm(); puts(getenv("LD_PRELOAD") ? "malloc" : "libgc"); }',
                   self.path("prog"), self.path("libvm.so"), "-Wl,-rpath," + self.folder,
                   "-Wl,-rpath-link," + self.folder)
-        shutil.copy(self.path("libgc.so.1"), self.library("libgc"))
+        shutil.copy(self.path("libgc.so.1"), self.face_file("libgc"))
         return self.path("prog")
 
     def test_chooses_by_what_is_linked(self):
@@ -212,7 +212,7 @@ class Run(Case):
             self.assertEqual((done.stdout, done.stderr), ("libgc\n", ""))
             done = self.tree.run("run", "--malloc", name, PATH=path)
             self.assertEqual((done.stdout, done.stderr), ("malloc\n", ""))
-        self.assertEqual(self.value("LD_PRELOAD"), self.library("malloc"))
+        self.assertEqual(self.value("LD_PRELOAD"), self.face_file("malloc"))
 
     def test_note_when_not_linked(self):
         done = self.tree.run("run", "--libgc", sys.executable, "-c", "")
@@ -232,7 +232,7 @@ class Run(Case):
             file.write("echo $LD_PRELOAD\n")
         os.chmod(script, 0o755)
         done = self.tree.run("run", script)
-        self.assertEqual(done.stdout.strip(), self.library("malloc"), done.stderr)
+        self.assertEqual(done.stdout.strip(), self.face_file("malloc"), done.stderr)
 
 
 class Refuse(Case):
