@@ -132,36 +132,32 @@ uintptr_t barrier_weak_get(struct mutator *m, const uintptr_t *slot)
 	}
 }
 
-struct grey_block *barrier_take_buffer(struct mutator *m)
+static struct grey_block *take(struct grey_block **list)
 {
-	if (load_relaxed(&m->shaded) == NULL)
-		return NULL;
-	return swap_acq_rel(&m->shaded, (struct grey_block *)NULL); /* pairs: shaded */
+	return load_relaxed(list) == NULL ? NULL : swap_acq_rel(list, (struct grey_block *)NULL);
 }
 
-static struct grey_block *splice(struct grey_block *list, struct grey_block *all)
+/* take_all - adds the list that each mutator has at that offset of its record. */
+static struct grey_block *take_all(struct heap *h, size_t offset, struct grey_block *all)
 {
-	struct grey_block *last = list;
-	if (list == NULL)
-		return all;
-	while (last->next != NULL)
-		last = last->next;
-	last->next = all;
-	return list;
+	lock_acquire(&h->registry_lock);
+	LIST_EACH(it, &h->mutators) {
+		char *m = (char *)LIST_ENTRY(it, struct mutator, node);
+		struct grey_block *list = take((struct grey_block **)(void *)(m + offset)), *last = list;
+		if (list == NULL)
+			continue;
+		while (last->next != NULL)
+			last = last->next;
+		last->next = all;
+		all = list;
+	}
+	lock_release(&h->registry_lock);
+	return all;
 }
 
 struct grey_block *barrier_take_buffers(struct heap *h)
 {
-	struct grey_block *all = NULL;
-	lock_acquire(&h->registry_lock);
-	LIST_EACH(it, &h->mutators) {
-		struct grey_block *b = barrier_take_buffer(LIST_ENTRY(it, struct mutator, node));
-		if (b != NULL)
-			b->next = NULL;
-		all = splice(b, all);
-	}
-	lock_release(&h->registry_lock);
-	return all;
+	return take_all(h, offsetof(struct mutator, shaded), NULL); /* pairs: shaded */
 }
 
 /* ── explicit frees ─────────────────────────────────────────────────────────────────────── */
@@ -189,8 +185,8 @@ void barrier_hand_over(struct mutator *m)
 {
 	struct gc *gc = m->heap->gc;
 	unsigned phase = phase_gen_phase(mutator_enter_heap(m));
-	struct grey_block *b = barrier_take_buffer(m);
-	struct grey_block *freed = swap_acq_rel(&m->freed, (struct grey_block *)NULL); /* pairs: freed */
+	struct grey_block *b = take(&m->shaded); /* pairs: shaded */
+	struct grey_block *freed = take(&m->freed); /* pairs: freed */
 	if (b != NULL && barrier_shades(phase))
 		grey_put_full(&gc->pool, b);
 	else if (b != NULL)
@@ -207,15 +203,7 @@ void barrier_hand_over(struct mutator *m)
 
 struct grey_block *barrier_take_freed(struct heap *h)
 {
-	struct grey_block *all = NULL;
-	lock_acquire(&h->registry_lock);
-	all = swap_acq_rel(&h->gc->freed, all); /* pairs: freed */
-	LIST_EACH(it, &h->mutators) {
-		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
-		all = splice(swap_acq_rel(&m->freed, (struct grey_block *)NULL), all); /* pairs: freed */
-	}
-	lock_release(&h->registry_lock);
-	return all;
+	return take_all(h, offsetof(struct mutator, freed), take(&h->gc->freed)); /* pairs: freed */
 }
 
 size_t barrier_unmark_freed(struct heap *h, uintptr_t p)

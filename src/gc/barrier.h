@@ -97,9 +97,8 @@ uintptr_t barrier_exchange(struct mutator *m, uintptr_t *slot, uintptr_t word);
 uintptr_t barrier_weak_get(struct mutator *m, const uintptr_t *slot);
 
 /* barrier_take_buffers - every mutator's buffer, as a list; they are quiet after the next Q. REGISTRY is
- * taken. barrier_take_buffer - of the caller's own. */
+ * taken. */
 struct grey_block *barrier_take_buffers(struct heap *h);
-struct grey_block *barrier_take_buffer(struct mutator *m);
 
 /* barrier_defer_free - inside m's section of a phase that is not OFF: the object at p will be freed when
  * the cycle flips. False: no memory to remember it. */

@@ -113,23 +113,6 @@ static uint64_t paid_by_others(struct gc *gc, uint64_t debt)
 	return pay;
 }
 
-void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes)
-{
-	struct collector *c = &gc->collector;
-	look(gc);
-	m->debt_nbytes += load_relaxed(&c->owed) * nbytes / OWED_UNIT;
-	if (m->debt_nbytes < ASSIST_LEAST)
-		return;
-	m->debt_nbytes -= paid_by_others(gc, m->debt_nbytes);
-	if (m->debt_nbytes < ASSIST_LEAST)
-		return;
-	uint64_t debt = min_size(m->debt_nbytes, ASSIST_MOST), done = collector_assist(gc, m, debt);
-	m->debt_nbytes = debt > done ? debt - done : 0;
-	uint64_t pg = heap_phase_gen(gc->heap), live = load_relaxed(&gc->heap->live_nbytes);
-	if (done == 0 && phase_gen_phase(pg) != PHASE_OFF && live > load_relaxed(&gc->goal_nbytes))
-		heap_wait_phase(gc->heap, pg); /* nothing to take over: leave the processor to who has it */
-}
-
 /* assist - in a section: the cycle cannot leave MARK before the assist has left the pool. */
 static MGC_NOINLINE uint64_t assist(struct gc *gc, uint64_t nbytes)
 {
@@ -144,7 +127,9 @@ static MGC_NOINLINE uint64_t assist(struct gc *gc, uint64_t nbytes)
 	return mk.marked_nbytes;
 }
 
-uint64_t collector_assist(struct gc *gc, struct mutator *m, uint64_t nbytes)
+/* join_and_assist - the mutator, in no section, marks about nbytes of what the cycle has yet to mark; how
+ * many it did: 0 when it found nothing. */
+static uint64_t join_and_assist(struct gc *gc, struct mutator *m, uint64_t nbytes)
 {
 	uint64_t done = 0;
 	mutator_enter(m);
@@ -155,6 +140,23 @@ uint64_t collector_assist(struct gc *gc, struct mutator *m, uint64_t nbytes)
 	}
 	mutator_leave(m);
 	return done;
+}
+
+void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes)
+{
+	struct collector *c = &gc->collector;
+	look(gc);
+	m->debt_nbytes += load_relaxed(&c->owed) * nbytes / OWED_UNIT;
+	if (m->debt_nbytes < ASSIST_LEAST)
+		return;
+	m->debt_nbytes -= paid_by_others(gc, m->debt_nbytes);
+	if (m->debt_nbytes < ASSIST_LEAST)
+		return;
+	uint64_t debt = min_size(m->debt_nbytes, ASSIST_MOST), done = join_and_assist(gc, m, debt);
+	m->debt_nbytes = debt > done ? debt - done : 0;
+	uint64_t pg = heap_phase_gen(gc->heap), live = load_relaxed(&gc->heap->live_nbytes);
+	if (done == 0 && phase_gen_phase(pg) != PHASE_OFF && live > load_relaxed(&gc->goal_nbytes))
+		heap_wait_phase(gc->heap, pg); /* nothing to take over: leave the processor to who has it */
 }
 
 void collector_after_fork(struct gc *gc)

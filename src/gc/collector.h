@@ -38,10 +38,6 @@ void collector_end(struct gc *gc, const struct pacer_cycle *c);
  * unless the background has done as much. */
 void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes);
 
-/* collector_assist - the mutator, in no section, marks about nbytes of what the cycle has yet to mark;
- * how many it did: 0 when it found nothing. */
-uint64_t collector_assist(struct gc *gc, struct mutator *m, uint64_t nbytes);
-
 /* collector_after_fork - in the child: the thread is gone. */
 void collector_after_fork(struct gc *gc);
 

@@ -13,8 +13,6 @@
 #include "gc/snapshot.h"
 #include "os/os.h"
 
-#define BUFFER_WORDS 512
-
 static void set_phase(struct cycle *c, enum gc_phase phase)
 {
 	heap_set_phase(c->gc->heap, phase, heap_sweepgen(c->gc->heap));
@@ -67,9 +65,9 @@ static void take_own(struct cycle *c, bool tls)
 static void take_shared(struct cycle *c, bool unbarriered)
 {
 	struct gc *gc = c->gc;
-	uintptr_t buffer[BUFFER_WORDS];
+	uintptr_t buffer[SINK_WORDS];
 	struct sink out;
-	sink_to_pool(&out, gc->heap, &gc->pool, buffer, BUFFER_WORDS);
+	sink_to_pool(&out, gc->heap, &gc->pool, buffer, SINK_WORDS);
 	stacks_read_parked(&gc->roots, &out, heap_sweepgen(gc->heap));
 	add_relaxed(&gc->roots.stack_nbytes, out.read_nbytes);
 	if (unbarriered)
@@ -139,7 +137,7 @@ static void mark_roots(struct cycle *c)
 static bool found_more(struct cycle *c, struct grey_block *buffers)
 {
 	uint64_t before = c->mk.marked_objects;
-	(void)marker_feed(&c->mk, buffers);
+	marker_feed(&c->mk, buffers);
 	marker_drain_alone(&c->mk);
 	return c->mk.marked_objects != before;
 }

@@ -1,10 +1,8 @@
 /* cycle.h - one collection from beginning to end.
  *
- * STATE  heap.phase_gen: OFF → MARK → (finalizers) CLEAR → OFF with sweepgen + 2. In this stopping
- *        form the other phases of the protocol (ARM, ROOTS, TERM, CLOSED, FLIP) are passed inside the
- *        stop and not published.
+ * WHAT   Who collects and when, what both forms (cycle_form.h) need before and do after. The phases are
+ *        told in barrier.h.
  * INV    Y1 at the start every span is swept and every mark bit is 0   [verify knob]
- *        Y2 nothing is freed, and no layout or page state changes, from the stop to the start
  * LOCKS  WORLD for the whole cycle; REGISTRY while the world is stopped; the loader's lock around both. */
 #ifndef MGC_GC_CYCLE_H
 #define MGC_GC_CYCLE_H

@@ -563,16 +563,13 @@ void marker_assist(struct marker *mk, uint64_t nbytes)
 	unload(mk);
 }
 
-bool marker_feed(struct marker *mk, struct grey_block *list)
+void marker_feed(struct marker *mk, struct grey_block *list)
 {
-	uint64_t before = mk->marked_objects;
 	while (list != NULL) {
 		struct grey_block *b = list;
 		list = b->next;
 		adopt(mk, b);
 	}
-	marker_settle(mk);
-	return mk->marked_objects != before;
 }
 
 /* ── overflow ───────────────────────────────────────────────────────────────────────────── */

@@ -94,9 +94,8 @@ void marker_drain(struct marker *mk);
 /* marker_assist - marks about nbytes of what others left in the pool, then gives back what it has. The
  * caller joined the mark. */
 void marker_assist(struct marker *mk, uint64_t nbytes);
-/* marker_feed - a list of blocks of words becomes candidates, which are settled; true when one of them
- * was not marked before. */
-bool marker_feed(struct marker *mk, struct grey_block *list);
+/* marker_feed - a list of blocks of words becomes candidates. */
+void marker_feed(struct marker *mk, struct grey_block *list);
 /* marker_drain_alone - the same for one marker while the others do not take part; also what overflowed
  * (work.h): afterwards everything that is reachable from what was marked is marked. */
 void marker_drain_alone(struct marker *mk);

@@ -19,6 +19,9 @@
 #include "base/compiler.h"
 #include "gc/mark.h"
 
+/* A buffer of this many is enough, where the stack has room for it. */
+#define SINK_WORDS 512
+
 struct sink {
 	uintptr_t base; /* of the heap, and its size */
 	size_t nbytes;

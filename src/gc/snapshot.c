@@ -5,31 +5,10 @@
 
 #include "base/check.h"
 #include "gc/barrier.h"
-#include "heap/cache.h"
 #include "os/os.h"
 
 /* Words of buffer for want of memory; small, for the handler may run on a small stack. */
 #define OWN_WORDS 32
-#define ROUND_NS UINT64_C(200000)
-/* A thread that does not answer for this long is named, once. */
-#define LATE_NS UINT64_C(2000000000)
-
-/* mark_runs - N1; and the slot below the cursor, whose address may be on its way into a register. */
-static void mark_runs(struct gc *gc, struct sink *out, struct mutator *m)
-{
-	const struct space *sp = &gc->heap->pageheap.space;
-	unsigned n = load_acquire(&gc->heap->layouts.nspanclasses); /* pairs: spanclass */
-	for (unsigned sc = 1; sc < n; sc++) {
-		struct run run = m->runs[sc];
-		struct span *s = run_span(m, sc);
-		if (s == NULL)
-			continue;
-		span_mark_run(sp, s, span_slot_of(s, run.cur), span_slot_of(s, run.end - 1) + 1);
-		if (run.cur > s->base)
-			sink_word(out, run.cur - 1);
-		add_relaxed(&gc->unborn_nbytes, run.end - run.cur);
-	}
-}
 
 static void note_duration(struct gc *gc, struct mutator *m, uint64_t ns)
 {
@@ -46,7 +25,7 @@ void snapshot_take(struct gc *gc, struct mutator *m, bool tls)
 	uintptr_t own[OWN_WORDS];
 	struct sink out;
 	sink_to_pool(&out, gc->heap, &gc->pool, own, OWN_WORDS);
-	mark_runs(gc, &out, m);
+	add_relaxed(&gc->unborn_nbytes, stacks_mark_unborn(m, &out)); /* N1 */
 	stacks_read_mutator(&gc->roots, &out, m, gen);
 	roots_read_owned(&gc->roots, &out, m);
 	if (tls)
@@ -73,8 +52,9 @@ static bool take_blocked(struct gc *gc, struct mutator *m)
 }
 
 /* ask - true: the mutator's snapshot is there. */
-static bool ask(struct gc *gc, struct mutator *m)
+static bool ask(void *arg, struct mutator *m)
 {
+	struct gc *gc = arg;
 	uint32_t gen = heap_sweepgen(gc->heap);
 	if (load_acquire(&m->taken) == gen) /* pairs: taken */
 		return true;
@@ -96,34 +76,9 @@ static bool ask(struct gc *gc, struct mutator *m)
 	return false;
 }
 
-static unsigned ask_all(struct gc *gc, struct mutator *self, struct mutator **late)
-{
-	unsigned missing = 0;
-	LIST_EACH(it, &gc->heap->mutators) {
-		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
-		if (m != self && !ask(gc, m)) {
-			missing++;
-			*late = m;
-		}
-	}
-	return missing;
-}
-
 void snapshot_collect(struct gc *gc, struct mutator *self)
 {
-	uint64_t begin = os_now_ns();
-	bool explained = false;
-	struct mutator *late = NULL;
-	for (;;) {
-		uint32_t seen = load_acquire(&gc->stw.nparked); /* pairs: answered */
-		if (ask_all(gc, self, &late) == 0)
-			return;
-		os_wait(&gc->stw.nparked, seen, ROUND_NS);
-		if (!explained && os_now_ns() - begin > LATE_NS) {
-			stw_explain_late(&gc->stw, late);
-			explained = true;
-		}
-	}
+	stw_ask_all(&gc->stw, self, ask, gc);
 }
 
 /* ── a newcomer ─────────────────────────────────────────────────────────────────────────── */

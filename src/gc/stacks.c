@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "gc/roots.h"
 #include "gc/stw.h"
+#include "heap/cache.h"
 #include "os/os.h"
 
 /* ── coroutine stacks ───────────────────────────────────────────────────────────────────── */
@@ -152,6 +153,24 @@ static struct mgc_stack *stack_of(struct roots *r, struct mutator *m, uintptr_t 
 }
 
 /* ── what a mutator has in hand ─────────────────────────────────────────────────────────── */
+
+uint64_t stacks_mark_unborn(struct mutator *m, struct sink *below)
+{
+	const struct space *sp = &m->heap->pageheap.space;
+	unsigned n = load_acquire(&m->heap->layouts.nspanclasses); /* pairs: spanclass */
+	uint64_t nbytes = 0;
+	for (unsigned sc = 1; sc < n; sc++) {
+		struct run run = m->runs[sc];
+		struct span *s = run_span(m, sc);
+		if (s == NULL)
+			continue;
+		span_mark_run(sp, s, span_slot_of(s, run.cur), span_slot_of(s, run.end - 1) + 1);
+		if (below != NULL && run.cur > s->base)
+			sink_word(below, run.cur - 1);
+		nbytes += run.end - run.cur;
+	}
+	return nbytes;
+}
 
 /* lowest_pointer_into - of a signal frame on the alternate stack: where the thread's own stack was. */
 static MGC_NO_SANITIZE uintptr_t lowest_pointer_into(uintptr_t from, uintptr_t to, uintptr_t lo,

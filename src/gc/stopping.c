@@ -7,36 +7,18 @@
  * LOCKS  ROOTS, and REGISTRY while the world is stopped. */
 #include "base/check.h"
 #include "gc/cycle_form.h"
-#include "heap/cache.h"
 #include "os/os.h"
-
-#define BUFFER_WORDS 512
-
-/* mark_runs - unborn slots are kept. */
-static void mark_runs(struct marker *mk, struct mutator *m)
-{
-	const struct space *sp = &m->heap->pageheap.space;
-	unsigned n = load_relaxed(&m->heap->layouts.nspanclasses);
-	for (unsigned sc = 1; sc < n; sc++) {
-		struct run run = m->runs[sc];
-		struct span *s = run_span(m, sc);
-		if (s == NULL)
-			continue;
-		span_mark_run(sp, s, span_slot_of(s, run.cur), span_slot_of(s, run.end - 1) + 1);
-		mk->marked_nbytes += run.end - run.cur;
-	}
-}
 
 static void mark_mutators(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	uint32_t gen = heap_sweepgen(gc->heap);
-	uintptr_t buffer[BUFFER_WORDS];
+	uintptr_t buffer[SINK_WORDS];
 	struct sink out;
-	sink_to_marker(&out, &c->mk, gc->roots.end_pointers, buffer, BUFFER_WORDS);
+	sink_to_marker(&out, &c->mk, gc->roots.end_pointers, buffer, SINK_WORDS);
 	LIST_EACH(it, &gc->heap->mutators) {
 		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
-		mark_runs(&c->mk, m);
+		c->mk.marked_nbytes += stacks_mark_unborn(m, NULL);
 		stacks_read_mutator(&gc->roots, &out, m, gen);
 	}
 	stacks_read_parked(&gc->roots, &out, gen);
@@ -47,10 +29,10 @@ static void mark_mutators(struct cycle *c)
 static void mark_roots(struct cycle *c)
 {
 	struct gc *gc = c->gc;
-	uintptr_t buffer[BUFFER_WORDS];
+	uintptr_t buffer[SINK_WORDS];
 	struct sink out;
 	mark_mutators(c);
-	sink_to_marker(&out, &c->mk, false, buffer, BUFFER_WORDS);
+	sink_to_marker(&out, &c->mk, false, buffer, SINK_WORDS);
 	LIST_EACH(it, &gc->heap->mutators) {
 		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
 		roots_read_owned(&gc->roots, &out, m);

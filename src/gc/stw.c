@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "os/os.h"
 
-/* A stop that waits this long asks why, and says so once. */
+/* Who waits this long for a thread asks why, and says so once. */
 #define LATE_NS UINT64_C(2000000000)
 
 /* The one handler of the process serves the one collecting heap of this copy of the library. */
@@ -213,7 +213,8 @@ void stw_unblock(struct stw *stw, struct mutator *m)
 			os_yield();
 	}
 	m->nregs = 0;
-	if (load_acquire(&stw->stopping) != 0) /* pairs: stopping */
+	/* a signal that came meanwhile was left to the collector, which may not have claimed the thread */
+	if (load_acquire(&stw->stopping) != 0 || wants_snapshot(stw, m)) /* pairs: stopping */
 		stw_park(stw, m);
 }
 
@@ -231,9 +232,10 @@ int stw_init(struct stw *stw, struct heap *h, int signal)
 	return os_signal_install(stw->signal, on_signal);
 }
 
-/* ask - makes sure that the thread will stop, or learns that it has. True: it stands still. */
-static bool ask(struct stw *stw, struct mutator *m)
+/* stands_still - or makes sure that it will. */
+static bool stands_still(void *arg, struct mutator *m)
 {
+	struct stw *stw = arg;
 	uint32_t stop = stw->stopping;
 	if (m->gone || load_acquire(&m->parked) == stop) /* pairs: parked */
 		return true;
@@ -253,7 +255,7 @@ static bool ask(struct stw *stw, struct mutator *m)
 	return false;
 }
 
-void stw_explain_late(struct stw *stw, struct mutator *m)
+static void explain_late(struct stw *stw, struct mutator *m)
 {
 	const char *why =
 		os_thread_blocks(m->tid, stw->signal) ? "it blocks the signal" : "it does not run";
@@ -261,13 +263,14 @@ void stw_explain_late(struct stw *stw, struct mutator *m)
 		  stw->signal);
 }
 
-/* ask_all - how many mutators do not stand still yet; *late is one of them. */
-static unsigned ask_all(struct stw *stw, struct mutator *self, struct mutator **late)
+/* ask_each - how many mutators have not answered yet; *late is one of them. */
+static unsigned ask_each(struct stw *stw, struct mutator *self,
+			 bool (*ask)(void *arg, struct mutator *m), void *arg, struct mutator **late)
 {
 	unsigned missing = 0;
 	LIST_EACH(it, &stw->heap->mutators) {
 		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
-		if (m != self && !ask(stw, m)) {
+		if (m != self && !ask(arg, m)) {
 			missing++;
 			*late = m;
 		}
@@ -275,25 +278,30 @@ static unsigned ask_all(struct stw *stw, struct mutator *self, struct mutator **
 	return missing;
 }
 
-void stw_stop(struct stw *stw, struct mutator *self)
+void stw_ask_all(struct stw *stw, struct mutator *self, bool (*ask)(void *arg, struct mutator *m),
+		 void *arg)
 {
 	uint64_t begin = os_now_ns();
 	bool explained = false;
 	struct mutator *late = NULL;
-	lock_acquire(&stw->heap->registry_lock);
-	uint32_t stop = ++stw->next_stop == 0 ? ++stw->next_stop : stw->next_stop;
-	store_seq(&stw->stopping, stop); /* pairs: stopping */
 	for (unsigned round = 0;; round++) {
-		uint32_t seen = load_acquire(&stw->nparked);
-		if (ask_all(stw, self, &late) == 0)
-			break;
+		uint32_t seen = load_acquire(&stw->nparked); /* pairs: answered */
+		if (ask_each(stw, self, ask, arg, &late) == 0)
+			return;
 		os_wait(&stw->nparked, seen, round < 4 ? 200000 : 2000000);
 		if (!explained && os_now_ns() - begin > LATE_NS) {
-			stw_explain_late(stw, late);
+			explain_late(stw, late);
 			explained = true;
 		}
 	}
-	stw->late_ns = os_now_ns() - begin;
+}
+
+void stw_stop(struct stw *stw, struct mutator *self)
+{
+	lock_acquire(&stw->heap->registry_lock);
+	uint32_t stop = ++stw->next_stop == 0 ? ++stw->next_stop : stw->next_stop;
+	store_seq(&stw->stopping, stop); /* pairs: stopping */
+	stw_ask_all(stw, self, stands_still, stw);
 }
 
 void stw_start(struct stw *stw, struct mutator *self)

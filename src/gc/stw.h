@@ -33,7 +33,6 @@ struct stw {
 	bool no_membarrier; /* fences by signal */
 	/* the calling mutator, whose sp and regs are set, takes its snapshot; NULL: this heap has none */
 	void (*snapshot)(struct mutator *m);
-	uint64_t late_ns; /* how long the last stop waited for its last thread */
 };
 
 /* stw_init - installs the handler on that signal, or on a free one when it is 0. 0 or an errno. */
@@ -47,8 +46,10 @@ void stw_start(struct stw *stw, struct mutator *self);
  * safepoint, and end of a section. */
 void stw_park(struct stw *stw, struct mutator *m);
 
-/* stw_explain_late - says why the mutator may not have answered. */
-void stw_explain_late(struct stw *stw, struct mutator *m);
+/* stw_ask_all - calls ask(arg, m) for every mutator but `self` again and again, until each said true: it has
+ * answered. REGISTRY is held. Names one that is late. */
+void stw_ask_all(struct stw *stw, struct mutator *self, bool (*ask)(void *arg, struct mutator *m),
+		 void *arg);
 
 /* stw_block, stw_unblock - the caller is about to wait in the system: until then its stack and
  * registers stay as they are, and the collector reads them without asking. */

@@ -75,8 +75,10 @@ struct grey_block *grey_take_empty(struct grey_pool *p)
 		add_slab(p);
 	struct grey_block *b = pop(&p->empty);
 	lock_release(&p->lock);
-	if (b != NULL)
+	if (b != NULL) {
+		b->next = NULL;
 		b->n = b->words = 0;
+	}
 	return b;
 }
 
