@@ -5,7 +5,7 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/mallocgc)
 if(TARGET mallocgc)
   install(TARGETS mallocgc LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(FILES ${PROJECT_BINARY_DIR}/lib/libmallocgc.a DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(FILES include/mallocgc.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  install(FILES include/mallocgc.h include/mallocgc-inline.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
   file(RELATIVE_PATH MGC_LIBDIR_TO_INCLUDE ${CMAKE_INSTALL_FULL_LIBDIR}
     ${CMAKE_INSTALL_FULL_INCLUDEDIR})
   configure_file(cmake/mallocgc.pc.in mallocgc.pc @ONLY)

@@ -10,7 +10,7 @@ cmake --install "$build" --prefix "$stage" >/dev/null
 
 cmake -S "$here/consumer" -B "$build/consumer" -DCMAKE_PREFIX_PATH="$stage" >/dev/null
 cmake --build "$build/consumer" >/dev/null
-for program in mallocgc-c mallocgc-cxx static-c static-cxx; do
+for program in {mallocgc,static}{,-inlined}-{c,cxx}; do
     "$build/consumer/$program"
 done
 
@@ -22,3 +22,16 @@ cc -std=c99 $(pkg-config --cflags mallocgc) "$here/consumer/main.c" \
     $(pkg-config --libs mallocgc) -o "$build/consumer/by-pkg-config"
 LD_LIBRARY_PATH=$libdir "$build/consumer/by-pkg-config"
 [[ $libdir -ef $(dirname "$PKG_CONFIG_PATH") ]]
+
+# A program that was compiled with the inlined paths of another layout does not start.
+mkdir -p "$build/consumer/other"
+sed 's/MGC_INLINE_LAYOUT [0-9]*u/MGC_INLINE_LAYOUT 999u/' \
+    "$(find "$stage" -name mallocgc-inline.h)" >"$build/consumer/other/mallocgc-inline.h"
+# shellcheck disable=SC2046
+cc -std=c99 -I"$build/consumer/other" $(pkg-config --cflags mallocgc) "$here/consumer/inlined.c" \
+    $(pkg-config --libs mallocgc) -o "$build/consumer/other-layout"
+if LD_LIBRARY_PATH=$libdir "$build/consumer/other-layout" 2>"$build/consumer/message"; then
+    echo "install_test: a program of another layout ran"
+    exit 1
+fi
+grep -q 'layout 999.*compile it again' "$build/consumer/message"

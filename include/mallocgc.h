@@ -41,7 +41,14 @@ struct mgc_tracer;
 
 enum mgc_type_flags {
 	/* A pointer word may also hold an integer that happens to look like a pointer. */
-	MGC_TYPE_AMBIGUOUS = 1
+	MGC_TYPE_AMBIGUOUS = 1,
+	/* Objects are of any size (mgc_alloc with this type; no arrays): trace is called once for each, and
+	 * learns from the object how long it is. */
+	MGC_TYPE_WHOLE = 2,
+	/* A pointer stands in the low 48 bits of its word, something else above (a NaN-boxed value). Such a
+	 * word counts also on stacks, in roots and for mgc_write, as soon as there is such a type. Without
+	 * a trace callback it is ambiguous: any number may look like one. */
+	MGC_TYPE_BOXED = 4
 };
 
 /* struct mgc_type - the shape of an object. A static variable, filled once, not const and not moved:
@@ -53,9 +60,18 @@ enum mgc_type_flags {
  *   ptr_mask   one bit for each 8-byte word below ptr_bytes, lowest bit of byte 0 first; NULL: every
  *              word may hold a pointer
  *   trace      instead of a mask: called by the collector, perhaps on another thread and while the
- *              program runs, to name the pointers of obj with mgc_trace; once for each element of an
- *              array, and for some that are still all zero. It may read obj only: no allocation, no
- *              lock, no weak reference. NULL: use the mask */
+ *              program runs, to name the pointers of obj with mgc_trace and mgc_trace_range; once for
+ *              each element of an array, and for some that are still all zero. It may read obj only: no
+ *              allocation, no lock, no weak reference. NULL: use the mask
+ *   ptr_tag_mask, ptr_tags  tagged words: those low bits (at most 15) say what a word is; it is a
+ *              pointer if bit t of ptr_tags is set, where t is the word's tag. ptr_tags 0: every tag
+ *              is. Elsewhere (stacks, roots, mgc_write) a tagged pointer counts as it is, for it
+ *              points into its object. For masks and callbacks alike
+ *   trace_part  instead of trace, for objects of any size that may be large: as trace, but for the
+ *              bytes [from, to) of obj only; pieces of one object, of 128 KiB, are traced in any
+ *              order, at the same time. `to` may lie behind the size that was asked for
+ * What a callback reads to find its way (a tag, a length) must be right before others can reach the
+ * object and stay, or change by a release store; what it no longer covers is cleared first (mgc_clear). */
 struct mgc_type {
 	const char *name;
 	size_t size;
@@ -63,13 +79,18 @@ struct mgc_type {
 	const uint8_t *ptr_mask;
 	void (*trace)(void *obj, struct mgc_tracer *tracer);
 	uint32_t flags;
-	uint32_t reserved;
+	uint16_t ptr_tags;
+	uint8_t ptr_tag_mask;
+	uint8_t reserved;
+	void (*trace_part)(void *obj, size_t from, size_t to, struct mgc_tracer *tracer);
 	uint64_t mgc_id;
 };
 
-/* mgc_trace - for trace callbacks: obj refers to `ref` (any word; what is not a reference into the
- * heap is ignored). source src/gc/mark.c */
+/* mgc_trace - for trace callbacks: obj refers to `ref` (any word; its tag and box are taken off, and what
+ * is not a reference into the heap is ignored). mgc_trace_range - the same for the n words at `words`,
+ * in a third of the time of n calls. source src/gc/trace.c */
 MGC_API void mgc_trace(struct mgc_tracer *tracer, const void *ref);
+MGC_API void mgc_trace_range(struct mgc_tracer *tracer, const void *words, size_t n);
 
 /* ── allocation ─────────────────────────────────────────────────────────────────────────── */
 
@@ -113,17 +134,27 @@ static inline void mgc_keep_alive(const void *p)
 
 /* ── stores ─────────────────────────────────────────────────────────────────────────────── */
 
-/* mgc_write - *(void **)slot = ptr. slot is 8-aligned, in an object, a root or a stack. */
+/* Who stores over a word of a reachable object or root calls one of these, also for NULL and for what is no
+ * pointer: a collection under way may need the word that is overwritten. An object that nobody else can
+ * reach yet is filled with plain stores, all of it, however long that takes and whatever the collector does
+ * meanwhile; the store that makes it reachable is mgc_write. Slots are 8-aligned, in objects, roots or
+ * stacks. Each word is stored in one piece, as a release; who loads a pointer that another thread stored
+ * loads it as an acquire (or "consume": what it points to was filled before). With <mallocgc-inline.h>
+ * the single stores are inlined. source src/gc/barrier.c */
+
+/* mgc_write - *(void **)slot = ptr. */
 MGC_API void mgc_write(void *slot, void *ptr);
-/* mgc_write_range - stores n pointers from src to consecutive slots; the ranges do not overlap. */
+/* mgc_write_range - stores n pointers from src, which is any memory, to consecutive slots. */
 MGC_API void mgc_write_range(void *slots, void *const *src, size_t n);
-/* mgc_move - memmove of n bytes of pointer words between reachable places; may overlap. */
+/* mgc_move - memmove of nbytes (a multiple of 8) of pointer words; the ranges may overlap. The words are
+ * copied one after the other: others may see a part of them moved. Any length: a collection never waits
+ * for more than some 8 KiB of it. */
 MGC_API void mgc_move(void *dst, const void *src, size_t nbytes);
-/* mgc_clear - zeroes nbytes of pointer words. */
+/* mgc_clear - zeroes nbytes (a multiple of 8) of pointer words, likewise. */
 MGC_API void mgc_clear(void *dst, size_t nbytes);
-/* mgc_cas - if *slot == expected, stores ptr, atomically; 1 when it stored. */
+/* mgc_cas - if *slot == expected, stores ptr, atomically; 1 when it stored. Sequentially consistent. */
 MGC_API int mgc_cas(void *slot, void *expected, void *ptr);
-/* mgc_exchange - stores ptr, atomically; returns what was there. */
+/* mgc_exchange - stores ptr, atomically; returns what was there. Acquire and release. */
 MGC_API void *mgc_exchange(void *slot, void *ptr);
 
 /* ── roots ──────────────────────────────────────────────────────────────────────────────── */

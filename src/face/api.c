@@ -82,8 +82,8 @@ void *mgc_new_array(struct mgc_type *type, size_t n)
 static unsigned layout_for(struct mgc_type *type, unsigned flags)
 {
 	struct layouts *ls = &runtime.heap.layouts;
-	bool noscan =
-		flags & MGC_NOSCAN || (type != NULL && type->ptr_bytes == 0 && type->trace == NULL);
+	bool noscan = flags & MGC_NOSCAN || (type != NULL && type->ptr_bytes == 0 &&
+					     type->trace == NULL && type->trace_part == NULL);
 	if ((flags & MGC_NOZERO && !noscan) ||
 	    flags & ~(unsigned)(MGC_NOSCAN | MGC_NOZERO | MGC_UNCOLLECTABLE | MGC_ARRAY)) {
 		errno = EINVAL;

@@ -40,6 +40,7 @@ void barrier_shade(struct mutator *m, uintptr_t word)
 {
 	struct heap *h = m->heap;
 	uint64_t pg = heap_phase_gen(h);
+	word &= load_relaxed(&h->layouts.word_mask);
 	if (!space_contains(&h->pageheap.space, word) || !barrier_shades(phase_gen_phase(pg)))
 		return;
 	if (phase_gen_phase(pg) < PHASE_TERM) {

@@ -271,7 +271,8 @@ static MGC_NOINLINE void collect(void *arg)
 void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 {
 	struct request r = { gc, m, reason };
-	mutator_check_entry(m != NULL ? m : &mutator_none);
+	if (m != NULL)
+		mutator_check_entry(m);
 	if (lock_thread.passes) /* in a handler of fork: WORLD is its own */
 		return;
 	if (gc->before_stop != NULL)

@@ -7,7 +7,6 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/trace.h"
-#include "mallocgc.h"
 
 /* After this many objects a marker looks whether others are idle, and tells how far it is. */
 #define SHARE_EVERY 64
@@ -15,6 +14,8 @@
 /* An assist that found nothing looks this often again: 5 to 10 µs. */
 #define ASK_SPINS 200
 #define SHARE_MIN 4
+
+typedef void part_fn(void *obj, size_t from, size_t to, void *tracer);
 
 void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool ignore_invalid)
 {
@@ -148,12 +149,19 @@ MGC_INLINE void push(struct hot *h, uintptr_t entry)
 	*h->top++ = entry;
 }
 
+/* in_pieces - not when one callback speaks for the whole object. */
+static bool in_pieces(const struct marker *mk, const struct spanclass *sc)
+{
+	const struct layout_desc *d = &mk->heap->layouts.layout[sc->layout].desc;
+	return sc->scan != SCAN_TRACE || d->period != 0 || d->flags & LAYOUT_PARTS;
+}
+
 /* push_large - one entry for each piece, straight to the block. Returns the bytes that were marked. */
 static MGC_NOINLINE size_t push_large(struct marker *mk, uintptr_t object, unsigned spanclass)
 {
 	const struct span *s = space_span(&mk->heap->pageheap.space, object);
 	const struct spanclass *sc = &mk->spanclass[spanclass];
-	size_t nbytes = s->slot_nbytes, step = sc->scan == SCAN_TRACE ? nbytes : MARK_PIECE;
+	size_t nbytes = s->slot_nbytes, step = in_pieces(mk, sc) ? MARK_PIECE : nbytes;
 	for (size_t at = 0; at < nbytes && sc->scan != SCAN_NONE; at += step) {
 		struct grey_block *b = mk->block;
 		uintptr_t entry = (object + at) | (uintptr_t)spanclass << ENTRY_SHIFT;
@@ -348,55 +356,74 @@ MGC_NO_SANITIZE void marker_range(struct marker *mk, uintptr_t lo, uintptr_t hi,
 	hot_store(&h);
 }
 
+MGC_INLINE void scan_coded(struct hot *h, const uintptr_t *w, const uintptr_t *end,
+			   struct word_code code, uintptr_t ambiguous)
+{
+	for (; w < end; w++)
+		candidate(h, word_decode(code, load_relaxed(w)), ambiguous);
+}
+
+MGC_NO_SANITIZE void marker_range_coded(struct marker *mk, uintptr_t lo, uintptr_t hi,
+					struct word_code code, uintptr_t ambiguous)
+{
+	struct hot h = hot_load(mk);
+	scan_coded(&h, (const uintptr_t *)align_up(lo, sizeof(uintptr_t)),
+		   (const uintptr_t *)align_down(hi, sizeof(uintptr_t)), code, ambiguous);
+	hot_store(&h);
+}
+
 /* scan_periodic - the words of [lo, hi) that the layout names, which repeats from `object` on. */
 static void scan_periodic(struct hot *h, const struct layout_desc *d, uintptr_t object,
 			  uintptr_t lo, uintptr_t hi, uintptr_t ambiguous)
 {
+	struct word_code code = word_code_of(d);
 	size_t bit = ((lo - object) / sizeof(uintptr_t)) % d->period;
 	for (uintptr_t at = lo; at < hi; at += sizeof(uintptr_t)) {
 		if (d->mask[bit / 64] >> (bit % 64) & 1)
-			candidate(h, load_relaxed((const uintptr_t *)at), ambiguous);
+			candidate(h, word_decode(code, load_relaxed((const uintptr_t *)at)), ambiguous);
 		if (++bit == d->period)
 			bit = 0;
 	}
 }
 
-void mgc_trace(struct mgc_tracer *tracer, const void *ref)
+/* trace_piece - what the callback says of the elements that begin in [at, at + MARK_PIECE), of that part of
+ * the object, or of the whole of it. What lies behind the last element is zero. */
+static void trace_piece(struct marker *mk, const struct layout_desc *d, uintptr_t object,
+			uintptr_t at, size_t nbytes, uintptr_t ambiguous)
 {
-	marker_candidate(tracer->mk, (uintptr_t)ref, tracer->ambiguous);
+	struct mgc_tracer tracer = { mk, ambiguous, word_code_of(d), d->user };
+	size_t from = at - object, to = min_size(from + MARK_PIECE, nbytes), step = d->period;
+	if (d->flags & LAYOUT_PARTS) {
+		((part_fn *)(void (*)(void))d->trace)((void *)object, from, to, &tracer);
+	} else if (step == 0) {
+		if (from == 0)
+			d->trace((void *)object, &tracer);
+	} else {
+		for (from = (from + step - 1) / step * step; from < to && from + step <= nbytes;
+		     from += step)
+			d->trace((void *)(object + from), &tracer);
+	}
 }
 
-void *trace_user(const void *tracer)
-{
-	return ((const struct mgc_tracer *)tracer)->user;
-}
-
-/* trace_elements - calls back for each element that fits; those behind the last one are zero. */
-static void trace_elements(struct marker *mk, const struct layout_desc *d, uintptr_t object,
-			   size_t nbytes, uintptr_t ambiguous)
-{
-	struct mgc_tracer tracer = { mk, ambiguous, d->user };
-	size_t step = d->period != 0 ? d->period : nbytes;
-	for (; nbytes >= step; nbytes -= step, object += step)
-		d->trace((void *)object, &tracer);
-}
-
-/* scan_long - what is not told by one word of mask: long periods, callbacks, pieces of large objects. */
+/* scan_long - what is not told by one word of mask: long periods, callbacks, tags, pieces of large objects. */
 static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct spanclass *sc)
 {
 	const struct layout_desc *d = &mk->heap->layouts.layout[sc->layout].desc;
 	const struct span *s = space_span(&mk->heap->pageheap.space, at);
 	uintptr_t ambiguous = sc->flags & LAYOUT_AMBIGUOUS ? MARK_AMBIGUOUS : 0;
 	uintptr_t object = span_slot_addr(s, span_slot_of(s, at)), end = object + s->slot_nbytes;
-	if (s->slot_nbytes > MARK_PIECE)
-		end = align_down(min_size(end - s->slack, at + MARK_PIECE), sizeof(uintptr_t));
 	if (sc->scan == SCAN_TRACE) {
-		trace_elements(mk, d, object, s->slot_nbytes - s->slack, ambiguous);
+		trace_piece(mk, d, object, at, s->slot_nbytes - s->slack, ambiguous);
 		return;
 	}
+	if (s->slot_nbytes > MARK_PIECE)
+		end = align_down(min_size(end - s->slack, at + MARK_PIECE), sizeof(uintptr_t));
 	struct hot h = hot_load(mk);
-	if (sc->scan == SCAN_PERIOD)
+	if (d->kind == LAYOUT_MASK)
 		scan_periodic(&h, d, object, at, end, ambiguous);
+	else if (sc->scan == SCAN_CODED)
+		scan_coded(&h, (const uintptr_t *)at, (const uintptr_t *)end, word_code_of(d),
+			   ambiguous);
 	else
 		scan_words(&h, (const uintptr_t *)at, (const uintptr_t *)end, ambiguous);
 	hot_store(&h);
@@ -414,6 +441,12 @@ MGC_INLINE void scan(struct hot *h, uintptr_t entry)
 			candidate(h, load_relaxed(&w[bits_ctz(m)]), ambiguous);
 	} else if (MGC_LIKELY(sc->scan == SCAN_ALL && sc->slot_nbytes != 0)) {
 		scan_words(h, w, w + sc->slot_nbytes / sizeof(uintptr_t), ambiguous);
+	} else if (sc->scan == SCAN_CODED64) {
+		struct word_code code = { ~(uintptr_t)sc->tag_mask, sc->tags, sc->tag_mask };
+		if (sc->flags & LAYOUT_BOXED)
+			code.keep &= LAYOUT_BOX_MASK;
+		for (uint64_t m = sc->mask; m != 0; m &= m - 1)
+			candidate(h, word_decode(code, load_relaxed(&w[bits_ctz(m)])), ambiguous);
 	} else {
 		hot_store(h);
 		scan_long(h->mk, (uintptr_t)w, sc);
@@ -426,11 +459,8 @@ void marker_scan_object(struct marker *mk, uintptr_t addr)
 	const struct span *s = space_span(&mk->heap->pageheap.space, addr);
 	const struct spanclass *sc = &mk->spanclass[s->spanclass];
 	struct hot h = hot_load(mk);
-	for (size_t at = 0; at < s->slot_nbytes && sc->scan != SCAN_NONE; at += MARK_PIECE) {
+	for (size_t at = 0; at < s->slot_nbytes && sc->scan != SCAN_NONE; at += MARK_PIECE)
 		scan(&h, (addr + at) | (uintptr_t)s->spanclass << ENTRY_SHIFT);
-		if (sc->scan == SCAN_TRACE)
-			break;
-	}
 	hot_store(&h);
 }
 

@@ -66,8 +66,34 @@ MGC_INLINE void marker_candidate(struct marker *mk, uintptr_t word, uintptr_t am
 	marker_candidate_slow(mk, word | ambiguous);
 }
 
-/* marker_range - every aligned word of [lo, hi). */
+/* How a pointer stands in its word: bit t of `tags` says whether words of tag t are pointers, and `keep` is
+ * what of the word is the address. */
+struct word_code {
+	uintptr_t keep;
+	uint16_t tags;
+	uint8_t tag_mask;
+};
+
+/* word_code_of - a layout's. word_decode - the address, or 0 when the word is no pointer. */
+MGC_INLINE struct word_code word_code_of(const struct layout_desc *d)
+{
+	struct word_code c = { UINTPTR_MAX, 1, 0 };
+	if (d->flags & LAYOUT_TAGGED)
+		c = (struct word_code){ ~(uintptr_t)d->tag_mask, d->tags, d->tag_mask };
+	if (d->flags & LAYOUT_BOXED)
+		c.keep &= LAYOUT_BOX_MASK;
+	return c;
+}
+
+MGC_INLINE uintptr_t word_decode(struct word_code c, uintptr_t word)
+{
+	return c.tags >> (word & c.tag_mask) & 1 ? word & c.keep : 0;
+}
+
+/* marker_range - every aligned word of [lo, hi); the second with pointers that stand so in theirs. */
 void marker_range(struct marker *mk, uintptr_t lo, uintptr_t hi, uintptr_t ambiguous);
+void marker_range_coded(struct marker *mk, uintptr_t lo, uintptr_t hi, struct word_code code,
+			uintptr_t ambiguous);
 
 /* marker_object - marks the object at that first byte; true when it was not marked before. It will be
  * scanned when the marker drains. */

@@ -30,10 +30,17 @@ static void fence_by_signal(struct stw *stw, struct mutator *m, uint32_t number)
 	}
 }
 
-static void wait_outside(struct mutator *m)
+/* wait_outside - `sec` is seen 0, or m says that it was: one whose sections follow each other closely (a
+ * long mgc_move) is hardly ever seen between two. */
+static void wait_outside(struct mutator *m, uint32_t number)
 {
-	for (unsigned spins = 0; load_acquire(&m->sec) != 0 && !m->gone; spins++) /* pairs: quiesce */
+	for (unsigned spins = 0; load_acquire(&m->sec) != 0 && !m->gone; spins++) { /* pairs: quiesce */
+		if (load_acquire(&m->quiet) == number) /* pairs: quiet */
+			return;
+		if (spins == SPINS)
+			store_relaxed(&m->pending, 1u);
 		pause_or_yield(spins);
+	}
 }
 
 void quiesce(struct stw *stw, struct mutator *self)
@@ -41,15 +48,14 @@ void quiesce(struct stw *stw, struct mutator *self)
 	bool fenced = !stw->no_membarrier && os_membarrier();
 	lock_acquire(&stw->heap->registry_lock);
 	uint32_t number = stw->fence + 1;
-	if (!fenced)
-		store_seq(&stw->fence, number); /* pairs: fenced */
+	store_seq(&stw->fence, number); /* pairs: fenced, quiet */
 	LIST_EACH(it, &stw->heap->mutators) {
 		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
 		if (m == self)
 			continue;
 		if (!fenced)
 			fence_by_signal(stw, m, number);
-		wait_outside(m);
+		wait_outside(m, number);
 	}
 	lock_release(&stw->heap->registry_lock);
 }

@@ -2,7 +2,8 @@
  *
  * WHAT   After a change of the phase: whoever is inside a section may have read the phase before. A fence
  *        on every processor (membarrier, or our signal where the kernel has none) orders each mutator's
- *        store to `sec` against its load of the phase; then each `sec` must be seen 0 once.
+ *        store to `sec` against its load of the phase; then each `sec` must be seen 0 once, or the
+ *        mutator says so itself (`quiet`) at the end of a section, for which it is asked when it is late.
  * INV    Q1 a section is short: nobody waits inside one for the collector
  * LOCKS  takes REGISTRY; the caller is in no section, but for `self`, whose own is not waited for.
  * COST   one system call; a thread that was preempted inside a section is waited for.

@@ -221,12 +221,13 @@ static void mark_uncollectable(struct marker *mk)
 
 void roots_mark_barriered(struct roots *r, struct marker *mk)
 {
+	struct word_code code = { load_relaxed(&mk->heap->layouts.word_mask), 1, 0 };
 	for (size_t i = 0; i < r->nranges; i++) {
 		const struct root_range *range = &r->range[i];
 		if (range->owner != NULL || is_unbarriered(range))
 			continue;
-		marker_range(mk, range->lo, range->hi,
-			     range->flags & MGC_ROOT_AMBIGUOUS ? MARK_AMBIGUOUS : 0);
+		marker_range_coded(mk, range->lo, range->hi, code,
+				   range->flags & MGC_ROOT_AMBIGUOUS ? MARK_AMBIGUOUS : 0);
 		r->scanned_nbytes += range->hi - range->lo;
 	}
 	mark_uncollectable(mk);

@@ -33,6 +33,7 @@ void sink_to_marker(struct sink *s, struct marker *mk, bool end_pointers, uintpt
 	s->own_capacity = own_capacity;
 	s->base = mk->base;
 	s->nbytes = mk->nbytes;
+	s->mask = load_relaxed(&mk->heap->layouts.word_mask);
 	s->heap = mk->heap;
 	s->pool = mk->pool;
 	s->mk = mk;
@@ -89,6 +90,7 @@ void sink_to_pool(struct sink *s, struct heap *h, struct grey_pool *pool, uintpt
 	s->own_capacity = own_capacity;
 	s->base = h->pageheap.space.base;
 	s->nbytes = h->pageheap.space.nbytes;
+	s->mask = load_relaxed(&h->layouts.word_mask);
 	s->heap = h;
 	s->pool = pool;
 	s->mk = NULL;

@@ -25,6 +25,7 @@
 struct sink {
 	uintptr_t base; /* of the heap, and its size */
 	size_t nbytes;
+	uintptr_t mask; /* layouts.word_mask */
 	uintptr_t *word; /* the buffer, room for `capacity`, never full between two calls */
 	size_t n, capacity;
 	void (*make_room)(struct sink *s);
@@ -50,6 +51,7 @@ void sink_close(struct sink *s);
 
 MGC_INLINE void sink_word(struct sink *s, uintptr_t word)
 {
+	word &= s->mask;
 	if (word - s->base >= s->nbytes + 1) /* one past the last byte may still count */
 		return;
 	s->word[s->n++] = word;

@@ -89,9 +89,20 @@ static void park_here(void *arg)
 	}
 }
 
+/* answer_quiescence - the calling thread is in no section: who waits for that need not catch the moment. */
+static void answer_quiescence(const struct stw *stw, struct mutator *m)
+{
+	uint32_t number = load_acquire(&stw->fence); /* pairs: quiet */
+	if (number != m->quiet) {
+		fence_seq();
+		store_release(&m->quiet, number); /* pairs: quiet */
+	}
+}
+
 void stw_park(struct stw *stw, struct mutator *m)
 {
 	int saved = errno;
+	answer_quiescence(stw, m);
 	if (MGC_UNLIKELY(lock_thread.nheld != 0)) { /* T1: when it has given back the last one */
 		store_relaxed(&m->pending, 0u);
 		store_relaxed(&lock_thread.stop_wanted, 1u);

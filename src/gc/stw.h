@@ -29,7 +29,7 @@ struct stw {
 	uint32_t stopping; /* atomic */
 	uint32_t next_stop;
 	uint32_t nparked; /* atomic: woken on each park and each snapshot */
-	uint32_t fence; /* atomic: number of the last quiescence by signal */
+	uint32_t fence; /* atomic: number of the last quiescence */
 	bool no_membarrier; /* fences by signal */
 	/* the calling mutator, whose sp and regs are set, takes its snapshot; NULL: this heap has none */
 	void (*snapshot)(struct mutator *m);

@@ -12,6 +12,7 @@
 struct mgc_tracer {
 	struct marker *mk;
 	uintptr_t ambiguous;
+	struct word_code code;
 	void *user; /* of the layout */
 };
 

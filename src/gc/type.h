@@ -1,7 +1,8 @@
 /* type.h - struct mgc_type → layout → the id word kept in the type.
- * WHAT   mgc_id = span class (16 bits) | slot bytes (16) | layout (16) | 1 << 48 when it is known. One
- *        word, so a racing first use sees all or nothing. Span class 0 with the known bit: objects of
- *        this type take the general path (tiny, large). */
+ * WHAT   mgc_id = where the run of its span class lies among a mutator's (16 bits, bit 0 set when the id is
+ *        known) | 0 (16) | layout (16) | slot bytes (16). One word, so a racing first use sees all or
+ *        nothing. Span class 0, whose run is empty: objects of this type take the general path (tiny,
+ *        large). include/mallocgc-inline.h reads it too. */
 #ifndef MGC_GC_TYPE_H
 #define MGC_GC_TYPE_H
 #ifndef MGC_IMPL
@@ -16,18 +17,20 @@
 #include "heap/layout.h"
 #include "mallocgc.h"
 
-#define TYPE_KNOWN (UINT64_C(1) << 48)
-_Static_assert(MGC_MAX_SMALL < 65536 && MGC_MAX_LAYOUT <= 65536 && MGC_MAX_SPANCLASS <= 65536,
+#define TYPE_KNOWN UINT64_C(1)
+#define TYPE_RUN_NBYTES 16
+_Static_assert(MGC_MAX_SMALL < 65536 && MGC_MAX_LAYOUT <= 65536 &&
+		       MGC_MAX_SPANCLASS * TYPE_RUN_NBYTES <= 65536,
 	       "an id word holds each in 16 bits");
 
 MGC_INLINE unsigned type_spanclass(uint64_t id)
 {
-	return id & 0xffff;
+	return (unsigned)((id & 0xffff) / TYPE_RUN_NBYTES);
 }
 
 MGC_INLINE size_t type_slot_nbytes(uint64_t id)
 {
-	return id >> 16 & 0xffff;
+	return id >> 48;
 }
 
 MGC_INLINE unsigned type_layout(uint64_t id)

@@ -44,6 +44,7 @@ int layouts_init(struct layouts *ls)
 	ls->mask_next = ls->memory + table + hash;
 	ls->mask_end = ls->memory + ls->memory_nbytes;
 	ls->nlayouts = ls->nspanclasses = 1;
+	ls->word_mask = UINTPTR_MAX;
 	const struct layout_desc fixed[] = {
 		{ .kind = LAYOUT_NOSCAN },
 		{ .kind = LAYOUT_WORDS, .flags = LAYOUT_AMBIGUOUS },
@@ -63,7 +64,8 @@ void layouts_destroy(struct layouts *ls)
 static bool same_layout(const struct layout_desc *a, const struct layout_desc *b)
 {
 	return a->kind == b->kind && a->flags == b->flags && a->period == b->period &&
-	       a->trace == b->trace && a->user == b->user &&
+	       a->trace == b->trace && a->user == b->user && a->tags == b->tags &&
+	       a->tag_mask == b->tag_mask &&
 	       (a->kind != LAYOUT_MASK ||
 		memcmp(a->mask, b->mask, mask_words(a->period) * sizeof(uint64_t)) == 0);
 }
@@ -72,6 +74,7 @@ static size_t hash_layout(const struct layout_desc *d)
 {
 	uint64_t h = bits_mix((uint64_t)d->kind | (uint64_t)d->flags << 8 | (uint64_t)d->period << 32);
 	h = bits_mix(h ^ (uintptr_t)d->trace) ^ (uintptr_t)d->user;
+	h = bits_mix(h ^ d->tags ^ (uint64_t)d->tag_mask << 16);
 	for (size_t i = 0; d->kind == LAYOUT_MASK && i < mask_words(d->period); i++)
 		h = bits_mix(h ^ d->mask[i]);
 	return (size_t)(bits_mix(h) % HASH_CELLS);
@@ -95,7 +98,8 @@ static void reduce(struct layout_desc *d)
 
 static unsigned full_table_layout(const struct layout_desc *d)
 {
-	bool plain = (d->flags & ~(unsigned)LAYOUT_AMBIGUOUS) == 0;
+	/* a tagged pointer points into its object, so "every word" finds it too */
+	bool plain = (d->flags & ~(unsigned)(LAYOUT_AMBIGUOUS | LAYOUT_TAGGED)) == 0;
 	return d->kind != LAYOUT_TRACE && plain ? LAYOUT_ID_WORDS : 0;
 }
 
@@ -143,8 +147,9 @@ static uint64_t expand_mask(const struct layout_desc *d, uint32_t slot_nbytes)
 {
 	uint64_t mask = 0;
 	for (uint32_t w = 0; w < slot_nbytes / 8; w++) {
-		uint32_t bit = w % d->period;
-		mask |= (d->mask[bit / 64] >> (bit % 64) & 1) << w;
+		uint32_t bit = d->period != 0 ? w % d->period : 0;
+		bool named = d->kind == LAYOUT_WORDS || (d->mask[bit / 64] >> (bit % 64) & 1);
+		mask |= (uint64_t)named << w;
 	}
 	return mask;
 }
@@ -155,14 +160,17 @@ static void fill_spanclass(struct spanclass *sc, const struct layout_desc *d, un
 	static const uint8_t scan[] = {
 		[LAYOUT_NOSCAN] = SCAN_NONE, [LAYOUT_WORDS] = SCAN_ALL, [LAYOUT_MASK] = SCAN_PERIOD, [LAYOUT_TRACE] = SCAN_TRACE
 	};
+	bool coded = d->kind != LAYOUT_TRACE && d->flags & (LAYOUT_TAGGED | LAYOUT_BOXED);
 	sc->slot_nbytes = sizeclass_table[sizeclass].slot_nbytes;
 	sc->reciprocal = sizeclass_table[sizeclass].reciprocal;
 	sc->layout = (uint16_t)layout;
 	sc->sizeclass = (uint8_t)sizeclass;
 	sc->flags = (uint8_t)d->flags;
-	sc->scan = scan[d->kind];
-	if (d->kind == LAYOUT_MASK && sizeclass != 0 && sc->slot_nbytes <= 512) {
-		sc->scan = SCAN_MASK64;
+	sc->tag_mask = d->tag_mask;
+	sc->tags = d->flags & LAYOUT_TAGGED ? d->tags : 1;
+	sc->scan = coded ? SCAN_CODED : scan[d->kind];
+	if ((coded || d->kind == LAYOUT_MASK) && sizeclass != 0 && sc->slot_nbytes <= 512) {
+		sc->scan = coded ? SCAN_CODED64 : SCAN_MASK64;
 		sc->mask = expand_mask(d, sc->slot_nbytes);
 	}
 }

@@ -38,6 +38,9 @@ enum layout_flags {
 	LAYOUT_UNCOLLECTABLE = 4, /* every allocated object is a root */
 	LAYOUT_TINY = 8,          /* blocks that several tiny objects share */
 	LAYOUT_STOPPED = 16,      /* the trace callback needs a stopped world */
+	LAYOUT_PARTS = 32,        /* the trace callback takes a part of an object at a time */
+	LAYOUT_TAGGED = 64,       /* the low bits of a word say whether it is a pointer */
+	LAYOUT_BOXED = 128,       /* pointers in the low 48 bits of a word */
 };
 
 struct layout_desc {
@@ -47,6 +50,8 @@ struct layout_desc {
 	const uint64_t *mask; /* period bits, at least one set; MASK only */
 	void (*trace)(void *obj, void *tracer); /* TRACE only */
 	void *user; /* for whoever registered the trace callback */
+	uint16_t tags; /* TAGGED: bit t set: words of tag t are pointers */
+	uint8_t tag_mask; /* the bits that are the tag */
 };
 
 #define MGC_MAX_LAYOUT 2048
@@ -57,17 +62,27 @@ struct layout {
 };
 
 /* What the marker needs of an object, found by the span class in the page descriptor. */
-enum scan_kind { SCAN_NONE, SCAN_ALL, SCAN_MASK64, SCAN_PERIOD, SCAN_TRACE };
+enum scan_kind {
+	SCAN_NONE,
+	SCAN_ALL,
+	SCAN_MASK64,
+	SCAN_PERIOD,
+	SCAN_TRACE,
+	SCAN_CODED,
+	SCAN_CODED64
+};
 
 struct spanclass {
-	uint64_t mask; /* SCAN_MASK64: pointer words of the slot */
+	uint64_t mask; /* SCAN_MASK64, SCAN_CODED64: pointer words of the slot */
 	uint32_t slot_nbytes; /* 0: large */
 	uint32_t reciprocal;
 	uint16_t layout;
 	uint8_t scan; /* enum scan_kind */
 	uint8_t flags;
 	uint8_t sizeclass;
-	uint8_t spare[11];
+	uint8_t tag_mask; /* of the layout, and tags */
+	uint16_t tags;
+	uint8_t spare[8];
 };
 
 _Static_assert(sizeof(struct spanclass) == 32, "two a cache line, in the marker's hot set");
@@ -82,7 +97,11 @@ struct layouts {
 	uintptr_t memory;
 	size_t memory_nbytes;
 	uintptr_t mask_next, mask_end; /* room for copied masks */
+	uintptr_t word_mask; /* atomic: the bits of an ambiguous word that may be an address */
 };
+
+/* The address in a boxed word. */
+#define LAYOUT_BOX_MASK ((UINT64_C(1) << 48) - 1)
 
 /* Layouts that always exist. */
 enum { LAYOUT_ID_NOSCAN = 1, LAYOUT_ID_WORDS, LAYOUT_ID_TINY, LAYOUT_ID_FIRST_FREE };

@@ -8,9 +8,11 @@
 #include "heap/cache.h"
 #include "os/os.h"
 
-struct mutator mutator_none;
+struct mutator mutator_none = { .sec = 1 };
 struct mutator mutator_collector = { .sec = 1 };
 MGC_TLS struct mutator *mutator_tls = &mutator_none;
+/* The same variable, by the name that inlined code in a program has for it. */
+extern __attribute__((visibility("default"), alias("mutator_tls"))) MGC_TLS struct mutator *mgc_inline_self;
 
 static size_t record_nbytes(void)
 {
@@ -32,7 +34,8 @@ static struct mutator *reuse_record(struct heap *h)
 /* clear_record - everything but the arrays of runs, which detach left empty. */
 static void clear_record(struct mutator *m)
 {
-	size_t from = offsetof(struct mutator, heap);
+	size_t from = offsetof(struct mutator, status);
+	m->sec = m->pending = 0;
 	memset((char *)m + from, 0, sizeof *m - from);
 	list_init(&m->node);
 }

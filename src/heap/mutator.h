@@ -49,19 +49,20 @@ struct stack_segment {
 #define MUTATOR_SAVED_REGS 24 /* room: gc/stw.h says how many there are, and puts sp behind them */
 
 struct mutator {
-	/* The layout of the first member is known to inlined allocation (include/mallocgc.h). */
+	/* include/mallocgc-inline.h knows the layout of the first four members (face/api_inline.c). */
+	uint32_t sec; /* owner's plain store */
+	uint32_t pending; /* atomic: park when the section ends */
+	struct heap *heap;
 	struct run runs[MGC_MAX_SPANCLASS];
 	struct span *spans[MGC_MAX_SPANCLASS]; /* the span of its own that a run comes from, or NULL */
 	uint8_t nshared[MGC_MAX_SPANCLASS]; /* runs cut from shared spans so far */
 
-	struct heap *heap;
-	uint32_t sec; /* owner's plain store */
-	uint32_t pending; /* atomic: park when the section ends */
 	uint32_t status; /* atomic, CAS */
 	uint32_t taken; /* atomic: sweep generation of the cycle whose snapshot has this thread: while it is
 			   the heap's, births are marked */
 	uint32_t asked; /* collector: the same of the last signal for a snapshot */
 	uint32_t fenced; /* atomic: number of the last quiescence that this thread's handler fenced for */
+	uint32_t quiet; /* atomic: number of the last quiescence that this thread, in no section, answered */
 	uint32_t gone; /* collector: the thread ended without detaching; nothing of it is read */
 	int tid;
 	uintptr_t tiny_cur, tiny_end;
@@ -94,7 +95,8 @@ struct mutator {
 	struct list node; /* heap->mutators, or idle_records */
 };
 
-/* mutator_self - the calling thread's record; the empty one when it is not attached. */
+/* mutator_self - the calling thread's record; the empty one when it is not attached. That one is in a
+ * section for ever, so that inlined code, which looks at `sec`, comes to us. */
 extern MGC_TLS struct mutator *mutator_tls;
 extern struct mutator mutator_none;
 /* The record of the collector's own threads: never attached, and in a section for ever, so that a

@@ -171,6 +171,26 @@ static struct mgc_type wide = { .name = "wide", .size = 16, .ptr_bytes = 24 };
 static struct mgc_type crooked = { .name = "crooked", .size = 16, .ptr_bytes = 12 };
 static struct mgc_type odd = { .name = "odd", .size = 20, .ptr_bytes = 8 };
 
+static void no_trace(void *obj, struct mgc_tracer *tracer)
+{
+	(void)obj;
+	(void)tracer;
+}
+
+static void no_part(void *obj, size_t from, size_t to, struct mgc_tracer *tracer)
+{
+	(void)obj;
+	(void)from;
+	(void)to;
+	(void)tracer;
+}
+
+static struct mgc_type two_traces = { .name = "both", .size = 16, .trace = no_trace, .trace_part = no_part };
+static struct mgc_type no_callback = { .name = "whole", .size = 16, .flags = MGC_TYPE_WHOLE };
+static struct mgc_type unknown_flag = { .name = "later", .size = 16, .flags = 0x4000 };
+static struct mgc_type wide_tag = { .name = "tag", .size = 16, .ptr_bytes = 8, .ptr_tag_mask = 16 };
+static struct mgc_type no_tag = { .name = "tags", .size = 16, .ptr_bytes = 8, .ptr_tags = 2 };
+
 static void make(void *type)
 {
 	mgc_new(type);
@@ -209,6 +229,11 @@ TEST(types_threads_and_records)
 	CHECK_DIES(make, &wide, "ptr_bytes 24 exceeds its size 16");
 	CHECK_DIES(make, &crooked, "not a multiple of 8");
 	CHECK_DIES(make, &odd, "size 20");
+	CHECK_DIES(make, &two_traces, "both trace and trace_part");
+	CHECK_DIES(make, &no_callback, "MGC_TYPE_WHOLE without");
+	CHECK_DIES(make, &unknown_flag, "flags 0x4000");
+	CHECK_DIES(make, &wide_tag, "ptr_tag_mask 16");
+	CHECK_DIES(make, &no_tag, "ptr_tag_mask 0");
 	CHECK_DIES(leave_without_enter, NULL, "without mgc_blocking_enter");
 	CHECK_DIES(leave_unattached, NULL, "not attached");
 	CHECK_DIES(enter_twice, NULL, "blocking already");

@@ -23,8 +23,23 @@
 #define FIRST_PLAIN_ROOT 48
 #define CO_ROOTS 8
 #define NONE (-1)
+/* Of the words of a tagged object: a reference, and a number (which may look like one). */
+#define EDGE_TAG 3
+#define NUMBER_TAG 1
 
-enum kind { WORDS, MASKED, LONG_MASK, ARRAY, TRACED, LARGE, NOSCAN, TINY, UNCOLLECTABLE, NKINDS };
+enum kind {
+	WORDS,
+	MASKED,
+	LONG_MASK,
+	ARRAY,
+	TRACED,
+	TAGGED,
+	LARGE,
+	NOSCAN,
+	TINY,
+	UNCOLLECTABLE,
+	NKINDS
+};
 
 struct node {
 	uintptr_t hidden; /* 0: the id is free */
@@ -73,7 +88,11 @@ static const uint8_t mask_hundred[13] = { [0] = 1, [7] = 0x80, [8] = 1, [12] = 8
 static struct mgc_type masked = { .size = 48, .ptr_bytes = 48, .ptr_mask = mask_six },
 		       long_mask = { .size = 800, .ptr_bytes = 800, .ptr_mask = mask_hundred },
 		       element = { .size = 24, .ptr_bytes = 24, .ptr_mask = mask_three },
-		       traced = { .size = 40, .ptr_bytes = 40, .trace = trace_words };
+		       traced = { .size = 40, .ptr_bytes = 40, .trace = trace_words },
+		       tagged = { .size = 40,
+				  .ptr_bytes = 40,
+				  .ptr_tag_mask = 7,
+				  .ptr_tags = 1 << EDGE_TAG | 1 << 0 };
 
 /* edge_word - in which word of the object its edge e stands. */
 static size_t edge_word(const struct node *n, unsigned e)
@@ -101,6 +120,7 @@ static size_t payload_word(const struct node *n)
 {
 	switch (n->kind) {
 	case WORDS:
+	case TAGGED:
 	case UNCOLLECTABLE:
 		return n->nwords - 1;
 	case TRACED:
@@ -115,9 +135,17 @@ static size_t payload_word(const struct node *n)
 	}
 }
 
+/* edge_value - how a reference stands in this object. */
+static void *edge_value(const struct node *n, void *p)
+{
+	return p != NULL && n->kind == TAGGED ? (char *)p + EDGE_TAG : p;
+}
+
 static void *allocate(const struct node *n)
 {
 	switch (n->kind) {
+	case TAGGED:
+		return mgc_new(&tagged);
 	case MASKED:
 		return mgc_new(&masked);
 	case LONG_MASK:
@@ -138,9 +166,9 @@ static void *allocate(const struct node *n)
 
 static void choose_kind(struct world *w, struct node *n)
 {
-	static const uint8_t often[] = { WORDS,  WORDS,  WORDS,  MASKED, MASKED,
+	static const uint8_t often[] = { WORDS,  WORDS,  WORDS,  MASKED, MASKED,   TAGGED,
 					 MASKED, TRACED, NOSCAN, TINY,   LONG_MASK };
-	static const uint8_t nedges[NKINDS] = { 4, 3, 4, 4, 2, 4, 0, 0, 4 };
+	static const uint8_t nedges[NKINDS] = { 4, 3, 4, 4, 2, 4, 4, 0, 0, 4 };
 	size_t dice = rng_below(&w->rng, 2000);
 	n->kind = dice == 0   ? LARGE
 		  : dice < 20 ? ARRAY
@@ -152,7 +180,7 @@ static void choose_kind(struct world *w, struct node *n)
 		n->nwords = 6;
 	if (n->kind == LONG_MASK)
 		n->nwords = 100;
-	if (n->kind == TRACED)
+	if (n->kind == TRACED || n->kind == TAGGED)
 		n->nwords = 5;
 	if (n->kind == TINY)
 		n->nwords = 1;
@@ -161,8 +189,8 @@ static void choose_kind(struct world *w, struct node *n)
 	if (n->kind == ARRAY)
 		n->nwords = 3 * (8 + (uint32_t)rng_below(&w->rng, 3000));
 	/* a word of an ambiguous object must not look like an address */
-	bool precise =
-		n->kind == MASKED || n->kind == LONG_MASK || n->kind == ARRAY || n->kind == TRACED;
+	bool precise = n->kind == MASKED || n->kind == LONG_MASK || n->kind == ARRAY ||
+		       n->kind == TRACED || n->kind == TAGGED;
 	n->decoy = precise && rng_below(&w->rng, 2);
 	n->payload = rng_next(&w->rng) | UINT64_C(1) << 63;
 }
@@ -208,7 +236,7 @@ static void set_edge(struct world *w, int32_t from, unsigned e, int32_t to)
 	void *p = to != NONE ? words_of(&w->node[to]) : NULL;
 	if (to != NONE)
 		w->node[to].nin++;
-	mgc_write(&words_of(n)[edge_word(n, e)], p);
+	mgc_write(&words_of(n)[edge_word(n, e)], edge_value(n, p));
 }
 
 static void set_root(struct world *w, unsigned r, int32_t to)
@@ -277,6 +305,8 @@ static void make_node(struct world *w, unsigned r)
 		int32_t other = random_node(w);
 		n->payload = other != NONE ? (uint64_t)(uintptr_t)words_of(&w->node[other]) : 0;
 	}
+	if (n->kind == TAGGED)
+		n->payload |= NUMBER_TAG;
 	((uint64_t *)p)[payload_word(n)] = n->payload;
 	decorate(w, id);
 	set_root(w, r, id);
@@ -309,7 +339,7 @@ static void check_node(const struct world *w, int32_t id)
 	CHECK(((uint64_t *)p)[payload_word(n)] == n->payload);
 	for (unsigned e = 0; e < n->nedges; e++) {
 		void *expected = n->out[e] != NONE ? words_of(&w->node[n->out[e]]) : NULL;
-		CHECK(p[edge_word(n, e)] == expected);
+		CHECK(p[edge_word(n, e)] == edge_value(n, expected));
 	}
 }
 

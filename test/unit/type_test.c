@@ -20,6 +20,14 @@ struct build {
 	size_t nwords; /* of them all */
 };
 
+/* What is put into a word instead of the leaf's address. */
+static uintptr_t as_it_is(uintptr_t address, size_t word)
+{
+	(void)word;
+	return address;
+}
+static uintptr_t (*encode)(uintptr_t address, size_t word) = as_it_is;
+
 /* allocate - one element, an array, or through mgc_alloc. */
 static void *allocate(const struct build *b)
 {
@@ -40,8 +48,9 @@ static void *fill(void *arg)
 	for (size_t w = 0; w < b->nwords; w++)
 		CHECK(object[w] == NULL);
 	for (size_t w = 0; w < b->nwords; w++) {
-		keep[w] = object[w] = mgc_alloc(16, NULL, MGC_NOSCAN);
+		keep[w] = mgc_alloc(16, NULL, MGC_NOSCAN);
 		leaf[w] = hide(keep[w]);
+		((uintptr_t *)object)[w] = encode((uintptr_t)keep[w], w);
 	}
 	mgc_free(keep);
 	return NULL;
@@ -253,6 +262,243 @@ TEST(callback_with_any_word)
 	struct build b = { t, 1, 0, 0, 2 };
 	build(&b);
 	CHECK(alive[0] && !alive[1]);
+}
+
+/* ── one callback for an object of any size ─────────────────────────────────────────────── */
+
+/* A vector: its length, then references; behind them words that are none. */
+static uint32_t ncalls;
+
+static void trace_vector(void *object, struct mgc_tracer *tracer)
+{
+	uintptr_t *words = object, n = __atomic_load_n(&words[0], __ATOMIC_ACQUIRE);
+	__atomic_add_fetch(&ncalls, 1, __ATOMIC_RELAXED);
+	mgc_trace_range(tracer, words + 1, n);
+}
+
+static struct mgc_type vector_type = {
+	.name = "vector", .size = 8, .trace = trace_vector, .flags = MGC_TYPE_WHOLE
+};
+
+static uintptr_t vector_length;
+
+static uintptr_t length_first(uintptr_t word, size_t at)
+{
+	return at == 0 ? vector_length : word;
+}
+
+static void check_vector(size_t nwords, size_t length)
+{
+	struct build b = { &vector_type, 1, nwords * 8, 0, nwords };
+	encode = length_first;
+	vector_length = length;
+	ncalls = 0;
+	build(&b);
+	for (size_t w = 0; w < nwords; w++)
+		CHECK_EQ(alive[w], w > 0 && w <= length);
+	CHECK(ncalls >= 1 && (ncalls <= 6 || MGC_HOSTILE));
+}
+
+TEST(a_callback_for_the_whole_object)
+{
+	check_vector(2, 1);
+	check_vector(7, 5);
+	check_vector(100, 0);
+	check_vector(100, 99);
+	check_vector(30000, 29998); /* a large one is still one call */
+}
+
+/* ── callbacks for a part of an object ──────────────────────────────────────────────────── */
+
+static size_t longest_part;
+
+/* Every third word. */
+static void trace_part(void *object, size_t from, size_t to, struct mgc_tracer *tracer)
+{
+	CHECK(from % 8 == 0 && from < to && mgc_base(object) == object);
+	longest_part = to - from > longest_part ? to - from : longest_part;
+	for (size_t w = from / 8; w < to / 8; w++)
+		if (w % 3 == 0)
+			mgc_trace(tracer, __atomic_load_n((void **)object + w, __ATOMIC_RELAXED));
+}
+
+static void check_parts(size_t nwords)
+{
+	static struct mgc_type type = { .name = "parts", .size = 8, .trace_part = trace_part };
+	struct build b = { &type, 1, nwords * 8, 0, nwords };
+	build(&b);
+	for (size_t w = 0; w < nwords; w++)
+		CHECK_EQ(alive[w], w % 3 == 0);
+}
+
+TEST(a_callback_for_parts)
+{
+	check_parts(2);
+	check_parts(50);
+	check_parts(4096);
+	check_parts(4097);
+	check_parts(16384);
+	check_parts(16385);
+	check_parts(39999);
+	CHECK_EQ(longest_part, 128 << 10);
+}
+
+/* Elements that straddle the pieces of a large array, and such that are longer than one. */
+static size_t element_words;
+
+static void trace_last(void *object, struct mgc_tracer *tracer)
+{
+	mgc_trace(tracer, __atomic_load_n((void **)object + element_words - 1, __ATOMIC_RELAXED));
+}
+
+static void check_elements(size_t nwords, size_t n)
+{
+	struct mgc_type *t = make_type(nwords, nwords, NULL);
+	t->trace = trace_last;
+	element_words = nwords;
+	struct build b = { t, n, 0, 0, nwords * n };
+	build(&b);
+	for (size_t w = 0; w < b.nwords; w++)
+		CHECK_EQ(alive[w], w % nwords == nwords - 1);
+}
+
+TEST(elements_of_large_arrays)
+{
+	check_elements(2, 20000);
+	check_elements(3, 13333);
+	check_elements(7, 5714);
+	check_elements(5000, 7);
+	check_elements(17000, 2);
+	check_elements(39999, 1);
+}
+
+/* ── tagged words ───────────────────────────────────────────────────────────────────────── */
+
+static uintptr_t tag_by_place(uintptr_t word, size_t at)
+{
+	return word | (at * 5 & 7);
+}
+
+static void check_tagged(struct mgc_type *t, size_t n, uint16_t tags)
+{
+	size_t period = t->size / 8;
+	struct build b = { t, n, 0, 0, n * period };
+	encode = tag_by_place;
+	t->ptr_tag_mask = 7;
+	t->ptr_tags = tags;
+	build(&b);
+	for (size_t w = 0; w < b.nwords; w++) {
+		size_t in = w % period;
+		bool named = t->ptr_mask == NULL || (t->ptr_mask[in / 8] >> (in % 8) & 1);
+		CHECK_EQ(alive[w], named && (tags == 0 || (tags >> (w * 5 & 7) & 1)));
+	}
+}
+
+TEST(tags)
+{
+	struct rng r = { test_seed() };
+	static const size_t sizes[] = { 1, 2, 3, 8, 31, 64, 65, 200, 5000, 8000 };
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		size_t n = sizes[i];
+		check_tagged(make_type(n, n, NULL), 1, 0x09);
+		check_tagged(make_type(n, n, NULL), 3, 0);
+		check_tagged(make_type(n, n, random_mask(&r, n, 2)), 1, 0x82);
+		check_tagged(make_type(n, n, random_mask(&r, n, 2)), 39000 / n / 2 + 1, 0x41);
+	}
+}
+
+static void trace_all_six(void *object, struct mgc_tracer *tracer)
+{
+	mgc_trace_range(tracer, object, 6);
+}
+
+TEST(tags_and_callbacks)
+{
+	struct mgc_type *t = make_type(6, 0, NULL);
+	t->trace = trace_all_six;
+	check_tagged(t, 1, 0x24);
+	t = make_type(6, 0, NULL);
+	t->trace = trace_all_six;
+	check_tagged(t, 5000, 0x60);
+}
+
+/* ── boxed words ────────────────────────────────────────────────────────────────────────── */
+
+static uintptr_t box(uintptr_t word, size_t at)
+{
+	return word | (0xfff1 + at % 7) << 48;
+}
+
+TEST(boxes)
+{
+	static const size_t sizes[] = { 1, 4, 40, 3000, 9000 };
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		struct mgc_type *t = make_type(sizes[i], sizes[i], NULL);
+		t->flags = MGC_TYPE_BOXED;
+		struct build b = { t, 2, 0, 0, 2 * sizes[i] };
+		encode = box;
+		build(&b);
+		for (size_t w = 0; w < b.nwords; w++)
+			CHECK(alive[w]);
+	}
+	struct mgc_type *t = make_type(6, 0, NULL);
+	t->trace = trace_odd;
+	t->flags = MGC_TYPE_BOXED;
+	struct build b = { t, 10, 0, 0, 60 };
+	build(&b);
+	for (size_t w = 0; w < b.nwords; w++)
+		CHECK_EQ(alive[w], w % 6 % 2 == 1);
+}
+
+/* Once there is such a type its words count everywhere. */
+static uintptr_t boxed_root, boxed_owned[2], boxed_hidden[3];
+static void *boxed_top = boxed_owned + 2;
+static uint32_t boxed_ready, boxed_leave;
+
+static void *make_boxed(void *arg)
+{
+	struct mgc_type *t = arg;
+	uintptr_t *slots[] = { &boxed_root, &boxed_owned[1], boxed_hidden + 2 };
+	CHECK(mgc_new(t) != NULL);
+	for (size_t i = 0; i < 3; i++) {
+		uintptr_t p = (uintptr_t)mgc_alloc(32, NULL, MGC_NOSCAN);
+		boxed_hidden[i] = ~p;
+		if (i < 2)
+			*slots[i] = box(p, i);
+	}
+	return NULL;
+}
+
+static void *hold_boxed(void *arg)
+{
+	struct mgc_type *t = arg;
+	volatile uintptr_t local;
+	CHECK_EQ(mgc_root_add_owned(boxed_owned, sizeof boxed_owned, &boxed_top), 0);
+	on_thread(make_boxed, t);
+	local = box(~boxed_hidden[2], 2);
+	(void)local;
+	publish(&boxed_ready, 1);
+	spin_until(&boxed_leave, 1);
+	local = 0;
+	return NULL;
+}
+
+TEST(boxes_on_stacks_and_in_roots)
+{
+	pthread_t thread;
+	struct mgc_type *t = make_type(2, 2, NULL);
+	t->flags = MGC_TYPE_BOXED;
+	CHECK_EQ(mgc_root_add(&boxed_root, sizeof boxed_root, 0), 0);
+	CHECK_EQ(mgc_set_percent(-1), 100);
+	pthread_create(&thread, NULL, hold_boxed, t);
+	spin_until(&boxed_ready, 1);
+	collect_afar();
+	CHECK_EQ(count_alive(boxed_hidden, 3, NULL), 3);
+	publish(&boxed_leave, 1);
+	pthread_join(thread, NULL);
+	boxed_root = 0;
+	collect_afar();
+	CHECK_EQ(count_alive(boxed_hidden, 3, NULL), 0);
 }
 
 /* ── when the tables are full ───────────────────────────────────────────────────────────── */
