@@ -7,8 +7,8 @@ export CMAKE_GENERATOR ?= $(if $(shell command -v ninja),Ninja,Unix Makefiles)
 MAKEFLAGS += --no-print-directory
 
 PRESET ?= release
-.PHONY: help all deps deps-arm64 demo test test-long test-arm64 stress fuzz bench lint format docs \
-        install clean
+.PHONY: help all deps deps-arm64 demo test test-long test-arm64 stress fuzz bench bench-malloc lint \
+        format docs install clean
 
 ## help: this list
 help:
@@ -55,9 +55,15 @@ stress:
 fuzz:
 	@tools/fuzz.sh $(SECS)
 
-## bench: measure against Go, libgc and the mallocs at hand; writes bench/results
+## bench: measure against Go and libgc; writes bench/results
 bench: all
 	@python3 bench/run.py
+
+## bench-malloc: measure the malloc face against other mallocs (installs peers and programs as root)
+bench-malloc: all
+	@tools/deps.sh bench
+	@python3 bench/malloc.py
+	@python3 bench/malloc.py --micro
 
 ## lint: layers, headers, sizes, tags, ABI, generated files, formatting, clang-tidy
 lint: all

@@ -10,25 +10,19 @@ compiler or library is missing is skipped with a line that says so. Exit status:
 or checksums differ; a missed target alone is not a failure unless --strict.
 """
 import argparse
-import csv
-import datetime
 import glob
 import hashlib
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
+from common import (C_DIR, ROOT, WARM_AT_START_MIB, Launcher, Log, compile_c, idlest_cpu, number, parse_lines,
+                    skip)
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-C_DIR = os.path.join(ROOT, "bench", "c")
 GO_DIR = os.path.join(ROOT, "bench", "go")
-CFLAGS = ["-O2", "-std=gnu17", "-Wall", "-Wextra"]
 OURS = "mallocgc"
-WARM_AT_START_MIB = 2048
 
 
 # ---- what is measured -----------------------------------------------------------------------------
@@ -101,10 +95,6 @@ BENCHES = [
 
 # ---- building -------------------------------------------------------------------------------------
 
-def skip(variant, why):
-    print(f"skipped {variant}: {why}", flush=True)
-
-
 def find_go():
     """The newest go among PATH, /usr/local/go and Debian's versioned packages."""
     def version(path):
@@ -126,24 +116,13 @@ class Builder:
         self.notes = {}     # variant → version
         os.makedirs(self.dir, exist_ok=True)
 
-    def _cc(self, source, out, *flags):
-        done = subprocess.run([self.cc, *CFLAGS, source, "-o", out, *flags],
-                              capture_output=True, text=True)
-        return done.stderr.strip().splitlines() if done.returncode else []
-
     def path(self, prefix, source):
         return os.path.join(self.dir, f"{prefix}_{source}")
 
-    def launcher(self):
-        out = os.path.join(self.dir, "launch")
-        errors = self._cc(os.path.join(C_DIR, "launch.c"), out)
-        if errors:
-            sys.exit("bench: launch.c does not compile:\n" + "\n".join(errors))
-        return out
-
     def _c_variant(self, variant, sources, flags, env):
         for source in sources:
-            errors = self._cc(os.path.join(C_DIR, source + ".c"), self.path(variant, source), *flags)
+            errors = compile_c(self.cc, os.path.join(C_DIR, source + ".c"),
+                               self.path(variant, source), *flags)
             if errors:
                 return skip(variant, f"{source}.c does not build: {errors[0]}")
         self.variants[variant] = (variant, env)
@@ -195,7 +174,7 @@ class Builder:
         with open(probe, "w", encoding="utf-8") as f:
             f.write("#include <gc/gc.h>\n#include <stdio.h>\nint main(void) { unsigned v = "
                     "GC_get_version(); printf(\"%u.%u.%u\\n\", v >> 16, v >> 8 & 255, v & 255); }\n")
-        if self._cc(probe, self.path("libgc", "probe"), "-lgc"):
+        if compile_c(self.cc, probe, self.path("libgc", "probe"), "-lgc"):
             return skip("libgc", "gc/gc.h or -lgc is missing (Debian: apt-get install libgc-dev)")
         self.notes["libgc"] = subprocess.run([self.path("libgc", "probe")], capture_output=True,
                                              text=True).stdout.strip()
@@ -207,108 +186,28 @@ class Builder:
 
 # ---- running --------------------------------------------------------------------------------------
 
-def parse_lines(text):
-    """`key value` lines; anything else a program prints is ignored."""
-    values = {}
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) == 2:
-            try:
-                values[words[0]] = int(words[1]) if words[1].isdigit() else float(words[1])
-            except ValueError:
-                pass
-    return values
-
-
-def idlest_cpu(cpus, seconds=0.2):
-    """The CPU with the most idle time just now."""
-    def idle():
-        rows = {}
-        with open("/proc/stat", encoding="ascii") as f:
-            for line in f:
-                words = line.split()
-                if words[0].startswith("cpu") and words[0][3:].isdigit():
-                    rows[int(words[0][3:])] = int(words[4])
-        return rows
-    before = idle()
-    time.sleep(seconds)
-    after = idle()
-    return max(cpus, key=lambda c: after.get(c, 0) - before.get(c, 0))
-
-
-def commit_id():
-    def git(*args):
-        return subprocess.run(["git", "-C", ROOT, *args], capture_output=True, text=True).stdout.strip()
-    head = git("rev-parse", "--short=12", "HEAD")
-    if not head or head == "HEAD":
-        return "none"
-    return head + ("-dirty" if git("status", "--porcelain", "--", "src", "include", "bench/c",
-                                   "bench/go") else "")
-
-
-def machine_id():
-    model = platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as f:
-            fields = dict(line.split(":", 1) for line in f if line.count(":") == 1)
-        get = {k.strip(): v.strip() for k, v in fields.items()}.get
-        model = f"{get('model name', model)} family {get('cpu family', '?')} model {get('model', '?')}"
-    except (OSError, ValueError):
-        pass
-    return f"{model} x{os.cpu_count()}"
-
-
 class Runner:
-    COLUMNS = ["date", "commit", "machine", "kernel", "load", "program", "variant", "version", "rep",
-               "cpu", "command", "environment", "exit", "wall_s", "user_s", "sys_s", "cpu_s",
-               "rss_mib", "minor_faults", "involuntary_switches", "checksum", "metrics"]
-
-    def __init__(self, options, builder, launcher, out):
-        self.options, self.builder, self.launcher = options, builder, launcher
-        self.constant = {"commit": commit_id(), "machine": machine_id(), "kernel": platform.release()}
+    def __init__(self, options, builder, launcher, log):
+        self.options, self.builder, self.launcher, self.log = options, builder, launcher, log
         self.cpus = sorted(os.sched_getaffinity(0))
         self.results = {}  # (bench, variant) → [values of each run]
-        self.failures = []
-        self.file = open(out, "w", newline="", encoding="utf-8")
-        self.csv = csv.DictWriter(self.file, self.COLUMNS)
-        self.csv.writeheader()
-
-    def warm(self, nmib):
-        report = os.path.join(self.builder.dir, "warm.txt")
-        subprocess.run([self.launcher, "-w", str(nmib), "-o", report, "--", "true"], check=False)
 
     def one(self, bench, variant, rep):
         prefix, extra = self.builder.variants[variant]
         args = bench.quick_args if self.options.quick else bench.args
         command = [self.builder.path(prefix, bench.source), *args]
-        report = os.path.join(self.builder.dir, f"report.{os.getpid()}.txt")
         cpu = idlest_cpu(self.cpus) if not self.options.no_pin else None
-        launch = [self.launcher, "-o", report, "-t", str(bench.timeout_s)]
-        launch += ["-w", str(bench.warm_mib)] if bench.warm_mib else []
-        launch += ["-c", str(cpu)] if cpu is not None else []
-        row = dict(self.constant, date=datetime.datetime.now().astimezone().isoformat("T", "seconds"),
-                   load="%.2f" % os.getloadavg()[0], program=bench.name, variant=variant,
-                   version=self.builder.notes.get(variant, ""), rep=rep, cpu=cpu,
-                   command=" ".join([os.path.relpath(command[0], ROOT), *args]),
-                   environment=" ".join(f"{k}={v}" for k, v in extra.items()))
-        done = subprocess.run([*launch, "--", *command], capture_output=True, text=True,
-                              env={**os.environ, **extra})
-        with open(report, encoding="ascii") as f:
-            cost = parse_lines(f.read())
-        os.unlink(report)
+        done, cost = self.launcher.run(command, env=extra, cpu=cpu, warm_mib=bench.warm_mib,
+                                       timeout_s=bench.timeout_s)
         values = parse_lines(done.stdout)
-        row.update({k: v for k, v in cost.items() if k in self.COLUMNS}, exit=done.returncode,
-                   checksum=values.pop("checksum", ""),
-                   metrics=";".join(f"{k}={v}" for k, v in values.items()))
-        self.csv.writerow(row)
-        self.file.flush()
-        if done.returncode:
-            why = "timed out" if done.returncode == 124 else f"exit status {done.returncode}"
-            last = done.stderr.strip().splitlines()[-1:] or [""]
-            self.failures.append(f"{bench.name} {variant} rep {rep}: {why} {last[0]}")
-            print("FAILED " + self.failures[-1], flush=True)
-        else:
-            entry = {**cost, **values, "checksum": row["checksum"]}
+        checksum = values.pop("checksum", "")
+        self.log.row(program=bench.name, variant=variant, version=self.builder.notes.get(variant, ""),
+                     rep=rep, cpu=cpu, command=" ".join([os.path.relpath(command[0], ROOT), *args]),
+                     environment=" ".join(f"{k}={v}" for k, v in extra.items()),
+                     exit=done.returncode, checksum=checksum,
+                     metrics=";".join(f"{k}={v}" for k, v in values.items()), **cost)
+        if self.log.ended(f"{bench.name} {variant} rep {rep}", done):
+            entry = {**cost, **values, "checksum": checksum}
             self.results.setdefault((bench.name, variant), []).append(entry)
 
     def bench(self, bench):
@@ -324,16 +223,10 @@ class Runner:
                 sums.setdefault(run["checksum"], set()).add(variant)
         if len(sums) > 1:
             text = ", ".join(f"{k}: {' '.join(sorted(v))}" for k, v in sums.items())
-            self.failures.append(f"{bench.name}: checksums differ ({text})")
-            print("FAILED " + self.failures[-1], flush=True)
+            self.log.fail(f"{bench.name}: checksums differ ({text})")
 
 
 # ---- the table ------------------------------------------------------------------------------------
-
-def number(x):
-    """Four digits, and no exponent where a count can be written out."""
-    return "%.0f" % x if abs(x) >= 1000 else "%.4g" % x
-
 
 class Table:
     def __init__(self, runner):
@@ -409,7 +302,7 @@ def main():
 
     builder = Builder(options.build, os.environ.get("CC", "cc"))
     sources = list(dict.fromkeys(b.source for b in chosen))
-    launcher = builder.launcher()
+    launcher = Launcher(builder.cc, builder.dir)
     if not options.no_build and not builder.build_libraries():
         skip(OURS, "the library does not build, see above")
     else:
@@ -421,26 +314,24 @@ def main():
     if not builder.variants:
         sys.exit("bench: nothing to run")
 
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    out = options.out or os.path.join(ROOT, "bench", "results", f"{stamp}-{commit_id()}.csv")
-    os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
-    runner = Runner(options, builder, launcher, out)
-    print(f"machine {runner.constant['machine']}, load {os.getloadavg()[0]:.2f}; " + ", ".join(
+    log = Log(options.out)
+    runner = Runner(options, builder, launcher, log)
+    print(f"machine {log.constant['machine']}, load {os.getloadavg()[0]:.2f}; " + ", ".join(
         f"{v} {builder.notes.get(v, '')}".strip() for v in builder.variants)
         + f"; {options.reps} runs each" + (", pinned" if not options.no_pin else ""), flush=True)
-    runner.warm(WARM_AT_START_MIB)
+    launcher.warm(WARM_AT_START_MIB)
     table = Table(runner)
     for bench in chosen:
         runner.bench(bench)
         table.show(bench)
     if options.quick:
         print("\nquick sizes: the targets are for the full ones")
-    print(f"\n{table.met} targets met, {len(table.missed)} missed; all runs are in {out}")
+    print(f"\n{table.met} targets met, {len(table.missed)} missed; all runs are in {log.path}")
     for line in table.missed:
         print("MISS " + line)
-    for line in runner.failures:
+    for line in log.failures:
         print("FAILED " + line)
-    sys.exit(1 if runner.failures or (options.strict and table.missed) else 0)
+    sys.exit(1 if log.failures or (options.strict and table.missed) else 0)
 
 
 if __name__ == "__main__":

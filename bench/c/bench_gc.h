@@ -4,7 +4,6 @@
  *          -DBENCH_MALLOCGC   mallocgc's native API (mallocgc.h, -lmallocgc), or
  *          -DBENCH_LIBGC      libgc's API (gc/gc.h, -lgc; the same binary also runs on mallocgc's
  *                             libgc face through LD_LIBRARY_PATH).
- *        Programs print `key value` lines on stdout; bench/run.py reads them.
  * RULES  An object's pointers stand in its first words (BENCH_TYPE counts them). A store of a
  *        pointer into an object or a root that is already reachable goes through bench_write;
  *        filling in an object that was just made needs no barrier in either library.
@@ -12,63 +11,7 @@
 #ifndef BENCH_GC_H
 #define BENCH_GC_H
 
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-/* ── clocks, output, random numbers; bench/go/internal/bench has the same ───────────────────── */
-
-static inline double bench_clock_ns(clockid_t clock)
-{
-	struct timespec t;
-	clock_gettime(clock, &t);
-	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static inline double bench_wall_ns(void)
-{
-	return bench_clock_ns(CLOCK_MONOTONIC);
-}
-
-/* bench_cpu_ns - CPU time of the whole process: the collector's threads count. */
-static inline double bench_cpu_ns(void)
-{
-	return bench_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-}
-
-static inline void bench_print(const char *key, double value)
-{
-	printf("%s %.3f\n", key, value);
-}
-
-static inline void bench_print_int(const char *key, uint64_t value)
-{
-	printf("%s %llu\n", key, (unsigned long long)value);
-}
-
-static inline uint64_t bench_random(uint64_t *state) /* xorshift64 */
-{
-	uint64_t x = *state;
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	return *state = x;
-}
-
-static inline int bench_by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-/* bench_arg - the i-th command line argument as a number, or its default. */
-static inline uint64_t bench_arg(int argc, char **argv, int i, uint64_t otherwise)
-{
-	return i < argc ? strtoull(argv[i], NULL, 10) : otherwise;
-}
+#include "bench.h"
 
 /* ── the collector ────────────────────────────────────────────────────────────────────────── */
 

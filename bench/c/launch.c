@@ -1,10 +1,11 @@
 /* launch.c - run one program and say what it cost: wall, CPU and peak RSS as lines in a file.
  *
- * WHAT   launch [-w MIB] [-c CPU] [-t SECONDS] -o FILE -- PROGRAM ARGS...
+ * WHAT   launch [-w MIB] [-c CPU] [-t SECONDS] [-e NAME=VALUE]... -o FILE -- PROGRAM ARGS...
  *          -w  first touch and free that much memory in a child: on a virtual machine memory that
  *              went back to the host is many times slower to touch than memory freed just now
  *          -c  pin the program to one CPU   -t  kill it after that time
- * WHO    bench/run.py. A small C program does this because the kernel lets a child's peak RSS
+ *          -e  for the program's environment only: LD_PRELOAD must not reach this one
+ * WHO    bench/common.py. A small C program does this because the kernel lets a child's peak RSS
  *        start from its parent's at exec: under Python everything would read at least 15 MB.
  * STATE  exits with the program's status, 128 + signal if one killed it, 124 on a timeout. */
 #define _GNU_SOURCE
@@ -69,21 +70,26 @@ int main(int argc, char **argv)
 	size_t warm_mib = 0;
 	int cpu = -1, timeout = 0, opt;
 	const char *out = NULL;
-	while ((opt = getopt(argc, argv, "+w:c:t:o:")) != -1) {
+	char *extra[argc]; /* for the program's environment */
+	int nextra = 0;
+	while ((opt = getopt(argc, argv, "+w:c:t:e:o:")) != -1) {
 		if (opt == 'w')
 			warm_mib = strtoul(optarg, NULL, 10);
 		else if (opt == 'c')
 			cpu = atoi(optarg);
 		else if (opt == 't')
 			timeout = atoi(optarg);
+		else if (opt == 'e')
+			extra[nextra++] = optarg;
 		else if (opt == 'o')
 			out = optarg;
 		else
 			return 126;
 	}
 	if (!out || optind >= argc) {
-		fprintf(stderr,
-			"usage: launch [-w MIB] [-c CPU] [-t SECONDS] -o FILE -- PROGRAM ARGS\n");
+		fprintf(stderr, "usage: launch [-w MIB] [-c CPU] [-t SECONDS] [-e NAME=VALUE]... "
+				"-o FILE -- "
+				"PROGRAM ARGS\n");
 		return 126;
 	}
 	FILE *f = fopen(out, "w");
@@ -106,6 +112,8 @@ int main(int argc, char **argv)
 			if (sched_setaffinity(0, sizeof set, &set))
 				die("sched_setaffinity");
 		}
+		while (nextra > 0)
+			putenv(extra[--nextra]);
 		execvp(argv[optind], argv + optind);
 		die(argv[optind]);
 	}
