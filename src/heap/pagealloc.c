@@ -371,6 +371,28 @@ bool pagealloc_alloc(struct pagealloc *pa, size_t npages, size_t align, size_t *
 	return true;
 }
 
+bool pagealloc_is_free_run(const struct pagealloc *pa, size_t first, size_t npages)
+{
+	if (first > pa->limit || npages > pa->limit - first)
+		return false;
+	for (size_t p = first, n, end = first + npages; p < end; p += n) {
+		n = min_size(64 - p % 64, end - p);
+		uint64_t mask = bits_low((unsigned)n) << p % 64;
+		const struct pagealloc_chunk *c = &pa->chunks[p >> MGC_CHUNK_PAGES_SHIFT];
+		if ((c->free[p / 64 % PAGEALLOC_CHUNK_WORDS] & mask) != mask)
+			return false;
+	}
+	return true;
+}
+
+bool pagealloc_alloc_at(struct pagealloc *pa, size_t first, size_t npages, size_t *nclean)
+{
+	if (!pagealloc_is_free_run(pa, first, npages))
+		return false;
+	*nclean = take(pa, first, npages);
+	return true;
+}
+
 /* ── the scavenger ──────────────────────────────────────────────────────────────────────── */
 
 struct hunt {

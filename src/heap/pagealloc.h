@@ -71,6 +71,10 @@ bool pagealloc_add(struct pagealloc *pa, size_t first, size_t npages);
  * False: no such run, nothing changed. */
 bool pagealloc_alloc(struct pagealloc *pa, size_t npages, size_t align, size_t *first, size_t *nclean);
 
+/* pagealloc_alloc_at - the same for exactly these pages. pagealloc_is_free_run - whether they are free. */
+bool pagealloc_alloc_at(struct pagealloc *pa, size_t first, size_t npages, size_t *nclean);
+bool pagealloc_is_free_run(const struct pagealloc *pa, size_t first, size_t npages);
+
 /* pagealloc_free - allocated → free dirty. Every page must be allocated (checked in MGC_ASSERT
  * builds). */
 void pagealloc_free(struct pagealloc *pa, size_t first, size_t npages);

@@ -28,7 +28,7 @@ int pageheap_init(struct pageheap *ph, size_t max_nbytes)
 		return err;
 	}
 	ph->limit_nbytes = SIZE_MAX;
-	ph->huge_from_pages = os_huge_page_size() != 0 ? HUGE_FROM_BYTES >> MGC_PAGE_SHIFT : SIZE_MAX;
+	ph->huge_from_pages = HUGE_FROM_BYTES >> MGC_PAGE_SHIFT;
 	return 0;
 }
 
@@ -70,8 +70,22 @@ static bool grow(struct pageheap *ph, size_t npages, size_t align_pages)
 		MGC_CHECK(pagealloc_alloc(&ph->pages, 1, 1, &page, &nclean) && page == 0);
 		ph->hidden_pages = 1;
 	}
-	if (first >= ph->huge_from_pages)
+	if (first >= ph->huge_from_pages && os_huge_page_size() != 0)
 		os_advise_huge(space_page_addr(&ph->space, first), added << MGC_PAGE_SHIFT, true);
+	return true;
+}
+
+/* take_locked - pages, without growing, or with. False when there is no such run. */
+static bool take_locked(struct pageheap *ph, size_t npages, size_t align_pages, bool may_grow,
+			size_t *first, size_t *nclean)
+{
+	if (!fits_limit(ph, npages))
+		return false;
+	if (!pagealloc_alloc(&ph->pages, npages, align_pages, first, nclean) &&
+	    (!may_grow || !grow(ph, npages, align_pages) ||
+	     !pagealloc_alloc(&ph->pages, npages, align_pages, first, nclean)))
+		return false;
+	ph->used_pages += npages;
 	return true;
 }
 
@@ -84,23 +98,7 @@ static struct span *make_span(struct pageheap *ph, size_t first, size_t npages, 
 	s->needzero = nclean != npages;
 	list_init(&s->node);
 	store_relaxed(&s->state, (uint8_t)SPAN_IN_USE);
-	ph->used_pages += npages;
 	return s;
-}
-
-/* alloc_locked - without growing, or with. NULL when there is no run. */
-static struct span *alloc_locked(struct pageheap *ph, size_t npages, size_t align_pages, bool may_grow)
-{
-	size_t first, nclean;
-	if (!fits_limit(ph, npages))
-		return NULL;
-	if (pagealloc_alloc(&ph->pages, npages, align_pages, &first, &nclean))
-		return make_span(ph, first, npages, nclean);
-	if (!may_grow || !grow(ph, npages, align_pages))
-		return NULL;
-	if (!pagealloc_alloc(&ph->pages, npages, align_pages, &first, &nclean))
-		return NULL;
-	return make_span(ph, first, npages, nclean);
 }
 
 /* keep_limit - free dirty pages count against the limit too: give back what a new span would push
@@ -119,10 +117,12 @@ struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pag
 	if (npages > ph->space.npages || align_pages > MGC_ARENA_SIZE >> MGC_PAGE_SHIFT)
 		return NULL;
 	struct span *s = NULL;
+	size_t first, nclean;
 	for (int attempt = 0; attempt < 2 && s == NULL; attempt++) {
 		bool may_grow = ph->reclaim == NULL || attempt == 1;
 		lock_acquire(&ph->lock);
-		s = alloc_locked(ph, npages, align_pages, may_grow);
+		if (take_locked(ph, npages, align_pages, may_grow, &first, &nclean))
+			s = make_span(ph, first, npages, nclean);
 		lock_release(&ph->lock);
 		if (s == NULL && attempt == 0 && ph->reclaim != NULL)
 			ph->reclaim(ph->reclaim_arg, npages);
@@ -153,6 +153,52 @@ void pageheap_free(struct pageheap *ph, struct span *s)
 	store_relaxed(&s->state, (uint8_t)SPAN_FREE);
 	ph->used_pages -= npages;
 	pagealloc_free(&ph->pages, first, npages);
+	lock_release(&ph->lock);
+}
+
+bool pageheap_take(struct pageheap *ph, size_t npages, size_t align_pages, size_t *first, size_t *nclean)
+{
+	if (npages > ph->space.npages || align_pages > MGC_ARENA_SIZE >> MGC_PAGE_SHIFT)
+		return false;
+	lock_acquire(&ph->lock);
+	bool ok = take_locked(ph, npages, align_pages, true, first, nclean);
+	ph->taken_pages += ok ? npages : 0;
+	lock_release(&ph->lock);
+	if (ok && load_relaxed(&ph->limit_nbytes) != SIZE_MAX)
+		keep_limit(ph);
+	return ok;
+}
+
+bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages)
+{
+	size_t nclean;
+	lock_acquire(&ph->lock);
+	bool ok = npages <= ph->space.npages && fits_limit(ph, npages);
+	if (ok && !pagealloc_alloc_at(&ph->pages, end_page, npages, &nclean)) {
+		/* only what ends where the heap ends can be helped by growing it */
+		size_t last = end_page + npages - ph->space.grown;
+		ok = end_page <= ph->space.grown && end_page + npages > ph->space.grown &&
+		     pagealloc_is_free_run(&ph->pages, end_page, ph->space.grown - end_page) &&
+		     grow(ph, last, 1) && pagealloc_alloc_at(&ph->pages, end_page, npages, &nclean);
+	}
+	ph->used_pages += ok ? npages : 0;
+	ph->taken_pages += ok ? npages : 0;
+	lock_release(&ph->lock);
+	if (ok && load_relaxed(&ph->limit_nbytes) != SIZE_MAX)
+		keep_limit(ph);
+	return ok;
+}
+
+void pageheap_give(struct pageheap *ph, size_t first, size_t npages, size_t ndirty)
+{
+	lock_acquire(&ph->lock);
+	MGC_CHECK(npages <= ph->taken_pages && ndirty <= npages);
+	ph->used_pages -= npages;
+	ph->taken_pages -= npages;
+	if (ndirty > 0)
+		pagealloc_free(&ph->pages, first, ndirty);
+	if (ndirty < npages)
+		pagealloc_put_clean(&ph->pages, first + ndirty, npages - ndirty);
 	lock_release(&ph->lock);
 }
 
@@ -232,6 +278,7 @@ void pageheap_verify(struct pageheap *ph)
 	struct verify v = { ph, 0 };
 	pageheap_each(ph, verify_span, &v);
 	pagealloc_verify(&ph->pages);
-	if (v.used + load_relaxed(&ph->unpublished_pages) != ph->used_pages)
-		mgc_fatal("page heap: %zu pages in spans, %zu counted (H2)", v.used, ph->used_pages);
+	if (v.used + ph->taken_pages + load_relaxed(&ph->unpublished_pages) != ph->used_pages)
+		mgc_fatal("page heap: %zu pages in spans and %zu without, %zu counted (H2)", v.used,
+			  ph->taken_pages, ph->used_pages);
 }

@@ -29,7 +29,8 @@ struct pageheap {
 	struct lock lock;
 	struct space space;
 	struct pagealloc pages;
-	size_t used_pages; /* in spans */
+	size_t used_pages; /* in spans, or taken without one */
+	size_t taken_pages; /* of them, by pageheap_take */
 	size_t unpublished_pages; /* atomic; of them, in large objects that are still being zeroed */
 	size_t hidden_pages; /* page 0: many words of ours hold the base address, and must name no object */
 	size_t limit_nbytes; /* atomic; hard: allocation fails above it; SIZE_MAX for none */
@@ -54,13 +55,22 @@ struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pag
 /* pageheap_free - unpublishes the span, clears the bits of its slots and frees its pages (dirty). */
 void pageheap_free(struct pageheap *ph, struct span *s);
 
+/* pageheap_take - the same pages without a record, for whoever keeps records of his own: *first, and in
+ * *nclean how many of them read as zero. Makes no upward call. pageheap_give - frees such pages, of which
+ * the first ndirty may have been written to. */
+bool pageheap_take(struct pageheap *ph, size_t npages, size_t align_pages, size_t *first,
+		   size_t *nclean);
+void pageheap_give(struct pageheap *ph, size_t first, size_t npages, size_t ndirty);
+/* pageheap_extend - takes the npages (> 0) from end_page on, if they are free or where the heap ends. */
+bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages);
+
 /* pageheap_scavenge - gives back free dirty memory, highest address first, in runs of at least
  * min_pages, until nbytes were given back or none is left. Returns the bytes. Holds the lock only to
  * find runs, not while the system works. */
 size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages);
 
 struct pageheap_stats {
-	size_t used_nbytes; /* in spans */
+	size_t used_nbytes; /* in spans, or taken */
 	size_t dirty_nbytes; /* free, resident */
 	size_t clean_nbytes; /* free, not resident */
 	size_t reserved_nbytes; /* the range */

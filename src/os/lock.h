@@ -22,7 +22,8 @@
 #include "base/config.h"
 
 #define MGC_LOCKS(X) /* rank  name      guards */ \
-	X(5, CLIENT, "the libgc face: its clients' allocation lock") \
+	X(5, CLIENT, \
+	  "a face: libgc's clients' allocation lock; malloc's cache for threads that have none") \
 	X(10, WORLD, "one collection at a time; phase changes") \
 	X(20, ROOTS, "registered root ranges, data segments") \
 	X(30, REGISTRY, "the list of mutators; attach and detach") \

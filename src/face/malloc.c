@@ -1,0 +1,232 @@
+/* malloc.c - malloc and free for every program: the C interface.
+ * WHAT   the short ways, for blocks of up to 1 KiB and all frees of own blocks; behind them the long ones.
+ *        Blocks are multiples of 16 bytes at multiples of 16 (the ABI's alignment for anything), also
+ *        those of less than 16 bytes. malloc(0) is a block of its own.
+ * WHO    programs, by LD_PRELOAD or by linking.
+ * INV    F1 errno changes only to say why a call failed
+ * LOCKS  see malloc.h.  UNITS bytes. */
+#include "face/malloc.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "os/os.h"
+
+/* ── allocation ─────────────────────────────────────────────────────────────────────────── */
+
+static void *alloc_from(struct mcache *c, size_t nbytes, size_t align, bool *zero)
+{
+	if (align <= BLOCK_ALIGN) {
+		if (nbytes <= MGC_MAX_SMALL)
+			return mcache_alloc(c, mcache_class(nbytes));
+	} else {
+		unsigned sc = mcache_class_aligned(nbytes, align);
+		if (sc != 0)
+			return mcache_alloc(c, sc);
+	}
+	return mcache_alloc_large(c, max_size(nbytes, 1), align, zero);
+}
+
+void *malloc_aligned(size_t nbytes, size_t align, bool *zero)
+{
+	int saved = errno;
+	bool ignored;
+	void *p = NULL;
+	zero = zero != NULL ? zero : &ignored;
+	*zero = false;
+	if (nbytes <= PTRDIFF_MAX) {
+		struct mcache *c = malloc_cache();
+		bool late = c == NULL && (c = malloc_late()) != NULL;
+		if (c != NULL)
+			p = alloc_from(c, nbytes, align, zero);
+		if (late)
+			malloc_late_end();
+	}
+	errno = p != NULL ? saved : ENOMEM;
+	return p;
+}
+
+MGC_NOINLINE void *malloc_long(size_t nbytes)
+{
+	/* still without a call to the system: most of the sizes between */
+	if (nbytes > MCACHE_DIRECT_NBYTES && nbytes <= MGC_MAX_SMALL) {
+		void *p = slab_pop(malloc_self->current[sizeclass_of(nbytes)]);
+		if (MGC_LIKELY(p != NULL))
+			return p;
+	}
+	return malloc_aligned(nbytes, BLOCK_ALIGN, NULL);
+}
+
+MGC_EXPORT void *malloc(size_t nbytes)
+{
+	void *p = malloc_short(nbytes);
+	return MGC_LIKELY(p != NULL) ? p : malloc_long(nbytes);
+}
+
+MGC_EXPORT void *calloc(size_t n, size_t each)
+{
+	size_t nbytes;
+	bool zero = false;
+	if (MGC_UNLIKELY(mul_overflows(n, each, &nbytes)))
+		nbytes = SIZE_MAX;
+	void *p = malloc_short(nbytes);
+	if (MGC_UNLIKELY(p == NULL))
+		p = malloc_aligned(nbytes, BLOCK_ALIGN, &zero);
+	return p == NULL || zero ? p : memset(p, 0, nbytes);
+}
+
+/* ── free ───────────────────────────────────────────────────────────────────────────────── */
+
+MGC_COLD static void wrong_pointer(const void *p, enum block_verdict v, const char *caller)
+{
+	static const char *const what[] = {
+		[BLOCK_FOREIGN] = "was not allocated here, or is freed, with all around it",
+		[BLOCK_INSIDE] = "is not the start of a block",
+		[BLOCK_TWICE] = "was freed already",
+	};
+	mgc_misuse("%s(%p): this address %s", caller, (void *)(uintptr_t)p, what[v]);
+}
+
+struct slab *malloc_block(const void *p, const char *caller)
+{
+	struct slab *s = slab_of(&malloc_face.heap.slabs, (uintptr_t)p);
+	enum block_verdict v =
+		malloc_started() ? mcache_check(&malloc_face.heap, s, (uintptr_t)p) : BLOCK_FOREIGN;
+	if (MGC_UNLIKELY(v != BLOCK_OK))
+		wrong_pointer(p, v, caller);
+	return s;
+}
+
+MGC_NOINLINE void malloc_free_long(void *p)
+{
+	if (p == NULL)
+		return;
+	int saved = errno;
+	struct slab *s = malloc_block(p, "free");
+	struct mcache *c = malloc_self == &mcache_none ? malloc_cache() : malloc_own_cache();
+	mcache_free(c, &malloc_face.heap, s, p);
+	errno = saved;
+}
+
+MGC_EXPORT void free(void *p)
+{
+	malloc_free_inline(p);
+}
+
+MGC_EXPORT void free_sized(void *p, size_t nbytes)
+{
+	(void)nbytes;
+	malloc_free_inline(p);
+}
+
+MGC_EXPORT void free_aligned_sized(void *p, size_t align, size_t nbytes)
+{
+	(void)align;
+	(void)nbytes;
+	malloc_free_inline(p);
+}
+
+/* ── realloc ────────────────────────────────────────────────────────────────────────────── */
+
+/* fits - a block of `have` bytes may stay for nbytes. */
+static bool fits(size_t have, size_t nbytes)
+{
+	return nbytes <= have && (nbytes >= have / 2 || have <= 64);
+}
+
+MGC_EXPORT void *realloc(void *p, size_t nbytes)
+{
+	if (p == NULL)
+		return malloc(nbytes);
+	if (nbytes == 0) { /* as glibc */
+		free(p);
+		return NULL;
+	}
+	struct slab *s = malloc_block(p, "realloc");
+	size_t have = mcache_usable(s);
+	if (fits(have, nbytes))
+		return p;
+	if (have > MGC_MAX_SMALL && nbytes > MGC_MAX_SMALL && nbytes <= PTRDIFF_MAX) {
+		int saved = errno;
+		bool done = mcache_resize_large(&malloc_face.heap, s, nbytes);
+		errno = saved;
+		if (done)
+			return p;
+	}
+	void *q = malloc(nbytes);
+	if (q == NULL)
+		return NULL;
+	memcpy(q, p, min_size(have, nbytes));
+	free(p);
+	return q;
+}
+
+MGC_EXPORT void *reallocarray(void *p, size_t n, size_t each)
+{
+	size_t nbytes;
+	if (mul_overflows(n, each, &nbytes)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(p, nbytes);
+}
+
+/* ── alignment ──────────────────────────────────────────────────────────────────────────── */
+
+MGC_EXPORT void *aligned_alloc(size_t align, size_t nbytes)
+{
+	if (!is_pow2(align)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return malloc_aligned(nbytes, align, NULL);
+}
+
+MGC_EXPORT void *memalign(size_t align, size_t nbytes)
+{
+	if (align > SIZE_MAX / 2 + 1) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (!is_pow2(align)) /* as glibc: the next power of two */
+		align = align == 0 ? 1 : (size_t)1 << (64 - bits_clz(align));
+	return malloc_aligned(nbytes, align, NULL);
+}
+
+MGC_EXPORT int posix_memalign(void **out, size_t align, size_t nbytes)
+{
+	if (!is_pow2(align) || align % sizeof(void *) != 0)
+		return EINVAL;
+	int saved = errno;
+	void *p = malloc_aligned(nbytes, align, NULL);
+	errno = saved;
+	if (p == NULL)
+		return ENOMEM;
+	*out = p;
+	return 0;
+}
+
+MGC_EXPORT void *valloc(size_t nbytes)
+{
+	return malloc_aligned(nbytes, os_page_size(), NULL);
+}
+
+MGC_EXPORT void *pvalloc(size_t nbytes)
+{
+	size_t page = os_page_size();
+	if (nbytes > PTRDIFF_MAX - page) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return malloc_aligned(align_up(max_size(nbytes, 1), page), page, NULL);
+}
+
+MGC_EXPORT size_t malloc_usable_size(void *p)
+{
+	return p != NULL ? mcache_usable(malloc_block(p, "malloc_usable_size")) : 0;
+}

@@ -1,0 +1,84 @@
+/* malloc.h - what the files of the malloc face share.
+ * WHAT   one heap for the process, one cache for each thread that has allocated, found by one pointer of
+ *        initial-exec thread-local storage. All is constant-initialised, so the first call may come
+ *        before any constructor.
+ * STATE  of a thread: no cache (mcache_none) → a cache → none any more (malloc_gone): then, and where no
+ *        memory for a cache is left, it shares the late cache under a lock.
+ * LOCKS  CLIENT guards the late cache. */
+#ifndef MGC_FACE_MALLOC_H
+#define MGC_FACE_MALLOC_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/knob.h"
+#include "heap/mcache.h"
+
+#define MGC_EXPORT __attribute__((visibility("default")))
+/* Said at the declaration, it spares a look into the global offset table. */
+#define MGC_HIDDEN __attribute__((visibility("hidden")))
+
+struct malloc_face {
+	struct manual heap;
+	uint32_t started; /* atomic: 0, 1 by a thread that starts it, 2 */
+	struct lock late_lock;
+	struct mcache *late; /* late_lock */
+	struct knobs knobs;
+	bool knobs_read;
+};
+
+extern MGC_HIDDEN struct malloc_face malloc_face;
+/* Copies of malloc_face.heap.slabs, each a word that one instruction reads. Until the heap starts every
+ * address finds the record of nothing. */
+extern MGC_HIDDEN uintptr_t malloc_records, malloc_index_mask;
+/* The cache of a thread whose end has passed here: as empty as mcache_none. */
+extern struct mcache malloc_gone;
+extern MGC_TLS struct mcache *malloc_self;
+
+/* malloc_cache - the calling thread's cache, made if need be; NULL: it has none, use the late one. */
+struct mcache *malloc_cache(void);
+/* malloc_own_cache - the same, but none is made. */
+struct mcache *malloc_own_cache(void);
+
+/* malloc_late - the late cache with its lock held, or NULL without. malloc_late_end - releases it. */
+struct mcache *malloc_late(void);
+void malloc_late_end(void);
+
+/* malloc_started - whether the heap exists. */
+bool malloc_started(void);
+
+/* malloc_long, malloc_aligned, malloc_free_long - the long ways. nbytes any, align a power of two.
+ * NULL with errno ENOMEM: no memory. `zero`, if not NULL: says whether the block reads as zero. */
+void *malloc_long(size_t nbytes);
+void *malloc_aligned(size_t nbytes, size_t align, bool *zero);
+void malloc_free_long(void *p);
+
+/* malloc_block - the record of the object at p; dies when p begins none. `caller` is named. */
+struct slab *malloc_block(const void *p, const char *caller);
+
+/* C23; the C library's headers do not have them yet. */
+void free_sized(void *p, size_t nbytes);
+void free_aligned_sized(void *p, size_t align, size_t nbytes);
+
+/* malloc_short - a block of the thread's current slab, or NULL: then the long way. */
+MGC_INLINE void *malloc_short(size_t nbytes)
+{
+	if (MGC_UNLIKELY(nbytes > MCACHE_DIRECT_NBYTES))
+		return NULL;
+	return slab_pop(malloc_self->direct[(nbytes + BLOCK_ALIGN - 1) / BLOCK_ALIGN]);
+}
+
+/* malloc_free_inline - free and the deletes. */
+MGC_INLINE void malloc_free_inline(void *p)
+{
+	struct slabs t = { malloc_records, malloc_index_mask };
+	struct slab *s = slab_of(&t, (uintptr_t)p);
+	if (MGC_UNLIKELY(slab_key((uintptr_t)p) != s->key))
+		malloc_free_long(p);
+	else if (slab_push(s, p))
+		mcache_count_down(s);
+}
+
+#endif

@@ -1,0 +1,188 @@
+/* malloc_start.c - the malloc face's start, its threads' caches, fork, settings.
+ * WHO    malloc.c, on the ways that are not short. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "face/malloc.h"
+#include "os/os.h"
+
+#define GONE4 &slab_none, &slab_none, &slab_none, &slab_none
+#define GONE16 GONE4, GONE4, GONE4, GONE4
+struct mcache malloc_gone = { .direct = { GONE16, GONE16, GONE16, GONE16, &slab_none } };
+
+struct malloc_face malloc_face = { .late_lock = LOCK_INIT(CLIENT) };
+uintptr_t malloc_records = (uintptr_t)&slab_none, malloc_index_mask;
+MGC_TLS struct mcache *malloc_self = &mcache_none;
+
+static pthread_key_t exit_key;
+
+bool malloc_started(void)
+{
+	return load_acquire(&malloc_face.started) == 2; /* pairs: malloc-started */
+}
+
+/* ── settings ───────────────────────────────────────────────────────────────────────────── */
+
+/* has_settings - one look at the environment, which nearly always holds nothing for us. */
+static bool has_settings(void)
+{
+	for (char **e = environ; e != NULL && *e != NULL; e++)
+		if (memcmp(*e, "MGC_", 4) == 0)
+			return true;
+	return false;
+}
+
+static void read_settings(void)
+{
+	struct malloc_face *f = &malloc_face;
+	if (f->knobs_read || environ == NULL) /* the latter: before the C library's own constructor */
+		return;
+	f->knobs_read = true;
+	if (has_settings())
+		knob_read_env(&f->knobs);
+	else
+		knob_defaults(&f->knobs);
+}
+
+static void apply_settings(void)
+{
+	struct malloc_face *f = &malloc_face;
+	if (!f->knobs_read)
+		return;
+	if (f->knobs.limit >= 0)
+		store_relaxed(&f->heap.pageheap.limit_nbytes, (size_t)f->knobs.limit);
+	if (!f->knobs.hugepages)
+		f->heap.pageheap.huge_from_pages = SIZE_MAX;
+}
+
+/* ── threads ────────────────────────────────────────────────────────────────────────────── */
+
+static void on_thread_exit(void *arg)
+{
+	malloc_self = &malloc_gone; /* destructors that run after this one still allocate and free */
+	mcache_close(arg);
+}
+
+static bool start_heap(void)
+{
+	struct malloc_face *f = &malloc_face;
+	read_settings();
+	int err = manual_init(&f->heap, f->knobs_read ? (size_t)f->knobs.reserve : 0);
+	if (err != 0)
+		return false;
+	apply_settings();
+	store_release(&malloc_records, f->heap.slabs.records); /* first: index 0 is in any table */
+	store_release(&malloc_index_mask, f->heap.slabs.index_mask);
+	if (pthread_key_create(&exit_key, on_thread_exit) != 0)
+		mgc_fatal("no thread-specific key left to learn of thread exits");
+	return true;
+}
+
+static bool start(void)
+{
+	uint32_t *state = &malloc_face.started, none = 0;
+	while (!malloc_started()) {
+		if (cas_acq_rel(state, &none, 1u)) {
+			bool ok = start_heap();
+			store_release(state, ok ? 2u : 0u); /* pairs: malloc-started */
+			return ok;
+		}
+		none = 0;
+		os_yield();
+	}
+	return true;
+}
+
+struct mcache *malloc_own_cache(void)
+{
+	struct mcache *c = malloc_self;
+	return c == &mcache_none || c == &malloc_gone ? NULL : c;
+}
+
+struct mcache *malloc_cache(void)
+{
+	struct mcache *c = malloc_self;
+	if (MGC_LIKELY(c != &mcache_none))
+		return c != &malloc_gone ? c : NULL;
+	if (!start())
+		return NULL;
+	c = mcache_open(&malloc_face.heap, true);
+	if (c == NULL)
+		return NULL;
+	malloc_self = c;
+	pthread_setspecific(exit_key, c); /* may allocate */
+	return c;
+}
+
+struct mcache *malloc_late(void)
+{
+	struct malloc_face *f = &malloc_face;
+	if (!start())
+		return NULL;
+	lock_acquire(&f->late_lock);
+	if (f->late == NULL)
+		f->late = mcache_open(&f->heap, false);
+	if (f->late == NULL)
+		lock_release(&f->late_lock);
+	return f->late;
+}
+
+void malloc_late_end(void)
+{
+	lock_release(&malloc_face.late_lock);
+}
+
+/* ── fork ─────────────────────────────────────────────────────────────────────────────────
+ * The gate is closed, then each lock seen free, in the order of their ranks: nobody takes a first lock
+ * any more, but the forking thread, whose other handlers may allocate. The caches of other threads stay
+ * as they are in the child: their slabs are no one's for ever, and the child's frees of their blocks go to
+ * mailboxes that nobody reads. */
+
+static void each_lock(void (*fn)(struct lock *l))
+{
+	struct malloc_face *f = &malloc_face;
+	fn(&f->late_lock);
+	fn(&f->heap.registry_lock);
+	fn(&f->heap.lock);
+	fn(&f->heap.pageheap.lock);
+}
+
+static void see_free(struct lock *l)
+{
+	lock_acquire(l);
+	lock_release(l);
+}
+
+static void before_fork(void)
+{
+	if (!malloc_started())
+		return;
+	lock_gate_close();
+	each_lock(see_free);
+}
+
+static void after_fork_in_parent(void)
+{
+	if (malloc_started())
+		lock_gate_open();
+}
+
+static void after_fork_in_child(void)
+{
+	if (!malloc_started())
+		return;
+	each_lock(lock_reset);
+	lock_gate_open();
+}
+
+__attribute__((constructor)) static void construct(void)
+{
+	read_settings();
+	if (malloc_started())
+		apply_settings();
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}

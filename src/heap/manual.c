@@ -1,0 +1,270 @@
+/* manual.c - see manual.h. */
+#include "heap/manual.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "os/os.h"
+
+#define UNITS_PER_ARENA (MGC_ARENA_SIZE >> SLAB_SHIFT)
+
+int manual_init(struct manual *h, size_t max_nbytes)
+{
+	memset(h, 0, sizeof *h);
+	int err = pageheap_init(&h->pageheap, max_nbytes);
+	if (err != 0)
+		return err;
+	size_t nunits = h->pageheap.space.nbytes >> SLAB_SHIFT;
+	if (!is_pow2(nunits))
+		nunits = (size_t)1 << (64 - bits_clz(nunits));
+	h->records_nbytes = max_size(nunits << SLAB_RECORD_SHIFT, os_page_size());
+	h->slabs.records = os_reserve_readable(h->records_nbytes);
+	if (h->slabs.records == 0) {
+		pageheap_destroy(&h->pageheap);
+		return ENOMEM;
+	}
+	h->slabs.index_mask = (nunits - 1) << SLAB_RECORD_SHIFT;
+	lock_init(&h->lock, LOCK_CENTRAL);
+	lock_init(&h->registry_lock, LOCK_REGISTRY);
+	list_init(&h->caches);
+	list_init(&h->idle);
+	return 0;
+}
+
+void manual_destroy(struct manual *h)
+{
+	os_release(h->slabs.records, h->records_nbytes);
+	pageheap_destroy(&h->pageheap);
+	memset(h, 0, sizeof *h);
+}
+
+/* first_page - of the unit of a record: the range begins somewhere in the table. */
+static size_t first_page(const struct manual *h, const struct slab *s)
+{
+	uintptr_t begin = (uintptr_t)slab_of(&h->slabs, h->pageheap.space.base);
+	uintptr_t offset = ((uintptr_t)s - begin) & h->slabs.index_mask;
+	return offset >> SLAB_RECORD_SHIFT << (SLAB_SHIFT - MGC_PAGE_SHIFT);
+}
+
+uintptr_t manual_base(const struct manual *h, const struct slab *s)
+{
+	return space_page_addr(&h->pageheap.space, first_page(h, s));
+}
+
+/* ── pages ──────────────────────────────────────────────────────────────────────────────── */
+
+/* commit_records - for all arenas that reach below addr. An arena's records lie together. */
+static bool commit_records(struct manual *h, uintptr_t addr)
+{
+	const struct space *sp = &h->pageheap.space;
+	bool ok = true;
+	if (addr - sp->base <= load_acquire(&h->recorded) << MGC_ARENA_SHIFT) /* pairs: recorded */
+		return true;
+	lock_acquire(&h->pageheap.lock);
+	while (ok && addr - sp->base > h->recorded << MGC_ARENA_SHIFT) {
+		uintptr_t at = sp->base + (h->recorded << MGC_ARENA_SHIFT);
+		uintptr_t lo = (uintptr_t)slab_of(&h->slabs, at);
+		uintptr_t hi = lo + (UNITS_PER_ARENA << SLAB_RECORD_SHIFT);
+		lo = align_down(lo, os_page_size());
+		ok = os_commit(lo, align_up(hi, os_page_size()) - lo) == 0;
+		if (ok)
+			store_release(&h->recorded, h->recorded + 1); /* pairs: recorded */
+	}
+	lock_release(&h->pageheap.lock);
+	return ok;
+}
+
+struct slab *manual_take(struct manual *h, size_t npages, size_t align, size_t *nclean)
+{
+	size_t first, align_pages = max_size(SLAB_PAGES, align >> MGC_PAGE_SHIFT);
+	if (!pageheap_take(&h->pageheap, npages, align_pages, &first, nclean))
+		return NULL;
+	uintptr_t addr = space_page_addr(&h->pageheap.space, first);
+	/* only the first unit has a record in use, but an address anywhere in the run finds one */
+	if (commit_records(h, addr + (npages << MGC_PAGE_SHIFT)))
+		return slab_of(&h->slabs, addr);
+	pageheap_give(&h->pageheap, first, npages, npages - *nclean);
+	return NULL;
+}
+
+void manual_give(struct manual *h, const struct slab *s, size_t skip, size_t npages, size_t ndirty)
+{
+	pageheap_give(&h->pageheap, first_page(h, s) + skip, npages, ndirty);
+}
+
+bool manual_extend(struct manual *h, struct slab *s, size_t npages)
+{
+	size_t end = first_page(h, s) + s->countdown;
+	if (!pageheap_extend(&h->pageheap, end, npages))
+		return false;
+	if (!commit_records(h, space_page_addr(&h->pageheap.space, end + npages))) {
+		pageheap_give(&h->pageheap, end, npages, npages);
+		return false;
+	}
+	s->countdown += (uint32_t)npages;
+	return true;
+}
+
+/* ── slabs whose thread has ended ───────────────────────────────────────────────────────── */
+
+static void set_state(struct slab *s, enum slab_state state)
+{
+	store_relaxed(&s->state, (uint8_t)state);
+}
+
+static void list_orphan(struct manual *h, struct slab *s)
+{
+	unsigned sc = s->sizeclass;
+	set_state(s, SLAB_ORPHAN);
+	slab_list_push_back(&h->orphan[sc], s);
+	store_relaxed(&h->norphans[sc], h->norphans[sc] + 1);
+}
+
+static void unlist_orphan(struct manual *h, struct slab *s)
+{
+	unsigned sc = s->sizeclass;
+	slab_list_remove(&h->orphan[sc], s);
+	store_relaxed(&h->norphans[sc], h->norphans[sc] - 1);
+}
+
+/* settle_orphan - its free list has changed: it is listed when it has something to give. True: all its
+ * blocks came home and its unit is to be given back. Lock held. */
+static bool settle_orphan(struct manual *h, struct slab *s)
+{
+	bool whole = s->countdown == 0 || s->countdown == IDLE_COUNT;
+	if (whole && load_relaxed(&s->remote) == 0) {
+		if (s->state == SLAB_ORPHAN)
+			unlist_orphan(h, s);
+		set_state(s, SLAB_NONE);
+		return true;
+	}
+	if (whole)
+		s->countdown = IDLE_COUNT;
+	bool gives = s->free != &block_end || s->carved < slab_nblocks(s->sizeclass);
+	if (gives && s->state != SLAB_ORPHAN)
+		list_orphan(h, s);
+	return false;
+}
+
+static void give_slab(struct manual *h, const struct slab *s)
+{
+	manual_give(h, s, 0, SLAB_PAGES, SLAB_PAGES);
+}
+
+void manual_abandon(struct manual *h, struct slab *s, uint32_t count)
+{
+	store_relaxed(&s->key, (uintptr_t)0);
+	lock_acquire(&h->lock);
+	s->countdown = count;
+	set_state(s, SLAB_ORPHAN_FULL);
+	bool gone = settle_orphan(h, s);
+	if (!gone)
+		store_release(&s->owner, &h->orphans); /* pairs: slab-owner */
+	lock_release(&h->lock);
+	if (gone)
+		give_slab(h, s);
+}
+
+struct slab *manual_adopt(struct manual *h, struct mcache *c, unsigned sizeclass)
+{
+	if (load_relaxed(&h->norphans[sizeclass]) == 0)
+		return NULL;
+	lock_acquire(&h->lock);
+	struct slab *s = h->orphan[sizeclass].first;
+	if (s != NULL) {
+		unlist_orphan(h, s);
+		set_state(s, SLAB_CURRENT);
+		s->countdown = CURRENT_COUNT;
+		store_release(&s->owner, c); /* pairs: slab-owner */
+	}
+	lock_release(&h->lock);
+	return s;
+}
+
+/* collect_orphan - its remote list joins its free list. True: give its unit back. Lock held. */
+static bool collect_orphan(struct manual *h, struct slab *s)
+{
+	uintptr_t list = swap_acq_rel(&s->remote, (uintptr_t)0) & ~REMOTE_POSTED; /* pairs: remote */
+	if (list != 0)
+		s->countdown -= slab_attach(s, (struct block *)list);
+	return settle_orphan(h, s);
+}
+
+/* ── mailboxes ──────────────────────────────────────────────────────────────────────────── */
+
+static struct slab *take_mail(struct mcache *c)
+{
+	return load_relaxed(&c->mailbox) == NULL ? NULL : swap_acq_rel(&c->mailbox, NULL); /* pairs: mailbox */
+}
+
+/* drain_orphans - what was posted to nobody is dealt with by who posted it. */
+static void drain_orphans(struct manual *h)
+{
+	struct slab *gone = NULL, *elsewhere = NULL, *next;
+	lock_acquire(&h->lock);
+	for (struct slab *s = take_mail(&h->orphans); s != NULL; s = next) {
+		next = s->mail;
+		struct slab **to = &elsewhere;
+		if (load_acquire(&s->owner) == &h->orphans) { /* pairs: slab-owner */
+			if (!collect_orphan(h, s))
+				continue;
+			to = &gone;
+		}
+		s->mail = *to;
+		*to = s;
+	}
+	lock_release(&h->lock);
+	for (; gone != NULL; gone = next) {
+		next = gone->mail;
+		give_slab(h, gone);
+	}
+	for (; elsewhere != NULL; elsewhere = next) {
+		next = elsewhere->mail;
+		manual_post(h, elsewhere);
+	}
+}
+
+void manual_post(struct manual *h, struct slab *s)
+{
+	for (;;) {
+		struct mcache *c = load_acquire(&s->owner); /* pairs: slab-owner */
+		struct slab *old = load_relaxed(&c->mailbox), *next;
+		do
+			s->mail = old;
+		while (!cas_acq_rel(&c->mailbox, &old, s)); /* pairs: mailbox */
+		if (c == &h->orphans) {
+			drain_orphans(h);
+			return;
+		}
+		if (load_acquire(&s->owner) == c) /* pairs: slab-owner */
+			return;
+		/* the cache gave the slab away meanwhile, perhaps after it looked into its mailbox */
+		s = take_mail(c);
+		for (; s != NULL && s->mail != NULL; s = next) {
+			next = s->mail;
+			manual_post(h, s);
+		}
+		if (s == NULL)
+			return;
+	}
+}
+
+void manual_each(struct manual *h, void (*fn)(void *arg, struct slab *s, uintptr_t base), void *arg)
+{
+	const struct space *sp = &h->pageheap.space;
+	size_t nbytes = load_relaxed(&sp->grown) << MGC_PAGE_SHIFT;
+	nbytes = min_size(nbytes, load_acquire(&h->recorded) << MGC_ARENA_SHIFT); /* pairs: recorded */
+	for (size_t at = 0; at < nbytes;) {
+		struct slab *s = slab_of(&h->slabs, sp->base + at);
+		uint8_t state = load_relaxed(&s->state);
+		size_t step = SLAB_NBYTES;
+		if (state >= SLAB_LARGE)
+			step = max_size(step, align_up((size_t)load_relaxed(&s->countdown) << MGC_PAGE_SHIFT,
+						       SLAB_NBYTES));
+		if (state != SLAB_NONE)
+			fn(arg, s, sp->base + at);
+		at += step;
+	}
+}

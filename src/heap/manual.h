@@ -1,0 +1,109 @@
+/* manual.h - a heap whose blocks are freed by hand: the page heap below, what belongs to no thread, and
+ * the list of caches.
+ *
+ * WHAT   Units for slabs and runs of pages for large objects come from the page heap; every object begins
+ *        at a unit. A slab whose thread ended is an orphan: in the list of its class when it has blocks to
+ *        give, until a thread adopts it or its last block comes home.
+ *        Remote frees: whoever frees another's block collects it in its own outbox, adds a batch to the
+ *        slab's remote list by one CAS, and when the list was not posted yet puts the slab into its
+ *        owner's mailbox by another. The owner takes the whole mailbox by one exchange when it has run
+ *        out of blocks. No lock, and two cache lines for up to 32 blocks.
+ *        A mailbox may get a slab after its cache gave the slab away: whoever posts looks again at the
+ *        owner afterwards, and takes the mailbox himself if that has changed; whoever takes a mailbox
+ *        sends on what is not his. Giving away writes the owner, then takes the mailbox: either the
+ *        poster's second look sees the new owner, or that last taking finds the slab (both are
+ *        exchanges on the mailbox, so one of them comes first).
+ * WHO    mcache.c; the faces for starting, statistics and fork.
+ * STATE  a cache: in use by a thread or a region → idle → in use. Its memory is never given back.
+ * INV    N1 a slab's owner is a cache in use, or &orphans
+ *        N2 owner, key and state of a slab change by its owner, or under CENTRAL while that is &orphans
+ * LOCKS  CENTRAL for orphans; REGISTRY for the lists of caches; PAGEHEAP below.
+ * FROM   abandoned pages: mimalloc. */
+#ifndef MGC_HEAP_MANUAL_H
+#define MGC_HEAP_MANUAL_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "heap/pageheap.h"
+#include "heap/slab.h"
+#include "os/lock.h"
+
+/* Sizes that find their slab by size alone. */
+#define MCACHE_DIRECT_NBYTES ((size_t)1024)
+#define MCACHE_NDIRECT (MCACHE_DIRECT_NBYTES / BLOCK_ALIGN + 1)
+#define MCACHE_NOUTBOX 16
+#define MCACHE_NSPARE 4
+#define MCACHE_NLARGE 8
+
+/* Blocks of one foreign slab, freed here and not handed over yet. */
+struct outbox {
+	struct slab *slab;
+	struct block *first, *last;
+	uint32_t n;
+};
+
+/* One thread's slabs. Its thread alone uses all but the mailbox. */
+struct mcache {
+	struct slab *direct[MCACHE_NDIRECT]; /* by (size + 15) / 16: current[] of the class, or slab_none */
+	struct slab *current[MGC_NSIZECLASS];
+	struct manual *heap;
+	struct slab_list full;
+	struct slab_list partial[MGC_NSIZECLASS];
+	struct slab *spare[MCACHE_NSPARE]; /* empty */
+	struct slab *large[MCACHE_NLARGE]; /* freed lately, oldest first */
+	uint32_t nspare, nlarge;
+	size_t large_nbytes;
+	struct outbox outbox[MCACHE_NOUTBOX];
+	bool keyed; /* its thread frees the short way */
+	struct list node; /* of manual.caches or manual.idle */
+	MGC_ALIGNED(MGC_CACHE_LINE) struct slab *mailbox; /* atomic: slabs with remote frees */
+};
+
+struct manual {
+	struct slabs slabs;
+	struct pageheap pageheap;
+	struct lock lock; /* CENTRAL */
+	struct slab_list orphan[MGC_NSIZECLASS];
+	uint32_t norphans[MGC_NSIZECLASS]; /* atomic; written under the lock */
+	struct lock registry_lock;
+	struct list caches, idle; /* registry_lock */
+	size_t records_nbytes; /* of the table of records, reserved */
+	size_t recorded; /* arenas whose part of the table is committed; PAGEHEAP */
+	struct mcache orphans; /* the owner of slabs that have none */
+};
+
+/* manual_init - 0 or an errno. max_nbytes as in pageheap_init. */
+int manual_init(struct manual *h, size_t max_nbytes);
+void manual_destroy(struct manual *h);
+
+/* manual_base - address of the unit of a record. manual_holds - whether p lies in it. */
+uintptr_t manual_base(const struct manual *h, const struct slab *s);
+MGC_INLINE bool manual_holds(const struct manual *h, const struct slab *s, uintptr_t p)
+{
+	return space_contains(&h->pageheap.space, p) && p - manual_base(h, s) < SLAB_NBYTES;
+}
+
+/* manual_take - npages from a unit's start, aligned to `align` bytes (a power of two) at least; *nclean says
+ * how many read as zero. NULL: no memory. The record is in state NONE. */
+struct slab *manual_take(struct manual *h, size_t npages, size_t align, size_t *nclean);
+/* manual_give - npages from page `skip` of the record's unit on, of which the first ndirty were used. */
+void manual_give(struct manual *h, const struct slab *s, size_t skip, size_t npages, size_t ndirty);
+/* manual_extend - makes the large object's run longer in place. */
+bool manual_extend(struct manual *h, struct slab *s, size_t npages);
+
+/* manual_post - the slab's remote list has just become posted: tell its owner. */
+void manual_post(struct manual *h, struct slab *s);
+/* manual_abandon - the calling owner leaves the slab, of whose blocks `count` are in use. */
+void manual_abandon(struct manual *h, struct slab *s, uint32_t count);
+/* manual_adopt - an orphan of the class with something to give, now without owner, or NULL. */
+struct slab *manual_adopt(struct manual *h, struct mcache *c, unsigned sizeclass);
+
+/* manual_each - calls fn for every record that is not NONE, in address order. Others may change them. */
+void manual_each(struct manual *h, void (*fn)(void *arg, struct slab *s, uintptr_t base), void *arg);
+
+#endif

@@ -1,0 +1,82 @@
+/* slab.c - see slab.h. LOCKS none: the caller owns the slab. */
+#include "heap/slab.h"
+
+#include "base/bits.h"
+
+/* Blocks are carved so many bytes at a time, and four times that once a slab has proved to be in use. */
+#define CARVE_NBYTES ((size_t)4096)
+/* How many links slab_find_twice follows. */
+#define LOOK 64
+
+struct block block_end = { &block_end };
+struct slab slab_none = { .free = &block_end };
+
+bool slab_carve(struct slab *s, uintptr_t base)
+{
+	size_t nbytes = slab_block_nbytes(s), from = s->carved * nbytes;
+	size_t step = from < SLAB_NBYTES / 4 ? CARVE_NBYTES : 4 * CARVE_NBYTES;
+	uint32_t left = slab_nblocks(s->sizeclass) - s->carved;
+	/* whole pages: what a block needs of one is the last that is touched of it */
+	size_t room = align_down(from, CARVE_NBYTES) + step - from;
+	uint32_t n = (uint32_t)min_size(max_size(room / nbytes, 1), left);
+	if (n == 0)
+		return false;
+	struct block *b = (struct block *)(base + from);
+	s->carved = (uint16_t)(s->carved + n);
+	s->free = b;
+	while (--n > 0) {
+		struct block *next = (struct block *)((uintptr_t)b + nbytes);
+		b->next = next;
+		b = next;
+	}
+	b->next = &block_end;
+	return true;
+}
+
+bool slab_is_block(const struct slab *s, uintptr_t base, uintptr_t addr)
+{
+	const struct sizeclass_info *info = &sizeclass_table[s->sizeclass];
+	uint64_t offset = addr - base;
+	uint64_t i = offset * info->reciprocal >> 32;
+	return i < s->carved && i * info->slot_nbytes == offset;
+}
+
+uint32_t slab_attach(struct slab *s, struct block *b)
+{
+	uint32_t n = 1;
+	struct block *first = b;
+	for (; b->next != &block_end; b = b->next)
+		n++;
+	b->next = s->free;
+	s->free = first;
+	return n;
+}
+
+static bool in_slab(const struct slab *s, uintptr_t base, const struct block *b)
+{
+	return (uintptr_t)b - base < SLAB_NBYTES && slab_is_block(s, base, (uintptr_t)b);
+}
+
+uint32_t slab_count_free(const struct slab *s, uintptr_t base)
+{
+	uint32_t n = 0;
+	const struct block *b = load_relaxed(&s->free);
+	for (; n < s->carved && in_slab(s, base, b); n++)
+		b = load_relaxed(&b->next);
+	return n;
+}
+
+uintptr_t slab_find_twice(const struct slab *s, uintptr_t base)
+{
+	const struct block *slow = s->free, *b = slow;
+	for (unsigned i = 0; i < LOOK && b != &block_end; i++) {
+		if (!in_slab(s, base, b))
+			return (uintptr_t)b; /* its link was overwritten after it was freed */
+		b = b->next;
+		if (b == slow)
+			return (uintptr_t)b;
+		if ((i & (i + 1)) == 0) /* Brent: the mark moves on by powers of two */
+			slow = b;
+	}
+	return 0;
+}

@@ -1,0 +1,189 @@
+/* slab.h - a unit of 64 KiB that the malloc face cuts into equal blocks, and how an address finds its
+ * record.
+ *
+ * WHAT   The record of the unit at address a is slabs[(a / 64 KiB) mod n], n a power of two that covers
+ *        the heap's range: two instructions and no look at where the range begins. The index may be that
+ *        of a foreign address; then the key tells.
+ *        key    (unit's address ^ the owner's thread pointer). A block's address without the bits that
+ *               say where in its unit it lies, and the caller's thread pointer, give the same word only
+ *               if the block is in this very unit, is a multiple of 16, and the caller owns the slab: one
+ *               compare on the way of free.
+ *        lists  of free blocks are linked through the blocks' first words and end in a block that links
+ *               to itself: block_end, which is nobody's. Another block that does so was pushed twice in
+ *               a row, so the test for "empty" finds that double free too.
+ *        countdown  frees by the owner until something happens: a FULL slab gets a free block (1), or a
+ *               PARTIAL one is empty (its blocks in use). So allocation counts nothing.
+ * STATE  of a slab, written by its owner, or under CENTRAL where there is none:
+ *          NONE → CURRENT → FULL → PARTIAL → CURRENT … ; PARTIAL → SPARE → NONE or CURRENT
+ *          thread exit: → ORPHAN (in its class's list) or ORPHAN_FULL (in none) → CURRENT of another, or NONE
+ *        of a large object, at its first unit: NONE → LARGE → CACHED → LARGE … → NONE
+ * INV    B1 every block of `free` and `remote` is inside the slab, at a multiple of the block size
+ *        B2 `carved` blocks were ever linked; those above are untouched
+ *        B3 remote's low bit is set from when a thread finds it clear and adds blocks until the owner
+ *           takes the slab out of its mailbox. While it is set the slab is in a mailbox or about to be,
+ *           and its unit stays a slab.
+ *        B4 PARTIAL, ORPHAN: countdown = carved - length of `free`, or IDLE_COUNT when that is 0 and B3
+ *           keeps the unit
+ * UNITS  bytes; blocks; pages of 8 KiB.
+ * FROM   lists per page: mimalloc. Posting a whole list of remote frees: snmalloc. */
+#ifndef MGC_HEAP_SLAB_H
+#define MGC_HEAP_SLAB_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/atomic.h"
+#include "base/config.h"
+#include "heap/sizeclass.h"
+
+#define SLAB_SHIFT 16
+#define SLAB_NBYTES ((size_t)1 << SLAB_SHIFT)
+#define SLAB_PAGES (SLAB_NBYTES >> MGC_PAGE_SHIFT)
+#define SLAB_RECORD_SHIFT 6
+
+/* The smallest and strictest that malloc may hand out. */
+#define BLOCK_ALIGN ((size_t)16)
+/* Bits of an address that a key leaves out. */
+#define KEY_OFFSET_BITS (SLAB_NBYTES - BLOCK_ALIGN)
+
+/* countdowns that no number of blocks comes near */
+#define CURRENT_COUNT (UINT32_C(1) << 31)
+#define IDLE_COUNT (UINT32_C(1) << 30)
+
+#define REMOTE_POSTED ((uintptr_t)1)
+
+struct mcache;
+
+struct block {
+	struct block *next;
+};
+
+enum slab_state {
+	SLAB_NONE,
+	SLAB_CURRENT,
+	SLAB_FULL,
+	SLAB_PARTIAL,
+	SLAB_SPARE,
+	SLAB_ORPHAN,
+	SLAB_ORPHAN_FULL,
+	SLAB_LARGE,
+	SLAB_CACHED,
+};
+
+struct slab {
+	struct block *free; /* owner */
+	uintptr_t key; /* atomic; 0 when nobody may free the short way */
+	uint32_t countdown; /* owner; of a large object: its pages */
+	uint16_t carved;
+	uint8_t sizeclass; /* atomic; 0: large, or nothing */
+	uint8_t state; /* atomic */
+	uintptr_t remote; /* atomic: blocks freed by others, and REMOTE_POSTED */
+	struct mcache *owner; /* atomic */
+	struct slab *next, *prev; /* in the list of its state */
+	struct slab *mail; /* in a mailbox */
+};
+
+_Static_assert(sizeof(struct slab) == (size_t)1 << SLAB_RECORD_SHIFT, "a cache line a unit");
+_Static_assert(MGC_CHUNK_PAGES >= SLAB_PAGES, "a chunk is whole units");
+_Static_assert(MGC_PAGE_SHIFT < SLAB_SHIFT && SLAB_RECORD_SHIFT <= SLAB_SHIFT,
+	       "see slab_index_mask");
+
+struct slab_list {
+	struct slab *first, *last;
+};
+
+/* What an empty list of free blocks, and no slab at all, look like. */
+extern struct block block_end;
+extern struct slab slab_none;
+
+/* The records. */
+struct slabs {
+	uintptr_t records;
+	uintptr_t index_mask; /* of an address shifted so that a unit's number stands at a record's */
+};
+
+MGC_INLINE struct slab *slab_of(const struct slabs *t, uintptr_t addr)
+{
+	uintptr_t at = addr >> (SLAB_SHIFT - SLAB_RECORD_SHIFT) & t->index_mask;
+	return (struct slab *)(t->records + at);
+}
+
+/* slab_key - of an address for the calling thread. x86-64: the thread pointer is the word at fs:0, and
+ * the compiler would load it first. */
+MGC_INLINE uintptr_t slab_key(uintptr_t addr)
+{
+	uintptr_t key = addr & ~(uintptr_t)KEY_OFFSET_BITS;
+#if defined(__x86_64__)
+	__asm__("xorq %%fs:0, %0" : "+r"(key) : : "cc");
+#else
+	key ^= (uintptr_t)__builtin_thread_pointer();
+#endif
+	return key;
+}
+
+MGC_INLINE size_t slab_block_nbytes(const struct slab *s)
+{
+	return sizeclass_table[s->sizeclass].slot_nbytes;
+}
+
+/* slab_nblocks - of a slab of that class. */
+MGC_INLINE uint32_t slab_nblocks(unsigned sizeclass)
+{
+	return (uint32_t)(SLAB_NBYTES / sizeclass_table[sizeclass].slot_nbytes);
+}
+
+/* slab_pop, slab_push - the short ways. pop: NULL when the list is empty, or its first block was freed
+ * twice in a row. push: true when the countdown has run out. */
+MGC_INLINE void *slab_pop(struct slab *s)
+{
+	struct block *b = s->free, *next = b->next;
+	if (MGC_UNLIKELY(next == b))
+		return NULL;
+	s->free = next;
+	return b;
+}
+
+MGC_INLINE bool slab_push(struct slab *s, void *p)
+{
+	struct block *b = p;
+	b->next = s->free;
+	s->free = b;
+	return MGC_UNLIKELY(--s->countdown == 0);
+}
+
+MGC_INLINE void slab_list_remove(struct slab_list *l, struct slab *s)
+{
+	*(s->prev != NULL ? &s->prev->next : &l->first) = s->next;
+	*(s->next != NULL ? &s->next->prev : &l->last) = s->prev;
+}
+
+MGC_INLINE void slab_list_push_back(struct slab_list *l, struct slab *s)
+{
+	s->next = NULL;
+	s->prev = l->last;
+	*(l->last != NULL ? &l->last->next : &l->first) = s;
+	l->last = s;
+}
+
+/* slab_carve - links some more untouched blocks of the slab at `base` into its empty list: about a page of
+ * the system, at least one. False: all are carved. */
+bool slab_carve(struct slab *s, uintptr_t base);
+
+/* slab_is_block - addr, inside the slab at `base`, is the start of a carved block. */
+bool slab_is_block(const struct slab *s, uintptr_t base, uintptr_t addr);
+
+/* slab_attach - puts the list that begins with b before the slab's own; how many blocks that were. */
+uint32_t slab_attach(struct slab *s, struct block *b);
+
+/* slab_count_free - length of the list. Stops at the first link that cannot be one, so the list may be
+ * somebody else's and change meanwhile: then it is only about right. */
+uint32_t slab_count_free(const struct slab *s, uintptr_t base);
+
+/* slab_find_twice - looks for a block that is in the list twice, a little way into it: 0 when there is none.
+ * For a slab that seems to be empty: a double free makes it seem so too early. */
+uintptr_t slab_find_twice(const struct slab *s, uintptr_t base);
+
+#endif

@@ -1,0 +1,249 @@
+/* manual_test.c - the malloc face's heap from inside: slabs go through their states and none is left behind,
+ * whoever frees the last block. */
+#include "lib/plain.h"
+
+#include "heap/mcache.h"
+
+static struct manual heap;
+
+static size_t used_pages(void)
+{
+	struct pageheap_stats st;
+	pageheap_read_stats(&heap.pageheap, &st);
+	return st.used_nbytes >> MGC_PAGE_SHIFT;
+}
+
+static void start(void)
+{
+	CHECK_EQ(manual_init(&heap, 0), 0);
+}
+
+static struct slab *slab_at(const void *p)
+{
+	return slab_of(&heap.slabs, (uintptr_t)p);
+}
+
+/* release - as the face does: short where the key fits. */
+static void release(struct mcache *c, void *p)
+{
+	struct slab *s = slab_at(p);
+	CHECK_EQ(mcache_check(&heap, s, (uintptr_t)p), BLOCK_OK);
+	if (slab_key((uintptr_t)p) != s->key)
+		mcache_free(c, &heap, s, p);
+	else if (slab_push(s, p))
+		mcache_count_down(s);
+}
+
+TEST(classes)
+{
+	for (size_t n = 0; n <= MGC_MAX_SMALL; n++) {
+		unsigned sc = mcache_class(n);
+		size_t have = sizeclass_table[sc].slot_nbytes;
+		CHECK(have >= n && have % BLOCK_ALIGN == 0);
+		CHECK(n < 1024 ? have - n < 128 : (have - n) * 8 <= have);
+	}
+	for (size_t align = 16; align <= MGC_MAX_SMALL; align *= 2)
+		for (size_t n = 0; n <= MGC_MAX_SMALL; n += 8) {
+			unsigned sc = mcache_class_aligned(n, align);
+			size_t have = sizeclass_table[sc].slot_nbytes;
+			CHECK(sc == 0 ? n > MGC_MAX_SMALL - align : have >= n && have % align == 0);
+		}
+}
+
+TEST(states)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, true);
+	unsigned sc = mcache_class(1000);
+	uint32_t n = slab_nblocks(sc);
+	void *p[128];
+	CHECK(n < 128);
+	for (uint32_t i = 0; i < n; i++)
+		p[i] = mcache_alloc(c, sc);
+	struct slab *s = slab_at(p[0]);
+	CHECK_EQ(s->state, SLAB_CURRENT);
+	void *q = mcache_alloc(c, sc);
+	CHECK_EQ(s->state, SLAB_FULL);
+	CHECK(slab_at(q) != s && slab_at(q)->state == SLAB_CURRENT);
+	for (uint32_t i = 0; i < n; i++) {
+		release(c, p[i]);
+		CHECK_EQ(s->state, i + 1 < n ? SLAB_PARTIAL : SLAB_SPARE);
+		CHECK(i + 1 == n || s->countdown == n - 1 - i);
+	}
+	CHECK_EQ(mcache_check(&heap, s, (uintptr_t)p[0]), BLOCK_TWICE);
+	release(c, q);
+	mcache_close(c);
+	CHECK_EQ(used_pages(), 0);
+	CHECK_EQ(mcache_check(&heap, s, (uintptr_t)p[0]), BLOCK_FOREIGN);
+	manual_destroy(&heap);
+}
+
+TEST(every_class_fills_and_empties)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, true);
+	static void *p[20000];
+	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
+		size_t nbytes = sizeclass_table[sc].slot_nbytes;
+		size_t n = 3 * slab_nblocks(sc) + 1;
+		for (size_t i = 0; i < n; i++) {
+			p[i] = mcache_alloc(c, sc);
+			memset(p[i], (int)sc, nbytes);
+			*(size_t *)p[i] = i;
+		}
+		for (size_t i = 0; i < n; i++)
+			CHECK_EQ(*(size_t *)p[i], i);
+		for (size_t i = 0; i < n; i++)
+			release(c, p[(i * 7919) % n]);
+	}
+	mcache_close(c);
+	CHECK_EQ(used_pages(), 0);
+	pageheap_verify(&heap.pageheap);
+	manual_destroy(&heap);
+}
+
+/* Blocks of one cache that another frees: they come back in batches, to the owner, to who adopted the slab, or
+ * to nobody. */
+TEST(remote_frees)
+{
+	start();
+	struct mcache *owner = mcache_open(&heap, false), *other = mcache_open(&heap, false);
+	unsigned sc = mcache_class(64);
+	static void *p[4096];
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 4096; i++)
+			p[i] = mcache_alloc(owner, sc);
+		size_t before = used_pages();
+		for (int i = 0; i < 4096; i++)
+			release(other, p[i]);
+		mcache_trim(other);
+		mcache_trim(owner);
+		CHECK(used_pages() <= SLAB_PAGES && before >= 4 * SLAB_PAGES); /* the current one stays */
+	}
+	/* the owner ends first */
+	for (int i = 0; i < 4096; i++)
+		p[i] = mcache_alloc(owner, sc);
+	mcache_close(owner);
+	CHECK(used_pages() >= 4 * SLAB_PAGES);
+	for (int i = 0; i < 4096; i++)
+		release(i % 2 ? other : NULL, p[i]);
+	mcache_trim(other);
+	CHECK_EQ(used_pages(), 0);
+	mcache_close(other);
+	manual_destroy(&heap);
+}
+
+TEST(orphans_are_adopted)
+{
+	start();
+	struct mcache *a = mcache_open(&heap, false), *b = mcache_open(&heap, false);
+	unsigned sc = mcache_class(256);
+	void *p = mcache_alloc(a, sc);
+	struct slab *s = slab_at(p);
+	mcache_close(a);
+	CHECK_EQ(s->state, SLAB_ORPHAN);
+	CHECK_EQ(used_pages(), SLAB_PAGES);
+	void *q = mcache_alloc(b, sc);
+	CHECK(slab_at(q) == s && s->state == SLAB_CURRENT && s->owner == b && q != p);
+	release(b, p);
+	release(b, q);
+	mcache_close(b);
+	CHECK_EQ(used_pages(), 0);
+	manual_destroy(&heap);
+}
+
+TEST(large)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, true);
+	bool zero;
+	for (size_t nbytes = 33000; nbytes < (size_t)40 << 20; nbytes = nbytes * 5 / 3) {
+		char *p = mcache_alloc_large(c, nbytes, 16, &zero);
+		CHECK(p != NULL && (uintptr_t)p % SLAB_NBYTES == 0);
+		struct slab *s = slab_at(p);
+		CHECK(mcache_usable(s) >= nbytes && mcache_usable(s) < nbytes + nbytes / 4);
+		if (zero)
+			for (size_t i = 0; i < nbytes; i += 512)
+				CHECK_EQ(p[i], 0);
+		memset(p, 0x5a, nbytes);
+		CHECK_EQ(mcache_check(&heap, s, (uintptr_t)p + 16), BLOCK_INSIDE);
+		CHECK_EQ(mcache_check(&heap, slab_at(p + SLAB_NBYTES), (uintptr_t)p + SLAB_NBYTES),
+			 BLOCK_FOREIGN);
+		release(c, p);
+	}
+	for (size_t align = 32; align <= MGC_ARENA_SIZE / 4; align *= 4) {
+		void *p = mcache_alloc_large(c, 100000, align, &zero);
+		CHECK(p != NULL && (uintptr_t)p % align == 0);
+		release(c, p);
+	}
+	CHECK(mcache_alloc_large(c, SIZE_MAX / 2, 16, &zero) == NULL);
+	mcache_close(c);
+	CHECK_EQ(used_pages(), 0);
+	pageheap_verify(&heap.pageheap);
+	manual_destroy(&heap);
+}
+
+TEST(large_in_place)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, true);
+	bool zero;
+	char *p = mcache_alloc_large(c, 1 << 20, 16, &zero);
+	struct slab *s = slab_at(p);
+	memset(p, 1, 1 << 20);
+	for (size_t n = 1 << 20; n < (size_t)20 << 20; n += 1 << 20)
+		CHECK(mcache_resize_large(&heap, s, n)); /* nothing lies behind */
+	memset(p, 2, (size_t)19 << 20);
+	CHECK(mcache_resize_large(&heap, s, 100000));
+	char *q = mcache_alloc_large(c, 100000, 16, &zero);
+	CHECK(q > p && q < p + (1 << 20) && !zero);
+	CHECK(!mcache_resize_large(&heap, s, 1 << 20)); /* now something does */
+	CHECK(!mcache_resize_large(&heap, s, SIZE_MAX / 4));
+	CHECK_EQ(p[99999], 2);
+	release(c, p);
+	release(c, q);
+	mcache_close(c);
+	CHECK_EQ(used_pages(), 0);
+	pageheap_verify(&heap.pageheap);
+	manual_destroy(&heap);
+}
+
+/* ── many threads at once ───────────────────────────────────────────────────────────────── */
+
+#define NCELLS 512
+static void *cells[NCELLS];
+
+static void *churn(void *arg)
+{
+	struct rng r = { (uintptr_t)arg };
+	for (int life = 0; life < 20; life++) {
+		struct mcache *c = mcache_open(&heap, true);
+		CHECK(c != NULL);
+		for (int i = 0; i < (TEST_SLOW ? 500 : 5000); i++) {
+			void *p = mcache_alloc(c, (unsigned)rng_below(&r, 8) * 3 + 1);
+			CHECK(p != NULL);
+			p = __atomic_exchange_n(&cells[rng_below(&r, NCELLS)], p, __ATOMIC_ACQ_REL);
+			if (p != NULL)
+				release(c, p);
+		}
+		mcache_close(c);
+	}
+	return NULL;
+}
+
+TEST_SECONDS(threads_come_and_go, 50)
+{
+	start();
+	pthread_t threads[4];
+	uint64_t seed = test_seed();
+	for (size_t i = 0; i < 4; i++)
+		CHECK_EQ(pthread_create(&threads[i], NULL, churn, (void *)(uintptr_t)(seed + i)), 0);
+	for (size_t i = 0; i < 4; i++)
+		CHECK_EQ(pthread_join(threads[i], NULL), 0);
+	for (size_t i = 0; i < NCELLS; i++)
+		if (cells[i] != NULL)
+			release(NULL, cells[i]);
+	CHECK_EQ(used_pages(), 0);
+	pageheap_verify(&heap.pageheap);
+	manual_destroy(&heap);
+}
