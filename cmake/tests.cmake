@@ -178,6 +178,10 @@ foreach(file ${files})
       RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
     target_link_libraries(example-${name} PRIVATE mgc_flags mallocgc m)
     mgc_add_test(examples/${name} examples example-${name} 60)
+    # again, with each collection checked by a second one, and each store for its barrier
+    mgc_add_test(examples/${name}-checked examples example-${name} 60)
+    set_tests_properties(examples/${name}-checked PROPERTIES
+      ENVIRONMENT "${MGC_TEST_ENV};MGC_DEBUG=gccheckmark=1,verify=1,gcstress=2000")
   endif()
 endforeach()
 

@@ -82,14 +82,15 @@ void *mgc_new_array(struct mgc_type *type, size_t n)
 static unsigned layout_for(struct mgc_type *type, unsigned flags)
 {
 	struct layouts *ls = &runtime.heap.layouts;
-	bool noscan = flags & MGC_NOSCAN || (type != NULL && type->ptr_bytes == 0 &&
-					     type->trace == NULL && type->trace_part == NULL);
+	bool untyped_noscan = flags & MGC_NOSCAN;
+	bool noscan = untyped_noscan || (type != NULL && type->ptr_bytes == 0 &&
+					 type->trace == NULL && type->trace_part == NULL);
 	if ((flags & MGC_NOZERO && !noscan) ||
 	    flags & ~(unsigned)(MGC_NOSCAN | MGC_NOZERO | MGC_UNCOLLECTABLE | MGC_ARRAY)) {
 		errno = EINVAL;
 		return 0;
 	}
-	unsigned plain = noscan         ? LAYOUT_ID_NOSCAN
+	unsigned plain = untyped_noscan ? LAYOUT_ID_NOSCAN
 			 : type != NULL ? type_layout(type_id(ls, type))
 					: LAYOUT_ID_WORDS;
 	unsigned more = (flags & MGC_NOZERO ? LAYOUT_NOZERO : 0) |
@@ -101,6 +102,8 @@ static unsigned layout_for(struct mgc_type *type, unsigned flags)
 	unsigned id = layout_intern(ls, &d);
 	if (id == 0)
 		errno = ENOMEM;
+	else if (type != NULL && type->name != NULL && load_relaxed(&ls->layout[id].name) == NULL)
+		layout_add_name(ls, id, type->name);
 	return id;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "gc/checkmark.h"
 #include "os/os.h"
 
 /* A long move is many sections, so that a quiescence never waits long. */
@@ -56,6 +57,7 @@ void barrier_shade(struct mutator *m, uintptr_t word)
 
 MGC_COLD void barrier_write_slow(struct mutator *m, uintptr_t *slot, uintptr_t word)
 {
+	checkmark_note(m->heap->gc, slot);
 	barrier_shade(m, load_relaxed(slot));
 	barrier_shade(m, word);
 	store_release(slot, word);
@@ -91,6 +93,7 @@ bool barrier_cas(struct mutator *m, uintptr_t *slot, uintptr_t expected, uintptr
 {
 	mutator_enter(m);
 	if (heap_phase(m->heap) != PHASE_OFF) {
+		checkmark_note(m->heap->gc, slot);
 		barrier_shade(m, expected);
 		barrier_shade(m, word);
 	}
@@ -103,8 +106,10 @@ uintptr_t barrier_exchange(struct mutator *m, uintptr_t *slot, uintptr_t word)
 {
 	mutator_enter(m);
 	bool off = heap_phase(m->heap) == PHASE_OFF;
-	if (!off)
+	if (!off) {
+		checkmark_note(m->heap->gc, slot);
 		barrier_shade(m, word);
+	}
 	uintptr_t old = swap_acq_rel(slot, word);
 	if (!off)
 		barrier_shade(m, old);

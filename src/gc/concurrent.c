@@ -8,6 +8,7 @@
  *        waits for it may be inside a section. */
 #include "base/check.h"
 #include "gc/barrier.h"
+#include "gc/checkmark.h"
 #include "gc/cycle_form.h"
 #include "gc/quiesce.h"
 #include "gc/snapshot.h"
@@ -32,6 +33,17 @@ static void verify(struct cycle *c)
 	stw_start(&c->gc->stw, c->self);
 }
 
+/* check_stopped - the stop before the mark, or, with the marker, the one after it. */
+static void check_stopped(struct cycle *c, struct marker *mk)
+{
+	stw_stop(&c->gc->stw, c->self);
+	if (mk == NULL)
+		checkmark_begin(c->gc);
+	else
+		checkmark_end(c->gc, mk);
+	stw_start(&c->gc->stw, c->self);
+}
+
 static void check_unmarked(void *arg, struct span *s)
 {
 	const struct space *sp = arg;
@@ -50,6 +62,8 @@ static void arm(struct cycle *c)
 	q(c); /* and nobody overwrites what was stored so, having read the slot before */
 	if (MGC_HOSTILE || c->gc->knobs.verify)
 		pageheap_each(&h->pageheap, check_unmarked, &h->pageheap.space);
+	if (c->gc->knobs.gccheckmark)
+		check_stopped(c, NULL);
 }
 
 /* take_own - the snapshot of the mutator that runs the cycle. */
@@ -182,6 +196,8 @@ static void mark(struct cycle *c)
 		grey_start(&gc->pool); /* for assists */
 		marker_drain(&c->mk);
 	}
+	if (gc->knobs.gccheckmark)
+		check_stopped(c, &c->mk);
 }
 
 /* ── after the mark ─────────────────────────────────────────────────────────────────────── */

@@ -57,6 +57,7 @@ static void apply_knobs(struct gc *gc)
 	if (!k->hugepages)
 		gc->heap->pageheap.huge_from_pages = SIZE_MAX;
 	gc->workers.limit = helpers_wanted(k);
+	gc->heap->layouts.by_type = k->types || k->gccheckmark != 0;
 }
 
 int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal, bool concurrent)

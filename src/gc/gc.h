@@ -79,6 +79,7 @@ struct gc {
 	uint64_t nsignals; /* sent for snapshots, this cycle */
 	struct grey_block *freed; /* atomic: put-off frees of threads that are gone */
 	uint64_t goal_nbytes; /* atomic; written under world */
+	struct checkmark *check; /* atomic; of the cycle that is under way, when it is checked (checkmark.h) */
 	struct collector collector;
 	int32_t disabled; /* atomic: GC_disable nesting; no collection by itself while > 0 */
 	uint32_t stress_count; /* atomic */

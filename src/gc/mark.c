@@ -386,22 +386,19 @@ static void scan_periodic(struct hot *h, const struct layout_desc *d, uintptr_t 
 	}
 }
 
-/* trace_piece - what the callback says of the elements that begin in [at, at + MARK_PIECE), of that part of
- * the object, or of the whole of it. What lies behind the last element is zero. */
-static void trace_piece(struct marker *mk, const struct layout_desc *d, uintptr_t object,
-			uintptr_t at, size_t nbytes, uintptr_t ambiguous)
+void trace_piece(struct mgc_tracer *tracer, const struct layout_desc *d, uintptr_t object,
+		 uintptr_t at, size_t nbytes)
 {
-	struct mgc_tracer tracer = { mk, ambiguous, word_code_of(d), d->user };
 	size_t from = at - object, to = min_size(from + MARK_PIECE, nbytes), step = d->period;
 	if (d->flags & LAYOUT_PARTS) {
-		((part_fn *)(void (*)(void))d->trace)((void *)object, from, to, &tracer);
+		((part_fn *)(void (*)(void))d->trace)((void *)object, from, to, tracer);
 	} else if (step == 0) {
 		if (from == 0)
-			d->trace((void *)object, &tracer);
+			d->trace((void *)object, tracer);
 	} else {
 		for (from = (from + step - 1) / step * step; from < to && from + step <= nbytes;
 		     from += step)
-			d->trace((void *)(object + from), &tracer);
+			d->trace((void *)(object + from), tracer);
 	}
 }
 
@@ -413,7 +410,10 @@ static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct
 	uintptr_t ambiguous = sc->flags & LAYOUT_AMBIGUOUS ? MARK_AMBIGUOUS : 0;
 	uintptr_t object = span_slot_addr(s, span_slot_of(s, at)), end = object + s->slot_nbytes;
 	if (sc->scan == SCAN_TRACE) {
-		trace_piece(mk, d, object, at, s->slot_nbytes - s->slack, ambiguous);
+		struct mgc_tracer tracer = {
+			.mk = mk, .ambiguous = ambiguous, .code = word_code_of(d), .user = d->user
+		};
+		trace_piece(&tracer, d, object, at, s->slot_nbytes - s->slack);
 		return;
 	}
 	if (s->slot_nbytes > MARK_PIECE)

@@ -44,6 +44,11 @@ static bool is_unbarriered(const struct root_range *range)
 	return range->owner == NULL && (range->flags & MGC_ROOT_UNBARRIERED) != 0;
 }
 
+bool roots_barriered(const struct root_range *range)
+{
+	return range->owner == NULL && !(range->flags & MGC_ROOT_UNBARRIERED);
+}
+
 /* find - index of the first range that ends above lo. Lock held. */
 static size_t find(const struct roots *r, uintptr_t lo)
 {
@@ -67,18 +72,29 @@ static int add_locked(struct roots *r, const struct root_range *range)
 		return ENOMEM;
 	memmove(&r->range[at + 1], &r->range[at], (r->nranges - at) * sizeof *r->range);
 	r->range[at] = *range;
+	r->range[at].serial = ++r->nadded;
 	r->nranges++;
 	r->nunbarriered += is_unbarriered(range);
 	return 0;
 }
 
+void roots_acquire(struct roots *r)
+{
+	struct mutator *m = mutator_self();
+	while (!lock_try(&r->lock)) {
+		if (mutator_attached() && m->sec == 0 && load_relaxed(&m->pending) != 0)
+			mutator_park_slow(m); /* asked without a signal */
+		os_yield();
+	}
+}
+
 int roots_add(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags, struct mutator *owner,
 	      const uintptr_t *top)
 {
-	struct root_range range = { lo, hi, flags, owner, top };
+	struct root_range range = { .lo = lo, .hi = hi, .flags = flags, .owner = owner, .top = top };
 	if (lo % sizeof(uintptr_t) != 0 || hi <= lo)
 		return EINVAL;
-	lock_acquire(&r->lock);
+	roots_acquire(r);
 	int err = add_locked(r, &range);
 	lock_release(&r->lock);
 	return err;
@@ -93,7 +109,7 @@ static void remove_at(struct roots *r, size_t at)
 
 int roots_add_union(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags)
 {
-	lock_acquire(&r->lock);
+	roots_acquire(r);
 	for (size_t at = find(r, lo); at < r->nranges && r->range[at].lo < hi;) {
 		lo = min_size(lo, r->range[at].lo);
 		hi = max_size(hi, r->range[at].hi);
@@ -122,7 +138,7 @@ int roots_remove(struct roots *r, uintptr_t lo)
 
 void roots_remove_within(struct roots *r, uintptr_t lo, uintptr_t hi)
 {
-	lock_acquire(&r->lock);
+	roots_acquire(r);
 	for (size_t i = r->nranges; i-- > 0;)
 		if (r->range[i].lo >= lo && r->range[i].hi <= hi)
 			remove_at(r, i);
@@ -131,7 +147,7 @@ void roots_remove_within(struct roots *r, uintptr_t lo, uintptr_t hi)
 
 void roots_drop_owned(struct roots *r, struct mutator *m)
 {
-	lock_acquire(&r->lock);
+	roots_acquire(r);
 	for (size_t i = r->nranges; i-- > 0;)
 		if (r->range[i].owner == m)
 			remove_at(r, i);
@@ -224,7 +240,7 @@ void roots_mark_barriered(struct roots *r, struct marker *mk)
 	struct word_code code = { load_relaxed(&mk->heap->layouts.word_mask), 1, 0 };
 	for (size_t i = 0; i < r->nranges; i++) {
 		const struct root_range *range = &r->range[i];
-		if (range->owner != NULL || is_unbarriered(range))
+		if (!roots_barriered(range))
 			continue;
 		marker_range_coded(mk, range->lo, range->hi, code,
 				   range->flags & MGC_ROOT_AMBIGUOUS ? MARK_AMBIGUOUS : 0);

@@ -27,12 +27,14 @@ struct root_range {
 	unsigned flags;          /* enum mgc_root_flags */
 	struct mutator *owner;   /* of an owned range */
 	const uintptr_t *top;    /* of an owned range: where its used part ends */
+	uint64_t serial;         /* number of this registration */
 };
 
 struct roots {
 	struct lock lock;
 	struct root_range *range;
 	size_t nranges, capacity;
+	uint64_t nadded; /* registrations ever */
 	struct mgc_stack *stacks, *free_stacks; /* stacks.c */
 	bool globals; /* atomic; data segments and TLS are roots. Changed under WORLD */
 	bool end_pointers; /* a root word that is just behind an object keeps it (libgc face) */
@@ -49,6 +51,10 @@ struct roots {
 
 void roots_init(struct roots *r);
 void roots_destroy(struct roots *r);
+
+/* roots_acquire - takes ROOTS for a thread that a cycle may be asking for its snapshot: the cycle holds that
+ * lock, and whoever sleeps for a lock answers nobody. */
+void roots_acquire(struct roots *r);
 
 /* roots_add - 0, EINVAL (misaligned, overlapping) or ENOMEM. owner and top: NULL, or an owned range. */
 int roots_add(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags, struct mutator *owner,
@@ -73,6 +79,8 @@ void roots_read_owned(struct roots *r, struct sink *out, struct mutator *m);
 void roots_read_tls(struct roots *r, struct sink *out, struct mutator *m);
 /* roots_read_unbarriered - ranges that are stored to without mgc_write, and data segments. */
 void roots_read_unbarriered(struct roots *r, struct sink *out);
+/* roots_barriered - the range is stored to with mgc_write only. */
+bool roots_barriered(const struct root_range *range);
 /* roots_have_unbarriered - there are such: a cycle must stop the world to read them. Lock held. */
 bool roots_have_unbarriered(const struct roots *r);
 /* roots_mark_barriered - all the others; uncollectable objects and the face's own too. Lock held. */

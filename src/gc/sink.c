@@ -40,6 +40,7 @@ void sink_to_marker(struct sink *s, struct marker *mk, bool end_pointers, uintpt
 	s->end_pointers = end_pointers;
 	s->read_nbytes = 0;
 	s->make_room = resolve;
+	s->range = NULL;
 	use_own(s);
 }
 
@@ -97,7 +98,23 @@ void sink_to_pool(struct sink *s, struct heap *h, struct grey_pool *pool, uintpt
 	s->end_pointers = false;
 	s->read_nbytes = 0;
 	s->make_room = next_block;
+	s->range = NULL;
 	use_block(s);
+}
+
+void sink_to_visitor(struct sink *s, struct heap *h, uintptr_t *one,
+		     void (*range)(struct sink *s, uintptr_t lo, uintptr_t hi),
+		     void (*make_room)(struct sink *s))
+{
+	*s = (struct sink){ .base = h->pageheap.space.base,
+			    .nbytes = h->pageheap.space.nbytes,
+			    .mask = load_relaxed(&h->layouts.word_mask),
+			    .heap = h,
+			    .own = one,
+			    .own_capacity = 1,
+			    .make_room = make_room,
+			    .range = range };
+	use_own(s);
 }
 
 void sink_close(struct sink *s)
@@ -110,6 +127,10 @@ void sink_close(struct sink *s)
 
 MGC_NO_SANITIZE void sink_range(struct sink *s, uintptr_t lo, uintptr_t hi)
 {
+	if (MGC_UNLIKELY(s->range != NULL)) {
+		s->range(s, lo, hi);
+		return;
+	}
 	const volatile uintptr_t *w = (const volatile uintptr_t *)align_up(lo, sizeof(uintptr_t));
 	const volatile uintptr_t *end = (const volatile uintptr_t *)align_down(hi, sizeof(uintptr_t));
 	for (; w < end; w++)

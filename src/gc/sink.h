@@ -29,6 +29,8 @@ struct sink {
 	uintptr_t *word; /* the buffer, room for `capacity`, never full between two calls */
 	size_t n, capacity;
 	void (*make_room)(struct sink *s);
+	void (*range)(struct sink *s, uintptr_t lo,
+		      uintptr_t hi); /* not NULL: gets ranges instead (rootwalk.c) */
 	struct heap *heap;
 	struct grey_pool *pool;
 	struct grey_block *block; /* its objects are the buffer; NULL: `own` is */
@@ -46,6 +48,10 @@ void sink_to_marker(struct sink *s, struct marker *mk, bool end_pointers, uintpt
  * handler on a small stack), is for want of memory. */
 void sink_to_pool(struct sink *s, struct heap *h, struct grey_pool *pool, uintptr_t *own,
 		  size_t own_capacity);
+/* sink_to_visitor - ranges go to `range`, single words to `make_room`, in a buffer of one. */
+void sink_to_visitor(struct sink *s, struct heap *h, uintptr_t *one,
+		     void (*range)(struct sink *s, uintptr_t lo, uintptr_t hi),
+		     void (*make_room)(struct sink *s));
 /* sink_close - what is buffered goes on its way. */
 void sink_close(struct sink *s);
 

@@ -150,17 +150,27 @@ static bool is_dead(const struct pass *p, uintptr_t object)
 	return !space_is_marked(&p->mk->heap->pageheap.space, object);
 }
 
-void specials_mark_roots(struct specials *s, struct marker *mk)
+void specials_each_root(struct specials *s, void (*fn)(void *arg, uintptr_t word), void *arg)
 {
 	lock_acquire(&s->lock);
 	for (size_t i = 0; i < s->finalizers.used; i++) {
 		const struct ptrmap_entry *e = &s->finalizers.entry[i];
 		if (e->state == PTRMAP_QUEUED)
-			marker_candidate(mk, e->key, MARK_AMBIGUOUS);
+			fn(arg, e->key);
 		if (e->state != PTRMAP_FREE)
-			marker_candidate(mk, e->value[FIN_ARG], MARK_AMBIGUOUS);
+			fn(arg, e->value[FIN_ARG]);
 	}
 	lock_release(&s->lock);
+}
+
+static void mark_word(void *mk, uintptr_t word)
+{
+	marker_candidate(mk, word, MARK_AMBIGUOUS);
+}
+
+void specials_mark_roots(struct specials *s, struct marker *mk)
+{
+	specials_each_root(s, mark_word, mk);
 }
 
 /* lies_in_dead - the link itself is inside an object that dies: its registration dies with it. */

@@ -65,7 +65,9 @@ int specials_move_link(struct specials *s, uintptr_t from, uintptr_t to);
 /* specials_forget - an object was freed by hand: its finalizer goes, links to it are nulled. */
 void specials_forget(struct specials *s, uintptr_t object);
 
-/* specials_mark_roots - arguments and everything due. */
+/* specials_each_root - every word that the table keeps: arguments, and objects that are due. */
+void specials_each_root(struct specials *s, void (*fn)(void *arg, uintptr_t word), void *arg);
+/* specials_mark_roots - these become candidates. */
 void specials_mark_roots(struct specials *s, struct marker *mk);
 /* specials_null_links - short links to unmarked objects. */
 void specials_null_links(struct specials *s, struct marker *mk);

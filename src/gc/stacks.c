@@ -30,7 +30,7 @@ static struct mgc_stack *take_record(struct roots *r)
 
 struct mgc_stack *stacks_add(struct roots *r, uintptr_t lo, uintptr_t hi)
 {
-	lock_acquire(&r->lock);
+	roots_acquire(r);
 	struct mgc_stack *s = take_record(r);
 	if (s != NULL) {
 		*s = (struct mgc_stack){ .next = r->stacks, .lo = lo, .hi = hi };
@@ -42,7 +42,7 @@ struct mgc_stack *stacks_add(struct roots *r, uintptr_t lo, uintptr_t hi)
 
 void stacks_remove(struct roots *r, struct mgc_stack *s)
 {
-	lock_acquire(&r->lock);
+	roots_acquire(r);
 	for (struct mgc_stack **at = &r->stacks; *at != NULL; at = &(*at)->next) {
 		if (*at == s) {
 			*at = s->next;

@@ -6,6 +6,7 @@
  * INV    Z1 nothing is freed, and no layout or page state changes, from the stop to the start
  * LOCKS  ROOTS, and REGISTRY while the world is stopped. */
 #include "base/check.h"
+#include "gc/checkmark.h"
 #include "gc/cycle_form.h"
 #include "os/os.h"
 
@@ -63,6 +64,8 @@ static void mark(struct cycle *c)
 	c->rec.nworkers = 1;
 	workers_count(&gc->workers, c->nhelpers, &c->mk, &c->rec.nworkers);
 	marker_drain_alone(&c->mk);
+	if (gc->knobs.gccheckmark)
+		checkmark_end(gc, &c->mk);
 	heap_set_phase(gc->heap, PHASE_CLEAR, heap_sweepgen(gc->heap));
 	specials_null_links(&gc->specials, &c->mk);
 	c->rec.finalizers_due = specials_after_mark(&gc->specials, &c->mk, gc->no_order);

@@ -45,10 +45,23 @@ static size_t make_mask(const struct mgc_type *t, uint64_t *mask, size_t nwords)
 	return set;
 }
 
-/* describe - what all kinds have in common: how a pointer stands in its word. */
-static struct layout_desc describe(const struct mgc_type *t)
+/* owner - whose objects a layout's are, where each type has its own. */
+static void *owner(const struct layouts *ls, const struct mgc_type *t)
 {
-	struct layout_desc d = { .kind = LAYOUT_MASK, .tag_mask = t->ptr_tag_mask };
+	return ls->by_type ? (void *)t : NULL;
+}
+
+static unsigned intern_noscan(struct layouts *ls, const struct mgc_type *t)
+{
+	if (!ls->by_type || t->size < MGC_MAX_TINY)
+		return LAYOUT_ID_NOSCAN;
+	return layout_intern(ls, &(struct layout_desc){ .kind = LAYOUT_NOSCAN, .user = owner(ls, t) });
+}
+
+/* describe - what all kinds have in common: how a pointer stands in its word. */
+static struct layout_desc describe(const struct layouts *ls, const struct mgc_type *t)
+{
+	struct layout_desc d = { .kind = LAYOUT_MASK, .tag_mask = t->ptr_tag_mask, .user = owner(ls, t) };
 	bool called = t->trace != NULL || t->trace_part != NULL;
 	if (t->flags & MGC_TYPE_AMBIGUOUS || (t->flags & MGC_TYPE_BOXED && !called))
 		d.flags |= LAYOUT_AMBIGUOUS;
@@ -63,7 +76,7 @@ static struct layout_desc describe(const struct mgc_type *t)
 
 static unsigned intern_callback(struct layouts *ls, const struct mgc_type *t)
 {
-	struct layout_desc d = describe(t);
+	struct layout_desc d = describe(ls, t);
 	bool whole = t->flags & MGC_TYPE_WHOLE || t->trace_part != NULL;
 	d.kind = LAYOUT_TRACE;
 	d.period = !whole && t->size <= UINT32_MAX ? (uint32_t)t->size : 0;
@@ -77,7 +90,7 @@ static unsigned intern_callback(struct layouts *ls, const struct mgc_type *t)
 
 static unsigned intern_mask(struct layouts *ls, const struct mgc_type *t)
 {
-	struct layout_desc d = describe(t);
+	struct layout_desc d = describe(ls, t);
 	uint64_t mask[MAX_MASK_WORDS / 64];
 	size_t nwords = t->size / sizeof(void *);
 	if (nwords > MAX_MASK_WORDS) {
@@ -87,7 +100,7 @@ static unsigned intern_mask(struct layouts *ls, const struct mgc_type *t)
 		return layout_intern(ls, &d);
 	}
 	if (make_mask(t, mask, nwords) == 0)
-		return LAYOUT_ID_NOSCAN;
+		return intern_noscan(ls, t);
 	d.period = (uint32_t)nwords;
 	d.mask = mask;
 	return layout_intern(ls, &d);
@@ -97,7 +110,7 @@ static unsigned intern(struct layouts *ls, const struct mgc_type *t)
 {
 	if (t->trace != NULL || t->trace_part != NULL)
 		return intern_callback(ls, t);
-	return t->ptr_bytes == 0 ? LAYOUT_ID_NOSCAN : intern_mask(ls, t);
+	return t->ptr_bytes == 0 ? intern_noscan(ls, t) : intern_mask(ls, t);
 }
 
 uint64_t type_id_slow(struct layouts *ls, struct mgc_type *t)
@@ -110,6 +123,8 @@ uint64_t type_id_slow(struct layouts *ls, struct mgc_type *t)
 			  t->name != NULL ? t->name : "(unnamed)", MGC_MAX_LAYOUT);
 	if (t->flags & MGC_TYPE_BOXED) /* before there is an object of it */
 		store_relaxed(&ls->word_mask, LAYOUT_BOX_MASK);
+	if (layout >= LAYOUT_ID_FIRST_FREE && t->name != NULL)
+		layout_add_name(ls, layout, t->name);
 	bool tiny = layout == LAYOUT_ID_NOSCAN && t->size < MGC_MAX_TINY;
 	if (t->size <= MGC_MAX_SMALL && !tiny) {
 		unsigned sizeclass = sizeclass_of(t->size);

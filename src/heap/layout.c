@@ -10,6 +10,9 @@
 
 #define HASH_CELLS (2 * MGC_MAX_LAYOUT)
 #define MASK_ROOM ((size_t)256 << 10)
+#define NAME_ROOM ((size_t)128 << 10)
+/* A name as messages print it; of layouts that many types share, the first few. */
+#define NAME_NBYTES 64
 /* Layouts kept back for the flags that "every word" lacks (uncollectable objects, for one). */
 #define RESERVED_LAYOUTS 64
 /* Span classes kept back for the layouts that always exist, and for callbacks, which must not merge. */
@@ -35,14 +38,15 @@ int layouts_init(struct layouts *ls)
 	size_t hash = HASH_CELLS * sizeof(uint16_t);
 	memset(ls, 0, sizeof *ls);
 	lock_init(&ls->lock, LOCK_LAYOUT);
-	ls->memory_nbytes = align_up(table + hash + MASK_ROOM, os_page_size());
+	ls->memory_nbytes = align_up(table + hash + MASK_ROOM + NAME_ROOM, os_page_size());
 	ls->memory = os_alloc(ls->memory_nbytes);
 	if (ls->memory == 0)
 		return ENOMEM;
 	ls->layout = (struct layout *)ls->memory;
 	ls->hash = (uint16_t *)(ls->memory + table);
 	ls->mask_next = ls->memory + table + hash;
-	ls->mask_end = ls->memory + ls->memory_nbytes;
+	ls->mask_end = ls->name_next = ls->mask_next + MASK_ROOM;
+	ls->name_end = ls->memory + ls->memory_nbytes;
 	ls->nlayouts = ls->nspanclasses = 1;
 	ls->word_mask = UINTPTR_MAX;
 	const struct layout_desc fixed[] = {
@@ -140,6 +144,49 @@ unsigned layout_intern(struct layouts *ls, const struct layout_desc *desc)
 	unsigned id = intern_locked(ls, &d);
 	lock_release(&ls->lock);
 	return id;
+}
+
+/* ── names ──────────────────────────────────────────────────────────────────────────────── */
+
+/* is_among - whether the name is one of those in "a|b|c". */
+static bool is_among(const char *names, const char *name)
+{
+	size_t n = strlen(name);
+	for (;; names++) {
+		if (strncmp(names, name, n) == 0 && (names[n] == '\0' || names[n] == '|'))
+			return true;
+		names = strchr(names, '|');
+		if (names == NULL)
+			return false;
+	}
+}
+
+void layout_add_name(struct layouts *ls, unsigned layout, const char *name)
+{
+	char text[NAME_NBYTES];
+	struct layout *l = &ls->layout[layout];
+	lock_acquire(&ls->lock);
+	const char *old = load_relaxed(&l->name);
+	bool known = old != NULL && (is_among(old, name) || is_among(old, "..."));
+	size_t n = mgc_format(text, sizeof text, "%s%s%s", old != NULL ? old : "",
+			      old != NULL ? "|" : "", name);
+	if (old != NULL && n == sizeof text - 1) /* it was cut */
+		n = mgc_format(text, sizeof text, "%s|...", old);
+	if (!known && n + 1 <= ls->name_end - ls->name_next) {
+		store_release(&l->name, (const char *)memcpy((void *)ls->name_next, text,
+							     n + 1)); /* pairs: layout-name */
+		ls->name_next += n + 1;
+	}
+	lock_release(&ls->lock);
+}
+
+const char *layout_name(const struct layouts *ls, unsigned layout)
+{
+	static const char *const kinds[] = {
+		[LAYOUT_NOSCAN] = "(pointer-free)", [LAYOUT_WORDS] = "(untyped)", [LAYOUT_MASK] = "(unnamed)", [LAYOUT_TRACE] = "(unnamed)"
+	};
+	const char *name = load_acquire(&ls->layout[layout].name); /* pairs: layout-name */
+	return name != NULL ? name : kinds[ls->layout[layout].desc.kind];
 }
 
 /* expand_mask - the layout's pointer words over one slot of at most 64 words. */

@@ -58,6 +58,7 @@ struct layout_desc {
 
 struct layout {
 	struct layout_desc desc;
+	const char *name; /* atomic: for messages, of the types that have it; NULL: nobody said. Under LAYOUT */
 	uint16_t spanclass[MGC_NSIZECLASS]; /* atomic; 0: not interned yet */
 };
 
@@ -98,6 +99,8 @@ struct layouts {
 	size_t memory_nbytes;
 	uintptr_t mask_next, mask_end; /* room for copied masks */
 	uintptr_t word_mask; /* atomic: the bits of an ambiguous word that may be an address */
+	uintptr_t name_next, name_end; /* room for names */
+	bool by_type; /* types share no layout, so that every object can be named. Set before the first type */
 };
 
 /* The address in a boxed word. */
@@ -112,6 +115,11 @@ void layouts_destroy(struct layouts *ls);
 /* layout_intern - the id of that layout, new or known. The mask is copied. When the table is full:
  * LAYOUT_ID_WORDS for kinds without a callback, 0 for LAYOUT_TRACE and for flags that WORDS lacks. */
 unsigned layout_intern(struct layouts *ls, const struct layout_desc *desc);
+
+/* layout_add_name - objects of that layout may be called so. layout_name - what messages call them: a name,
+ * several ("a|b"), or what kind they are; never NULL. */
+void layout_add_name(struct layouts *ls, unsigned layout, const char *name);
+const char *layout_name(const struct layouts *ls, unsigned layout);
 
 /* layout_spanclass_slow - interns (size class, layout); see layout_spanclass. */
 unsigned layout_spanclass_slow(struct layouts *ls, unsigned layout, unsigned sizeclass);

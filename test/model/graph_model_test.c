@@ -775,6 +775,14 @@ TEST_SECONDS(together_without_a_stop_under_stress, 60)
 	run_together(test_size(100000), 5000);
 }
 
+/* Every store has its barrier, and every collection finds everything: looked at by a second one. */
+TEST_SECONDS(together_without_a_stop_checked, 60)
+{
+	setenv("MGC_DEBUG", "gcstress=64,gccheckmark=1", 1);
+	with_globals = false;
+	run_together(test_size(50000), 5000);
+}
+
 TEST_SECONDS(together, 60)
 {
 	run_together(test_size(500000), 20000);
