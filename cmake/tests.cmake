@@ -175,7 +175,8 @@ foreach(file ${files})
   if(TARGET mallocgc)
     add_executable(example-${name} EXCLUDE_FROM_ALL ${file})
     set_target_properties(example-${name} PROPERTIES OUTPUT_NAME ${name}
-      RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
+      RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples
+      ENABLE_EXPORTS ON) # a message can name their variables
     target_link_libraries(example-${name} PRIVATE mgc_flags mallocgc m)
     mgc_add_test(examples/${name} examples example-${name} 60)
     # again, with each collection checked by a second one, and each store for its barrier
@@ -184,6 +185,10 @@ foreach(file ${files})
       ENVIRONMENT "${MGC_TEST_ENV};MGC_DEBUG=gccheckmark=1,verify=1,gcstress=2000")
   endif()
 endforeach()
+
+if(TARGET example-mistakes)
+  add_dependencies(tests-conform example-mistakes) # test/conform/debugging_test.py
+endif()
 
 # --- fuzz: test/fuzz/NAME.c defines LLVMFuzzerTestOneInput. With MGC_FUZZ it is a libFuzzer
 # program; otherwise a plain test that replays the saved corpus test/fuzz/corpus/NAME/. --------

@@ -275,6 +275,33 @@ struct mgc_stats {
 };
 MGC_API void mgc_read_stats(struct mgc_stats *stats);
 
+/* ── what is in the heap ────────────────────────────────────────────────────────────────────
+ * All stop the world for as long as it takes to walk the heap. Objects are called by the names of their
+ * types; MGC_DEBUG=types=1 keeps types of one layout apart, which share a name ("a|b") otherwise.
+ * docs/debugging.md shows what they write. */
+
+/* mgc_explain - writes to fd the shortest way from a root to the object that obj points into: the answer to "who
+ * keeps this alive". How many references the way has; 0: nothing keeps it. The caller's own stack is
+ * looked at last. -1: EINVAL (no object), ENOMEM, or what write says. source src/obs/explain.c */
+MGC_API int mgc_explain(const void *obj, int fd);
+/* mgc_dump_heap - writes all objects, references and roots to fd, a JSON object a line; not to a pipe that
+ * a thread of this process reads. 0, or -1: ENOMEM, or what write says. source src/obs/heapdump.c */
+MGC_API int mgc_dump_heap(int fd);
+/* mgc_read_types - objects counted by type, most bytes first, into at most n rows; how many types have objects.
+ * Call mgc_collect before, or the dead count too. source src/obs/census.c */
+struct mgc_type_usage {
+	const char *name; /* valid for ever */
+	uint64_t objects;
+	uint64_t nbytes; /* in whole slots */
+};
+MGC_API size_t mgc_read_types(struct mgc_type_usage *rows, size_t n);
+/* mgc_report_leaks - writes to fd, by type, the uncollectable objects to which no root, stack, global variable
+ * or object leads; how many there are. -1: ENOMEM, or what write says. */
+MGC_API long mgc_report_leaks(int fd);
+/* mgc_verify - walks the library's invariants and every reference of each reachable object; ends the process
+ * with a message that names the object, its type and the word if one does not lead to an object. */
+MGC_API void mgc_verify(void);
+
 /* mgc_version - "0.1.0". */
 MGC_API const char *mgc_version(void);
 

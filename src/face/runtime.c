@@ -5,11 +5,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "gc/background.h"
 #include "gc/barrier.h"
 #include "gc/cycle.h"
+#include "obs/census.h"
 #include "obs/gctrace.h"
 #include "os/os.h"
 
@@ -150,6 +152,9 @@ static void on_thread_exit(void *arg)
 
 static void on_process_exit(void)
 {
+	struct mutator *m = runtime_self(load_relaxed(&start_config));
+	if (runtime.gc.knobs.leaks && m != NULL)
+		census_leaks(&runtime.gc, m, runtime.gc.knobs.leaks > 1, STDERR_FILENO);
 	if (runtime.gc.knobs.exitstats)
 		gctrace_exit_summary(&runtime.gc);
 }
@@ -175,7 +180,7 @@ static void start(void)
 	if (pthread_key_create(&exit_key, on_thread_exit) != 0)
 		mgc_fatal("no thread-specific key left to learn of thread exits");
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-	if (k.exitstats)
+	if (k.exitstats || k.leaks)
 		atexit(on_process_exit);
 	if (config->after_start != NULL)
 		config->after_start();

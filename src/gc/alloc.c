@@ -1,10 +1,13 @@
 /* alloc.c - see alloc.h. */
 #include "gc/alloc.h"
 
+#include "base/annotate.h"
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/barrier.h"
 #include "gc/cycle.h"
+#include "gc/edge.h"
+#include "gc/sweep.h"
 #include "os/os.h"
 
 /* What a refill brings, about. */
@@ -134,8 +137,12 @@ static bool free_now_or_later(struct mutator *m, uintptr_t p, struct span *s)
 	uint64_t pg = mutator_enter_heap(m);
 	bool off = phase_gen_phase(pg) == PHASE_OFF;
 	bool done = off || barrier_defer_free(m, p);
-	if (off)
+	if (off && m->heap->gc->knobs.clobberfree)
+		sweep_clobber(p, edge_nbytes(s));
+	if (off) {
+		annotate_free(p, s->slot_nbytes);
 		cache_free(m, p, s);
+	}
 	mutator_leave(m);
 	if (!done)
 		heap_wait_phase(m->heap, pg);

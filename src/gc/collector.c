@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/annotate.h"
 #include "base/bits.h"
 #include "gc/cycle.h"
 #include "os/os.h"
@@ -118,9 +119,11 @@ static MGC_NOINLINE uint64_t assist(struct gc *gc, uint64_t nbytes)
 {
 	struct marker mk;
 	uint64_t begin = os_thread_cpu_ns();
+	annotate_quiet(true);
 	marker_init(&mk, gc->heap, &gc->pool, gc->knobs.invalidptr == 0);
 	marker_assist(&mk, nbytes);
 	marker_finish(&mk);
+	annotate_quiet(false);
 	add_relaxed(&gc->collector.assist_objects, mk.marked_objects);
 	add_relaxed(&gc->collector.assist_nbytes, mk.marked_nbytes);
 	add_relaxed(&gc->collector.assist_ns, os_thread_cpu_ns() - begin);

@@ -29,7 +29,7 @@ static void q(struct cycle *c)
 static void verify(struct cycle *c)
 {
 	stw_stop(&c->gc->stw, c->self);
-	heap_verify(c->gc->heap);
+	cycle_verify(c);
 	stw_start(&c->gc->stw, c->self);
 }
 

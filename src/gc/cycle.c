@@ -3,11 +3,13 @@
 
 #include <string.h>
 
+#include "base/annotate.h"
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/background.h"
 #include "gc/cycle_form.h"
 #include "gc/sweep.h"
+#include "gc/verify.h"
 #include "heap/cache.h"
 #include "os/os.h"
 
@@ -50,6 +52,19 @@ void cycle_start_sweep(struct heap *h)
 		central_start_sweep(heap_central(h, sc));
 	heap_set_phase(h, PHASE_OFF, heap_sweepgen(h) + 2);
 	heap_wake_phase(h);
+}
+
+void cycle_verify(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	heap_verify(gc->heap);
+	if (gc->knobs.verify < 2)
+		return;
+	if (c->self != NULL) {
+		c->self->sp = c->sp;
+		c->self->nregs = 0;
+	}
+	verify_references(gc->heap, &gc->roots, &gc->specials);
 }
 
 void cycle_tell(struct gc *gc, enum cycle_event e)
@@ -277,8 +292,71 @@ void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 		return;
 	if (gc->before_stop != NULL)
 		gc->before_stop(gc);
+	if (m != NULL)
+		m->fake_stack = annotate_fake_stack();
+	annotate_quiet(true);
 	regs_call(collect, &r);
+	annotate_quiet(false);
 	regs_wipe();
 	if (gc->notify_due != NULL && load_relaxed(&gc->specials.ndue) != 0)
 		gc->notify_due(gc);
+}
+
+struct inspection {
+	struct cycle c;
+	void (*fn)(void *arg);
+	void *arg;
+	bool segments;
+};
+
+static void inspect_exclusive(void *arg)
+{
+	struct inspection *i = arg;
+	struct cycle *c = &i->c;
+	struct gc *gc = c->gc;
+	c->again = !take_world(c);
+	if (c->again)
+		return;
+	mutator_enter(c->self);
+	gc->roots.nsegments = 0;
+	if (c->globals)
+		os_each_data(note_segment, NULL, c);
+	heap_sweep_some(gc->heap, SIZE_MAX);
+	cycle_sweep_cached(gc->heap);
+	stw_stop(&gc->stw, c->self);
+	c->self->sp = c->sp;
+	c->self->nregs = 0;
+	i->fn(i->arg);
+	stw_start(&gc->stw, c->self);
+	mutator_leave(c->self);
+	lock_release(&gc->world);
+}
+
+static MGC_NOINLINE void inspect(void *arg)
+{
+	struct inspection *i = arg;
+	struct gc *gc = i->c.gc;
+	i->c.sp = (uintptr_t)__builtin_frame_address(0);
+	do {
+		i->c.globals = i->segments || load_relaxed(&gc->roots.globals);
+		if (i->c.globals) {
+			wait_as_blocked(gc, i->c.self, false);
+			enter_loader(gc);
+			os_each_data(nothing, inspect_exclusive, i);
+			sub_acq_rel(&gc->nloader, 1u); /* pairs: loader-count */
+		} else {
+			inspect_exclusive(i);
+		}
+	} while (i->c.again);
+}
+
+void cycle_inspect(struct gc *gc, struct mutator *m, bool segments, void (*fn)(void *arg), void *arg)
+{
+	struct inspection i = { .c = { .gc = gc, .self = m }, .fn = fn, .arg = arg, .segments = segments };
+	mutator_check_entry(m);
+	m->fake_stack = annotate_fake_stack();
+	annotate_quiet(true);
+	regs_call(inspect, &i);
+	annotate_quiet(false);
+	regs_wipe();
 }

@@ -15,6 +15,11 @@
  * CYCLE_HEAP it does nothing when another thread just collected. */
 void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason);
 
+/* cycle_inspect - between two collections, with everything swept and the world stopped: calls fn(arg). The
+ * caller is a mutator outside any section. segments: the list of data segments is filled, also where they
+ * are no roots. What lies on the caller's stack below its frame is no root. */
+void cycle_inspect(struct gc *gc, struct mutator *m, bool segments, void (*fn)(void *arg), void *arg);
+
 /* cycle_wait_loader - before a fork, the gate is closed: until no collection has the loader's lock, which
  * its child could never take. */
 void cycle_wait_loader(struct gc *gc);

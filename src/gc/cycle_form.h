@@ -28,6 +28,8 @@ void concurrent_cycle(struct cycle *c);
 void cycle_sweep_cached(struct heap *h);
 /* cycle_start_sweep - the marks become valid: everything is unswept from here on, phase OFF. */
 void cycle_start_sweep(struct heap *h);
+/* cycle_verify - the verify knob, before roots are taken. The world stands still. */
+void cycle_verify(struct cycle *c);
 void cycle_tell(struct gc *gc, enum cycle_event e);
 
 #endif

@@ -25,6 +25,11 @@ bool edge_untyped(const struct heap *h, const struct span *s)
 	return d->kind == LAYOUT_WORDS && (d->flags & LAYOUT_AMBIGUOUS) && d->user == NULL;
 }
 
+bool edge_ambiguous(const struct heap *h, const struct span *s)
+{
+	return layout_of(h, s)->flags & LAYOUT_AMBIGUOUS;
+}
+
 const char *edge_type(const struct heap *h, const struct span *s)
 {
 	return layout_name(&h->layouts, class_of(h, s)->layout);

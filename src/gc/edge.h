@@ -36,6 +36,8 @@ uintptr_t edge_decode(const struct heap *h, const struct span *s, uintptr_t word
 /* edge_kind - how its objects are read; edge_untyped: any of their words may be an integer. */
 enum layout_kind edge_kind(const struct heap *h, const struct span *s);
 bool edge_untyped(const struct heap *h, const struct span *s);
+/* edge_ambiguous - its words may be integers that look like addresses. */
+bool edge_ambiguous(const struct heap *h, const struct span *s);
 /* edge_type - what messages call objects of that span. */
 const char *edge_type(const struct heap *h, const struct span *s);
 

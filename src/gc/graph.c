@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "heap/mutator.h"
 #include "os/os.h"
 
 bool granules_init(struct granules *g, const struct heap *h)
@@ -21,6 +22,18 @@ void granules_destroy(struct granules *g)
 	if (g->bits != NULL)
 		os_release((uintptr_t)g->bits, g->nbytes);
 	g->bits = NULL;
+}
+
+void granules_put_unborn(struct granules *g, struct heap *h)
+{
+	unsigned n = load_acquire(&h->layouts.nspanclasses); /* pairs: spanclass */
+	LIST_EACH(it, &h->mutators) {
+		const struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		for (unsigned sc = 1; sc < n; sc++)
+			for (uintptr_t at = m->runs[sc].cur; at < m->runs[sc].end;
+			     at += h->layouts.spanclass[sc].slot_nbytes)
+				granules_put(g, at);
+	}
 }
 
 bool graph_grow(void **array, size_t *capacity, size_t record)

@@ -43,6 +43,9 @@ MGC_INLINE bool granules_put(struct granules *g, uintptr_t addr)
 	return true;
 }
 
+/* granules_put_unborn - the slots that were handed out to a mutator and are no objects yet. */
+void granules_put_unborn(struct granules *g, struct heap *h);
+
 struct graph_node {
 	uintptr_t object;
 	uint32_t parent; /* number of a node, from 1; 0: a root leads here */

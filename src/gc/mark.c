@@ -4,8 +4,10 @@
 
 #include <string.h>
 
+#include "base/annotate.h"
 #include "base/bits.h"
 #include "base/check.h"
+#include "gc/edge.h"
 #include "gc/trace.h"
 
 /* After this many objects a marker looks whether others are idle, and tells how far it is. */
@@ -175,16 +177,52 @@ static MGC_NOINLINE size_t push_large(struct marker *mk, uintptr_t object, unsig
 
 /* ── from a word to a mark bit ──────────────────────────────────────────────────────────── */
 
+/* Who refers to a word: for a message only. */
+struct holder {
+	struct heap *heap;
+	uintptr_t word;
+	uintptr_t object, slot; /* of the first one that was found; slot 0: a trace callback named it */
+	uintptr_t looking_at;
+};
+
+static void is_it(void *arg, uintptr_t slot, uintptr_t word)
+{
+	struct holder *f = arg;
+	if (word != f->word || f->object != 0)
+		return;
+	f->object = f->looking_at;
+	f->slot = slot;
+}
+
+static void look_into(void *arg, struct span *s, uintptr_t object)
+{
+	struct holder *f = arg;
+	f->looking_at = object;
+	if (f->object == 0 && !edge_ambiguous(f->heap, s) &&
+	    space_is_marked(&f->heap->pageheap.space, object))
+		edge_each(f->heap, s, object, is_it, f);
+}
+
+/* invalid_pointer - the word waited in the ring, so what is being scanned now need not be its holder. */
 static MGC_COLD void invalid_pointer(struct marker *mk, uintptr_t word)
 {
-	const struct space *sp = &mk->heap->pageheap.space;
-	const struct span *s = space_span(sp, word);
 	if (mk->ignore_invalid || (word & MARK_AMBIGUOUS))
 		return;
-	mgc_misuse("an object (at %p) refers to %p, which is %s: it was freed while in use, or the "
-		   "word is no pointer (MGC_DEBUG=invalidptr=0 ignores this)",
-		   (void *)mk->scanning, (void *)word,
-		   s == NULL ? "in no allocated page" : "a free slot");
+	struct span *s = space_span(&mk->heap->pageheap.space, word), *hs;
+	struct holder f = { .heap = mk->heap, .word = word };
+	const char *what = s == NULL ? "in no allocated page" : "a free slot";
+	edge_each_object(mk->heap, look_into, &f);
+	if (f.object == 0)
+		mgc_misuse("a root refers to %p, which is %s: it was freed while in use, or the "
+			   "word is "
+			   "no pointer (MGC_DEBUG=invalidptr=0 ignores this)",
+			   (void *)word, what);
+	(void)edge_object(mk->heap, f.object, &hs);
+	mgc_misuse("%s %p (%zu B) refers at +%zu to %p, which is %s: it was freed while in use, or "
+		   "the word "
+		   "is no pointer (MGC_DEBUG=invalidptr=0 ignores this)",
+		   edge_type(mk->heap, hs), (void *)f.object, edge_nbytes(hs),
+		   f.slot != 0 ? f.slot - f.object : 0, (void *)word, what);
 }
 
 static MGC_COLD uintptr_t far_object(struct marker *mk, uintptr_t off, uint32_t desc)
@@ -408,7 +446,8 @@ static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct
 	const struct layout_desc *d = &mk->heap->layouts.layout[sc->layout].desc;
 	const struct span *s = space_span(&mk->heap->pageheap.space, at);
 	uintptr_t ambiguous = sc->flags & LAYOUT_AMBIGUOUS ? MARK_AMBIGUOUS : 0;
-	uintptr_t object = span_slot_addr(s, span_slot_of(s, at)), end = object + s->slot_nbytes;
+	uintptr_t object = span_slot_addr(s, span_slot_of(s, at)),
+		  end = align_down(object + s->slot_nbytes - s->slack, sizeof(uintptr_t));
 	if (sc->scan == SCAN_TRACE) {
 		struct mgc_tracer tracer = {
 			.mk = mk, .ambiguous = ambiguous, .code = word_code_of(d), .user = d->user
@@ -417,7 +456,7 @@ static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct
 		return;
 	}
 	if (s->slot_nbytes > MARK_PIECE)
-		end = align_down(min_size(end - s->slack, at + MARK_PIECE), sizeof(uintptr_t));
+		end = min_size(end, at + MARK_PIECE);
 	struct hot h = hot_load(mk);
 	if (d->kind == LAYOUT_MASK)
 		scan_periodic(&h, d, object, at, end, ambiguous);
@@ -435,7 +474,6 @@ MGC_INLINE void scan(struct hot *h, uintptr_t entry)
 	const struct spanclass *sc = &h->spanclass[entry >> ENTRY_SHIFT];
 	const uintptr_t *w = (const uintptr_t *)(entry & ENTRY_ADDR);
 	uintptr_t ambiguous = sc->flags & LAYOUT_AMBIGUOUS ? MARK_AMBIGUOUS : 0;
-	h->mk->scanning = (uintptr_t)w;
 	if (sc->scan == SCAN_MASK64) {
 		for (uint64_t m = sc->mask; m != 0; m &= m - 1)
 			candidate(h, load_relaxed(&w[bits_ctz(m)]), ambiguous);
@@ -537,6 +575,7 @@ static void drain_mine(struct marker *mk)
 static void adopt(struct marker *mk, struct grey_block *b)
 {
 	if (b->words) {
+		annotate_words(b->object, b->n);
 		for (uint32_t i = 0; i < b->n; i++)
 			marker_candidate(mk, b->object[i] & ~MARK_AMBIGUOUS, MARK_AMBIGUOUS);
 		grey_put_empty(mk->pool, b);

@@ -43,7 +43,6 @@ struct marker {
 	uintptr_t ring[MARK_RING];
 	uintptr_t recent[MARK_RECENT]; /* words that were candidates lately: types, common constants */
 	uintptr_t fifo[MARK_FIFO];
-	uintptr_t scanning; /* the object whose words are being read, for messages */
 	bool ignore_invalid;
 	bool alone; /* nobody else sets mark bits now: no atomic instruction is needed */
 	uint64_t marked_nbytes, marked_objects;

@@ -3,11 +3,13 @@
 
 #include <string.h>
 
+#include "base/annotate.h"
 #include "base/bits.h"
 
 /* resolve - what was copied is looked up in the heap. */
 static void resolve(struct sink *s)
 {
+	annotate_words(s->word, s->n);
 	for (size_t i = 0; i < s->n; i++) {
 		marker_candidate(s->mk, s->word[i], MARK_AMBIGUOUS);
 		if (s->end_pointers) /* marks the slot before, when the word is a slot's first byte */
@@ -46,6 +48,7 @@ void sink_to_marker(struct sink *s, struct marker *mk, bool end_pointers, uintpt
 
 static void mark_own(struct sink *s)
 {
+	annotate_words(s->word, s->n);
 	for (size_t i = 0; i < s->n; i++) {
 		mark_in_place(s->heap, s->pool, s->word[i]);
 		s->word[i] = 0; /* E2 */

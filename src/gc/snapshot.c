@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/annotate.h"
 #include "base/check.h"
 #include "gc/barrier.h"
 #include "os/os.h"
@@ -21,6 +22,7 @@ static void note_duration(struct gc *gc, struct mutator *m, uint64_t ns)
 void snapshot_take(struct gc *gc, struct mutator *m, bool tls)
 {
 	uint64_t begin = os_now_ns();
+	annotate_quiet(true);
 	uint32_t gen = heap_sweepgen(gc->heap);
 	uintptr_t own[OWN_WORDS];
 	struct sink out;
@@ -31,6 +33,7 @@ void snapshot_take(struct gc *gc, struct mutator *m, bool tls)
 	if (tls)
 		roots_read_tls(&gc->roots, &out, m);
 	sink_close(&out);
+	annotate_quiet(false);
 	add_relaxed(&gc->roots.stack_nbytes, out.read_nbytes);
 	note_duration(gc, m, os_now_ns() - begin);
 	store_release(&m->taken, gen); /* pairs: taken */
@@ -104,7 +107,10 @@ void snapshot_newcomer(struct gc *gc, struct mutator *m)
 	if (phase_gen_phase(pg) <= PHASE_ROOTS)
 		return; /* no cycle, or it is asked like the others */
 	uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
-	if (sp >= m->stack_lo && sp < m->stack_hi) /* else on a coroutine's, which others know */
+	if (sp >= m->stack_lo && sp < m->stack_hi) { /* else on a coroutine's, which others know */
+		annotate_quiet(true);
 		regs_call(shade_stack, &n);
+		annotate_quiet(false);
+	}
 	store_release(&m->taken, phase_gen_sweepgen(pg)); /* pairs: taken */
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/annotate.h"
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/roots.h"
@@ -243,6 +244,17 @@ static void read_stack(struct roots *r, struct sink *out, struct mutator *m, uin
 		sink_range(out, s->lo, s->hi);
 }
 
+/* read_fake_frames - what the words of [lo, hi) lead to there. */
+static MGC_NO_SANITIZE void read_fake_frames(struct sink *out, struct mutator *m, uintptr_t lo,
+					     uintptr_t hi)
+{
+	const volatile uintptr_t *w = (const volatile uintptr_t *)lo;
+	uintptr_t frame_lo, frame_hi;
+	for (; w < (const volatile uintptr_t *)hi; w++)
+		if (annotate_fake_frame(m->fake_stack, *w, &frame_lo, &frame_hi))
+			sink_range(out, frame_lo, frame_hi);
+}
+
 void stacks_read_mutator(struct roots *r, struct sink *out, struct mutator *m, uint32_t gen)
 {
 	if (m->tiny_cur != 0) /* may still be filled */
@@ -252,4 +264,8 @@ void stacks_read_mutator(struct roots *r, struct sink *out, struct mutator *m, u
 	read_stack(r, out, m, gen);
 	if (m->nregs != 0)
 		sink_range(out, (uintptr_t)m->regs, (uintptr_t)(m->regs + m->nregs));
+	if (MGC_UNLIKELY(m->fake_stack != NULL) && m->sp >= m->stack_lo && m->sp < m->stack_hi) {
+		read_fake_frames(out, m, align_up(m->sp, sizeof(uintptr_t)), m->stack_hi);
+		read_fake_frames(out, m, (uintptr_t)m->regs, (uintptr_t)(m->regs + m->nregs));
+	}
 }

@@ -95,7 +95,7 @@ void stopping_cycle(struct cycle *c)
 	c->rec.stopping_ns = os_now_ns() - begin;
 	cycle_sweep_cached(gc->heap);
 	if (gc->knobs.verify)
-		heap_verify(gc->heap);
+		cycle_verify(c);
 	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
 	cycle_tell(gc, CYCLE_MARKING);
 	mark(c);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/annotate.h"
 #include "base/check.h"
 #include "os/os.h"
 
@@ -47,6 +48,7 @@ static void note_sp(struct mutator *m, uintptr_t sp)
 	if ((sp < m->stack_lo || sp >= m->stack_hi) && !os_altstack(&m->altstack_lo, &m->altstack_hi))
 		m->altstack_lo = m->altstack_hi = 0;
 	m->sp = sp;
+	m->fake_stack = annotate_fake_stack();
 }
 
 /* wants_snapshot - of the calling mutator, which is in no other section. */
@@ -194,6 +196,7 @@ __attribute__((used)) void stw_block_saved(uintptr_t *save, struct mutator *m)
 	store_relaxed(&m->sec, 1u); /* a stop in between would note where its own frame is, and that would stay */
 	MGC_COMPILER_FENCE();
 	m->sp = save[STW_NREGS];
+	m->fake_stack = annotate_fake_stack();
 	m->regs = save;
 	m->nregs = STW_NREGS;
 	if (!cas_acq_rel(&m->status, &running, (uint32_t)MUTATOR_BLOCKED)) /* pairs: mutator-status */

@@ -3,18 +3,27 @@
 
 #include <string.h>
 
+#include "base/annotate.h"
 #include "base/check.h"
+#include "gc/edge.h"
 #include "gc/gc.h"
 
-/* clobber - overwrites what is about to be freed, so that a use of it shows. */
-static MGC_COLD void clobber(const struct space *sp, struct span *s)
+MGC_COLD void sweep_clobber(uintptr_t object, size_t nbytes)
+{
+	for (size_t i = 0; i + 8 <= nbytes; i += 8)
+		*(uint64_t *)(object + i) = UINT64_C(0xdeadbeefdeadbeef);
+}
+
+/* tell_dead - overwrites what is about to be freed, so that a use of it shows, or tells who watches. */
+static MGC_COLD void tell_dead(const struct space *sp, struct span *s, bool clobber)
 {
 	for (uint32_t slot = 0; slot < s->nslots; slot++) {
 		uintptr_t addr = span_slot_addr(s, slot);
 		if (!space_is_allocated(sp, addr) || space_is_marked(sp, addr))
 			continue;
-		for (size_t i = 0; i + 8 <= s->slot_nbytes; i += 8)
-			*(uint64_t *)(addr + i) = UINT64_C(0xdeadbeefdeadbeef);
+		if (clobber)
+			sweep_clobber(addr, edge_nbytes(s));
+		annotate_free(addr, s->slot_nbytes);
 	}
 }
 
@@ -23,8 +32,9 @@ uint32_t sweep_span(struct heap *h, struct span *s)
 	const struct space *sp = &h->pageheap.space;
 	uintptr_t zombie;
 	MGC_CHECK(load_relaxed(&s->sweepgen) == heap_sweepgen(h) - 1);
-	if (MGC_UNLIKELY(h->gc->knobs.clobberfree))
-		clobber(sp, s);
+	bool clobber = h->gc->knobs.clobberfree != 0;
+	if (MGC_UNLIKELY(clobber || annotate_on))
+		tell_dead(sp, s, clobber);
 	uint32_t live = span_sweep(sp, s, &zombie);
 	if (MGC_UNLIKELY(zombie != 0))
 		mgc_misuse("object %p of %zu B was freed and is still referred to", (void *)zombie,

@@ -21,4 +21,7 @@ size_t sweep_reclaim(void *heap, size_t npages);
 /* sweep_large - sweeps the spans of large objects at once: they hold the most. */
 void sweep_large(struct heap *h);
 
+/* sweep_clobber - MGC_DEBUG=clobberfree: the memory of a freed object reads as 0xdeadbeef from now on. */
+void sweep_clobber(uintptr_t object, size_t nbytes);
+
 #endif

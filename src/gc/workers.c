@@ -1,6 +1,7 @@
 /* workers.c - see workers.h. */
 #include "gc/workers.h"
 
+#include "base/annotate.h"
 #include "base/check.h"
 #include "heap/mutator.h"
 #include "os/os.h"
@@ -8,9 +9,11 @@
 static void drain(struct worker *me)
 {
 	uint64_t begin = os_thread_cpu_ns();
+	annotate_quiet(true);
 	me->joined = true;
 	marker_drain(&me->mk);
 	marker_finish(&me->mk);
+	annotate_quiet(false);
 	me->cpu_ns = os_thread_cpu_ns() - begin;
 }
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/annotate.h"
 #include "base/bits.h"
 #include "base/check.h"
 #include "os/os.h"
@@ -44,7 +45,9 @@ MGC_INLINE bool next_run(struct mutator *m, unsigned spanclass, struct span *s, 
 	if (!span_find_run(sp, s, run_limit(s, nbytes), &lo, &hi))
 		return false;
 	uintptr_t addr = span_slot_addr(s, lo), end = span_slot_addr(s, hi);
-	if (load_relaxed(&s->needzero) && !(m->heap->layouts.spanclass[spanclass].flags & LAYOUT_NOZERO))
+	bool zero = !(m->heap->layouts.spanclass[spanclass].flags & LAYOUT_NOZERO);
+	annotate_alloc(addr, end - addr, zero);
+	if (load_relaxed(&s->needzero) && zero)
 		memset((void *)addr, 0, end - addr);
 	span_take_run(sp, s, lo, hi, black);
 	/* no step in between names a slot that is not unborn: the child of a fork may start from it */
@@ -178,6 +181,7 @@ uintptr_t cache_alloc_large(struct mutator *m, unsigned layout, size_t nbytes, s
 	/* nobody scans it before it is published, and it is zero then */
 	if (s->needzero && !(ls->spanclass[sc].flags & LAYOUT_NOZERO))
 		memset((void *)p, 0, ls->spanclass[sc].scan == SCAN_NONE ? nbytes : span_nbytes(s));
+	annotate_free(p + nbytes, span_nbytes(s) - nbytes);
 	publish_large(m, s, sc, nbytes);
 	MGC_KEEP(p);
 	return p;

@@ -74,6 +74,7 @@ struct mutator {
 	uintptr_t sp; /* where it stands: written by the owner when parked or BLOCKED */
 	const uintptr_t *regs; /* with sp: the registers that are not on the stack above it */
 	size_t nregs;
+	void *fake_stack; /* with sp: where AddressSanitizer keeps the thread's locals (annotate.h) */
 	uintptr_t saved[MUTATOR_SAVED_REGS]; /* callee-saved registers of a BLOCKED owner */
 	uintptr_t own_saved[MUTATOR_SAVED_REGS]; /* with own_sp: registers as the switch was announced */
 	struct mgc_stack *announced; /* the coroutine stack it runs on, or is about to; NULL: its own */

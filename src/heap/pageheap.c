@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/annotate.h"
 #include "base/bits.h"
 #include "base/check.h"
 #include "os/os.h"
@@ -129,6 +130,8 @@ struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pag
 	}
 	if (s != NULL && load_relaxed(&ph->limit_nbytes) != SIZE_MAX)
 		keep_limit(ph);
+	if (s != NULL)
+		annotate_alloc(s->base, span_nbytes(s), true);
 	return s;
 }
 
@@ -148,6 +151,7 @@ void pageheap_free(struct pageheap *ph, struct span *s)
 	size_t first = space_page_of(&ph->space, s->base), npages = s->npages;
 	span_unpublish(&ph->space, s);
 	clear_bits(ph, s);
+	annotate_free(s->base, span_nbytes(s));
 	lock_acquire(&ph->lock);
 	MGC_CHECK(s->state == SPAN_IN_USE);
 	store_relaxed(&s->state, (uint8_t)SPAN_FREE);

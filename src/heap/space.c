@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/annotate.h"
 #include "base/bits.h"
 #include "base/check.h"
 #include "heap/span.h"
@@ -74,9 +75,13 @@ int space_init(struct space *sp, size_t max_nbytes)
 		nbytes = min_size(nbytes, max_nbytes);
 	if (limited) /* the budget is a quarter; mapped chunk by chunk, all of the limit can be used */
 		nbytes *= 4;
-	for (nbytes = max_size(nbytes, MIN_RANGE); nbytes >= MIN_RANGE; nbytes /= 2)
-		if (init_range(sp, nbytes, limited) == 0)
+	annotate_start();
+	for (nbytes = max_size(nbytes, MIN_RANGE); nbytes >= MIN_RANGE; nbytes /= 2) {
+		if (init_range(sp, nbytes, limited) == 0) {
+			annotate_heap(sp->base, sp->nbytes);
 			return 0;
+		}
+	}
 	return ENOMEM;
 }
 

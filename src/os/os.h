@@ -155,6 +155,10 @@ struct os_segment {
 void os_each_data(void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void (*within)(void *arg),
 		  void *arg);
 
+/* os_describe - the loaded object and symbol that hold the address, as "prog+0x4010 (name+8)", or "". Takes
+ * the loader's lock: not while threads are stopped. */
+void os_describe(uintptr_t addr, char *buf, size_t nbytes);
+
 /* os_tls_self - the calling thread's handle for os_each_tls. [signal-safe] */
 uintptr_t os_tls_self(void);
 /* os_each_tls - calls fn for the thread-local blocks of the thread with that handle: the static ones
