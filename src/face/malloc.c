@@ -19,7 +19,7 @@
 
 /* ── allocation ─────────────────────────────────────────────────────────────────────────── */
 
-static void *alloc_from(struct mcache *c, size_t nbytes, size_t align, bool *zero)
+void *malloc_from(struct mcache *c, size_t nbytes, size_t align, bool *zero)
 {
 	if (align <= BLOCK_ALIGN) {
 		if (nbytes <= MGC_MAX_SMALL)
@@ -43,7 +43,7 @@ void *malloc_aligned(size_t nbytes, size_t align, bool *zero)
 		struct mcache *c = malloc_cache();
 		bool late = c == NULL && (c = malloc_late()) != NULL;
 		if (c != NULL)
-			p = alloc_from(c, nbytes, align, zero);
+			p = malloc_from(c, nbytes, align, zero);
 		if (late)
 			malloc_late_end();
 	}
@@ -102,12 +102,24 @@ struct slab *malloc_block(const void *p, const char *caller)
 	return s;
 }
 
+/* thread_block - the same; dies of a region's block too. */
+static struct slab *thread_block(const void *p, const char *caller)
+{
+	struct slab *s = malloc_block(p, caller);
+	const struct mcache *owner = load_relaxed(&s->owner);
+	if (MGC_UNLIKELY(owner != NULL && owner->kind == MCACHE_REGION))
+		mgc_misuse(
+			"%s(%p): the block is of a heap that mgc_heap_create made: use mgc_heap_%s",
+			caller, (void *)(uintptr_t)p, caller);
+	return s;
+}
+
 MGC_NOINLINE void malloc_free_long(void *p)
 {
 	if (p == NULL)
 		return;
 	int saved = errno;
-	struct slab *s = malloc_block(p, "free");
+	struct slab *s = thread_block(p, "free");
 	struct mcache *c = malloc_self == &mcache_none ? malloc_cache() : malloc_own_cache();
 	mcache_free(c, &malloc_face.heap, s, p);
 	errno = saved;
@@ -147,7 +159,7 @@ MGC_EXPORT void *realloc(void *p, size_t nbytes)
 		free(p);
 		return NULL;
 	}
-	struct slab *s = malloc_block(p, "realloc");
+	struct slab *s = thread_block(p, "realloc");
 	size_t have = mcache_usable(s);
 	if (fits(have, nbytes))
 		return p;

@@ -46,6 +46,10 @@ struct mcache *malloc_own_cache(void);
 struct mcache *malloc_late(void);
 void malloc_late_end(void);
 
+/* malloc_start - makes the heap if need be; false: no memory. malloc_from - from that cache. */
+bool malloc_start(void);
+void *malloc_from(struct mcache *c, size_t nbytes, size_t align, bool *zero);
+
 /* malloc_started - whether the heap exists. */
 bool malloc_started(void);
 
@@ -57,6 +61,15 @@ void malloc_free_long(void *p);
 
 /* malloc_block - the record of the object at p; dies when p begins none. `caller` is named. */
 struct slab *malloc_block(const void *p, const char *caller);
+
+/* What is in the heap, by class. */
+struct malloc_count {
+	size_t nslabs[MGC_NSIZECLASS], nblocks[MGC_NSIZECLASS], nfree[MGC_NSIZECLASS];
+	size_t small_nbytes, large_nbytes, nlarge; /* in use */
+	struct pageheap_stats pages;
+};
+void malloc_count(struct malloc_count *n);
+void malloc_print_summary(int fd);
 
 /* C23; the C library's headers do not have them yet. */
 void free_sized(void *p, size_t nbytes);

@@ -63,8 +63,11 @@ static void apply_settings(void)
 
 static void on_thread_exit(void *arg)
 {
+	struct mcache *c = malloc_own_cache();
+	(void)arg; /* a program that writes to a key that it never made may have changed it */
 	malloc_self = &malloc_gone; /* destructors that run after this one still allocate and free */
-	mcache_close(arg);
+	if (c != NULL)
+		mcache_close(c);
 }
 
 static bool start_heap(void)
@@ -82,7 +85,7 @@ static bool start_heap(void)
 	return true;
 }
 
-static bool start(void)
+bool malloc_start(void)
 {
 	uint32_t *state = &malloc_face.started, none = 0;
 	while (!malloc_started()) {
@@ -108,9 +111,9 @@ struct mcache *malloc_cache(void)
 	struct mcache *c = malloc_self;
 	if (MGC_LIKELY(c != &mcache_none))
 		return c != &malloc_gone ? c : NULL;
-	if (!start())
+	if (!malloc_start())
 		return NULL;
-	c = mcache_open(&malloc_face.heap, true);
+	c = mcache_open(&malloc_face.heap, MCACHE_THREAD);
 	if (c == NULL)
 		return NULL;
 	malloc_self = c;
@@ -121,11 +124,11 @@ struct mcache *malloc_cache(void)
 struct mcache *malloc_late(void)
 {
 	struct malloc_face *f = &malloc_face;
-	if (!start())
+	if (!malloc_start())
 		return NULL;
 	lock_acquire(&f->late_lock);
 	if (f->late == NULL)
-		f->late = mcache_open(&f->heap, false);
+		f->late = mcache_open(&f->heap, MCACHE_SHARED);
 	if (f->late == NULL)
 		lock_release(&f->late_lock);
 	return f->late;
@@ -138,9 +141,8 @@ void malloc_late_end(void)
 
 /* ── fork ─────────────────────────────────────────────────────────────────────────────────
  * The gate is closed, then each lock seen free, in the order of their ranks: nobody takes a first lock
- * any more, but the forking thread, whose other handlers may allocate. The caches of other threads stay
- * as they are in the child: their slabs are no one's for ever, and the child's frees of their blocks go to
- * mailboxes that nobody reads. */
+ * any more, but the forking thread, whose other handlers may allocate. Threads that need no lock go on
+ * meanwhile, so in the child their caches are as they were at some moment; what they hold becomes orphans. */
 
 static void each_lock(void (*fn)(struct lock *l))
 {
@@ -175,8 +177,29 @@ static void after_fork_in_child(void)
 {
 	if (!malloc_started())
 		return;
+	struct malloc_face *f = &malloc_face;
 	each_lock(lock_reset);
 	lock_gate_open();
+	mcache_after_fork(&f->heap, malloc_own_cache(), f->late);
+}
+
+/* check_lists - a block that was freed twice in a row is at the head of its list until something is
+ * allocated: the last one of them would go unseen. */
+static void check_lists(void)
+{
+	const struct mcache *c = malloc_own_cache();
+	for (unsigned sc = 1; c != NULL && sc < MGC_NSIZECLASS; sc++) {
+		const struct block *b = c->current[sc]->free;
+		if (b->next == b && b != &block_end)
+			mgc_misuse("block %p was freed twice", (void *)(uintptr_t)b);
+	}
+}
+
+__attribute__((destructor)) static void on_exit_of_process(void)
+{
+	check_lists();
+	if (malloc_started() && malloc_face.knobs_read && malloc_face.knobs.exitstats)
+		malloc_print_summary(STDERR_FILENO);
 }
 
 __attribute__((constructor)) static void construct(void)

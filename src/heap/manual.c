@@ -10,6 +10,15 @@
 
 #define UNITS_PER_ARENA (MGC_ARENA_SIZE >> SLAB_SHIFT)
 
+/* Small pages below this. Half of where the collected heap begins: without a collector nothing keeps a heap
+ * dense but its place, and a program that has come so far is past its start. docs/adr/0013 */
+#define HUGE_FROM_PAGES ((size_t)4 << 20 >> MGC_PAGE_SHIFT)
+/* Free pages that may stay resident in any case. docs/adr/0013 */
+#define FLOOR_PAGES ((size_t)4 << 20 >> MGC_PAGE_SHIFT)
+/* Pages wanted again within so long were given too early; so long it is remembered. */
+#define REGRET_NS UINT64_C(1000000000)
+#define SWING_NS UINT64_C(10000000000)
+
 int manual_init(struct manual *h, size_t max_nbytes)
 {
 	memset(h, 0, sizeof *h);
@@ -30,6 +39,8 @@ int manual_init(struct manual *h, size_t max_nbytes)
 	lock_init(&h->registry_lock, LOCK_REGISTRY);
 	list_init(&h->caches);
 	list_init(&h->idle);
+	h->pageheap.spanless = true;
+	h->pageheap.huge_from_pages = HUGE_FROM_PAGES;
 	return 0;
 }
 
@@ -76,22 +87,69 @@ static bool commit_records(struct manual *h, uintptr_t addr)
 	return ok;
 }
 
+/* note_wanted - pages were taken that are not resident. One verdict for each wave of giving back. */
+static void note_wanted(struct giveback *g, size_t npages)
+{
+	size_t given = load_relaxed(&g->given_pages);
+	if (MGC_LIKELY(given == 0) || add_relaxed(&g->wanted_pages, npages) + npages < given / 4)
+		return;
+	store_relaxed(&g->given_pages, (size_t)0);
+	uint64_t now = os_now_ns();
+	if (now - load_relaxed(&g->at_ns) < REGRET_NS) {
+		size_t wave = load_relaxed(&g->wave_pages) * 5 / 4; /* not for a little more */
+		store_relaxed(&g->swing_pages, max_size(load_relaxed(&g->swing_pages), wave));
+		store_relaxed(&g->swing_ns, now);
+	}
+}
+
+static size_t allowed_pages(struct giveback *g, size_t used)
+{
+	size_t swing = load_relaxed(&g->swing_pages);
+	return max_size(FLOOR_PAGES, swing == 0 ? used / 8 : max_size(swing, used));
+}
+
+/* give_back - half of what may stay does, and serves what comes next. */
+static void give_back(struct manual *h, size_t dirty, size_t used)
+{
+	struct giveback *g = &h->giveback;
+	uint32_t idle = 0;
+	if (!cas_acq_rel(&g->busy, &idle, 1u)) /* pairs: giveback */
+		return;
+	uint64_t now = os_now_ns();
+	if (now - load_relaxed(&g->swing_ns) > SWING_NS)
+		store_relaxed(&g->swing_pages, (size_t)0);
+	size_t before = now - load_relaxed(&g->at_ns) < REGRET_NS ? load_relaxed(&g->given_pages) : 0;
+	size_t nbytes = (dirty - allowed_pages(g, used) / 2) << MGC_PAGE_SHIFT;
+	nbytes = pageheap_scavenge(&h->pageheap, nbytes, SLAB_PAGES);
+	store_relaxed(&g->at_ns, now);
+	store_relaxed(&g->wave_pages, before + dirty);
+	store_relaxed(&g->wanted_pages, (size_t)0);
+	store_relaxed(&g->given_pages, before + (nbytes >> MGC_PAGE_SHIFT));
+	store_release(&g->busy, 0u); /* pairs: giveback */
+}
+
 struct slab *manual_take(struct manual *h, size_t npages, size_t align, size_t *nclean)
 {
 	size_t first, align_pages = max_size(SLAB_PAGES, align >> MGC_PAGE_SHIFT);
 	if (!pageheap_take(&h->pageheap, npages, align_pages, &first, nclean))
 		return NULL;
+	if (*nclean != 0)
+		note_wanted(&h->giveback, *nclean);
 	uintptr_t addr = space_page_addr(&h->pageheap.space, first);
 	/* only the first unit has a record in use, but an address anywhere in the run finds one */
 	if (commit_records(h, addr + (npages << MGC_PAGE_SHIFT)))
 		return slab_of(&h->slabs, addr);
-	pageheap_give(&h->pageheap, first, npages, npages - *nclean);
+	size_t used;
+	pageheap_give(&h->pageheap, first, npages, npages - *nclean, &used);
 	return NULL;
 }
 
 void manual_give(struct manual *h, const struct slab *s, size_t skip, size_t npages, size_t ndirty)
 {
-	pageheap_give(&h->pageheap, first_page(h, s) + skip, npages, ndirty);
+	size_t used,
+		dirty = pageheap_give(&h->pageheap, first_page(h, s) + skip, npages, ndirty, &used);
+	if (MGC_UNLIKELY(dirty > allowed_pages(&h->giveback, used)))
+		give_back(h, dirty, used);
 }
 
 bool manual_extend(struct manual *h, struct slab *s, size_t npages)
@@ -100,7 +158,8 @@ bool manual_extend(struct manual *h, struct slab *s, size_t npages)
 	if (!pageheap_extend(&h->pageheap, end, npages))
 		return false;
 	if (!commit_records(h, space_page_addr(&h->pageheap.space, end + npages))) {
-		pageheap_give(&h->pageheap, end, npages, npages);
+		size_t used;
+		pageheap_give(&h->pageheap, end, npages, npages, &used);
 		return false;
 	}
 	s->countdown += (uint32_t)npages;

@@ -13,6 +13,11 @@
  *        sends on what is not his. Giving away writes the owner, then takes the mailbox: either the
  *        poster's second look sees the new owner, or that last taking finds the slab (both are
  *        exchanges on the mailbox, so one of them comes first).
+ *        Free pages go back to the system at the free that leaves too many: more than 4 MiB and an eighth
+ *        of what is in use. If a quarter of them is wanted again within a second, the heap swings: for the
+ *        next ten seconds as many may stay as are in use, or were free then. So a process
+ *        needs no thread for it, a heap that shrinks gives back though nobody calls again, and one that
+ *        swings pays for its first swing.
  * WHO    mcache.c; the faces for starting, statistics and fork.
  * STATE  a cache: in use by a thread or a region → idle → in use. Its memory is never given back.
  * INV    N1 a slab's owner is a cache in use, or &orphans
@@ -47,6 +52,12 @@ struct outbox {
 	uint32_t n;
 };
 
+enum mcache_kind {
+	MCACHE_THREAD, /* its thread frees the short way */
+	MCACHE_SHARED, /* of several threads, one at a time */
+	MCACHE_REGION, /* the same, and nobody else frees its blocks */
+};
+
 /* One thread's slabs. Its thread alone uses all but the mailbox. */
 struct mcache {
 	struct slab *direct[MCACHE_NDIRECT]; /* by (size + 15) / 16: current[] of the class, or slab_none */
@@ -59,7 +70,8 @@ struct mcache {
 	uint32_t nspare, nlarge;
 	size_t large_nbytes;
 	struct outbox outbox[MCACHE_NOUTBOX];
-	bool keyed; /* its thread frees the short way */
+	uint8_t kind; /* enum mcache_kind */
+	struct slab_list objects; /* a region's large ones */
 	struct list node; /* of manual.caches or manual.idle */
 	MGC_ALIGNED(MGC_CACHE_LINE) struct slab *mailbox; /* atomic: slabs with remote frees */
 };
@@ -72,6 +84,15 @@ struct manual {
 	uint32_t norphans[MGC_NSIZECLASS]; /* atomic; written under the lock */
 	struct lock registry_lock;
 	struct list caches, idle; /* registry_lock */
+	struct giveback {
+		uint32_t busy; /* atomic: a thread gives back */
+		size_t given_pages; /* atomic: in one wave, until it is judged */
+		size_t wanted_pages; /* atomic: taken since, and not resident */
+		size_t wave_pages; /* atomic: that were free and resident, or given already, in that wave */
+		uint64_t at_ns; /* atomic: its last moment */
+		size_t swing_pages; /* atomic: what may stay while the heap swings; 0: it does not */
+		uint64_t swing_ns; /* atomic: since when it does */
+	} giveback;
 	size_t records_nbytes; /* of the table of records, reserved */
 	size_t recorded; /* arenas whose part of the table is committed; PAGEHEAP */
 	struct mcache orphans; /* the owner of slabs that have none */

@@ -57,7 +57,7 @@ static void set_owned(struct mcache *c, struct slab *s)
 {
 	s->countdown = CURRENT_COUNT;
 	set_state(s, SLAB_CURRENT);
-	if (c->keyed)
+	if (c->kind == MCACHE_THREAD)
 		store_relaxed(&s->key, slab_key(manual_base(c->heap, s)));
 }
 
@@ -288,7 +288,9 @@ void *mcache_alloc_large(struct mcache *c, size_t nbytes, size_t align, bool *ze
 	}
 	*zero = nclean == npages;
 	store_relaxed(&s->sizeclass, (uint8_t)0);
-	store_relaxed(&s->owner, c);
+	store_relaxed(&s->owner, c->kind == MCACHE_REGION ? c : NULL);
+	if (c->kind == MCACHE_REGION)
+		slab_list_push_back(&c->objects, s);
 	set_state(s, SLAB_LARGE);
 	return (void *)manual_base(c->heap, s);
 }
@@ -398,9 +400,12 @@ static void free_remote(struct mcache *c, struct manual *h, struct slab *s, stru
 
 void mcache_free(struct mcache *c, struct manual *h, struct slab *s, void *p)
 {
+	struct mcache *owner = load_relaxed(&s->owner);
 	if (load_relaxed(&s->state) == SLAB_LARGE) {
+		if (owner != NULL)
+			slab_list_remove(&owner->objects, s);
 		free_large(c, h, s);
-	} else if (c != NULL && load_relaxed(&s->owner) == c) {
+	} else if (c != NULL && owner == c) {
 		if (slab_push(s, p))
 			mcache_count_down(s);
 	} else {
@@ -430,7 +435,7 @@ static struct mcache *reuse_cache(struct manual *h)
 	return c;
 }
 
-struct mcache *mcache_open(struct manual *h, bool keyed)
+struct mcache *mcache_open(struct manual *h, enum mcache_kind kind)
 {
 	struct mcache *c = reuse_cache(h);
 	if (c == NULL) {
@@ -444,8 +449,18 @@ struct mcache *mcache_open(struct manual *h, bool keyed)
 		list_push_back(&h->caches, &c->node);
 		lock_release(&h->registry_lock);
 	}
-	c->keyed = keyed;
+	c->kind = (uint8_t)kind;
 	return c;
+}
+
+static void retire_cache(struct mcache *c)
+{
+	struct manual *h = c->heap;
+	c->kind = MCACHE_SHARED;
+	lock_acquire(&h->registry_lock);
+	list_remove(&c->node);
+	list_push_front(&h->idle, &c->node);
+	lock_release(&h->registry_lock);
 }
 
 static void flush_outboxes(struct mcache *c)
@@ -495,8 +510,129 @@ void mcache_close(struct mcache *c)
 	}
 	read_mail(c); /* none of it is ours any more: sent on */
 	give_kept(c);
-	lock_acquire(&h->registry_lock);
-	list_remove(&c->node);
-	list_push_front(&h->idle, &c->node);
-	lock_release(&h->registry_lock);
+	retire_cache(c);
+}
+
+/* ── regions ────────────────────────────────────────────────────────────────────────────── */
+
+static void drop_list(struct mcache *c, struct slab_list *l)
+{
+	for (struct slab *s = l->first, *next; s != NULL; s = next) {
+		next = s->next;
+		give_slab(c, s);
+	}
+	*l = (struct slab_list){ NULL, NULL };
+}
+
+void mcache_drop(struct mcache *c)
+{
+	struct slab *s;
+	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
+		s = c->current[sc];
+		if (s != &slab_none) {
+			set_current(c, sc, &slab_none);
+			give_slab(c, s);
+		}
+		drop_list(c, &c->partial[sc]);
+	}
+	drop_list(c, &c->full);
+	while ((s = c->objects.first) != NULL) {
+		slab_list_remove(&c->objects, s);
+		give_large(c->heap, s);
+	}
+	give_kept(c);
+	retire_cache(c);
+}
+
+static void count_slab(const struct mcache *c, const struct slab *s, struct mcache_stats *st)
+{
+	size_t n = s->carved - slab_count_free(s, manual_base(c->heap, s));
+	st->nblocks += n;
+	st->used_nbytes += n * slab_block_nbytes(s);
+	st->held_nbytes += SLAB_NBYTES;
+}
+
+void mcache_read_stats(const struct mcache *c, struct mcache_stats *st)
+{
+	*st = (struct mcache_stats){ 0, 0, c->large_nbytes + c->nspare * SLAB_NBYTES };
+	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
+		if (c->current[sc] != &slab_none)
+			count_slab(c, c->current[sc], st);
+		for (const struct slab *s = c->partial[sc].first; s != NULL; s = s->next)
+			count_slab(c, s, st);
+	}
+	for (const struct slab *s = c->full.first; s != NULL; s = s->next)
+		count_slab(c, s, st);
+	for (const struct slab *s = c->objects.first; s != NULL; s = s->next) {
+		size_t nbytes = (size_t)s->countdown << MGC_PAGE_SHIFT;
+		st->nblocks++;
+		st->used_nbytes += nbytes;
+		st->held_nbytes += nbytes;
+	}
+}
+
+/* ── the child of a fork ────────────────────────────────────────────────────────────────── */
+
+struct survivors {
+	struct manual *h;
+	const struct mcache *own, *late;
+};
+
+static void inherit_slab(struct manual *h, struct slab *s, uintptr_t base)
+{
+	uintptr_t list = load_relaxed(&s->remote) & ~REMOTE_POSTED;
+	uint32_t nfree = slab_mend(s, base);
+	store_relaxed(&s->remote, (uintptr_t)0);
+	if (list != 0)
+		nfree += slab_attach(s, (struct block *)list);
+	manual_abandon(h, s, s->carved - (uint32_t)min_size(nfree, s->carved));
+}
+
+static void inherit(void *arg, struct slab *s, uintptr_t base)
+{
+	const struct survivors *v = arg;
+	const struct mcache *owner = load_relaxed(&s->owner);
+	enum slab_state state = (enum slab_state)load_relaxed(&s->state);
+	if (state == SLAB_LARGE)
+		return;
+	if (owner == v->own || owner == v->late || owner == &v->h->orphans ||
+	    (owner != NULL && owner->kind == MCACHE_REGION)) {
+		if (state != SLAB_CACHED && load_relaxed(&s->remote) != 0)
+			manual_post(v->h, s);
+	} else if (state == SLAB_CACHED) {
+		give_large(v->h, s);
+	} else if (state == SLAB_SPARE) {
+		set_state(s, SLAB_NONE);
+		manual_give(v->h, s, 0, SLAB_PAGES, SLAB_PAGES);
+	} else if (state != SLAB_ORPHAN && state != SLAB_ORPHAN_FULL) {
+		inherit_slab(v->h, s, base);
+	}
+}
+
+static void empty_cache(struct mcache *c)
+{
+	size_t from = offsetof(struct mcache, full);
+	memcpy(c, &mcache_none, offsetof(struct mcache, heap));
+	memset((char *)c + from, 0, offsetof(struct mcache, kind) - from);
+}
+
+void mcache_after_fork(struct manual *h, struct mcache *own, struct mcache *late)
+{
+	struct survivors v = { h, own, late };
+	struct list *it = h->caches.next;
+	h->orphans.mailbox = NULL;
+	LIST_EACH(each, &h->caches)
+		LIST_ENTRY(each, struct mcache, node)->mailbox = NULL;
+	LIST_EACH(each, &h->idle)
+		LIST_ENTRY(each, struct mcache, node)->mailbox = NULL;
+	manual_each(h, inherit, &v); /* posts anew what was in the mailboxes */
+	while (it != &h->caches) {
+		struct mcache *c = LIST_ENTRY(it, struct mcache, node);
+		it = it->next;
+		if (c == own || c == late || c->kind == MCACHE_REGION)
+			continue;
+		empty_cache(c);
+		list_remove(&c->node);
+		list_push_front(&h->idle, &c->node);
+	}
 }

@@ -24,13 +24,23 @@
 /* The cache of a thread that has none: every slab of it is slab_none. Never written to. */
 extern struct mcache mcache_none;
 
-/* mcache_open - a cache for the calling thread, or (`keyed` false) for whoever says so, one at a time: no
- * free of its blocks is short. NULL: no memory. */
-struct mcache *mcache_open(struct manual *h, bool keyed);
+/* mcache_open - a cache, for the calling thread if of that kind. NULL: no memory. */
+struct mcache *mcache_open(struct manual *h, enum mcache_kind kind);
 /* mcache_close - its slabs become orphans, empty ones go back; the cache may be another's then. */
 void mcache_close(struct mcache *c);
+/* mcache_drop - the end of a region, with all its blocks: a step for each slab and large object. */
+void mcache_drop(struct mcache *c);
+struct mcache_stats {
+	size_t used_nbytes, nblocks, held_nbytes;
+};
+/* mcache_read_stats - of a region. */
+void mcache_read_stats(const struct mcache *c, struct mcache_stats *st);
 /* mcache_trim - hands over remote frees and gives back what is empty or cached. */
 void mcache_trim(struct mcache *c);
+
+/* mcache_after_fork - in the child: the threads of all caches but these two (or NULL) are gone, whatever they
+ * were doing. Their slabs become orphans; blocks that were on their way are lost. No lock is held. */
+void mcache_after_fork(struct manual *h, struct mcache *own, struct mcache *late);
 
 /* mcache_class - size class for nbytes ≤ MGC_MAX_SMALL: blocks are multiples of 16 B. */
 MGC_INLINE unsigned mcache_class(size_t nbytes)

@@ -193,7 +193,7 @@ bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages)
 	return ok;
 }
 
-void pageheap_give(struct pageheap *ph, size_t first, size_t npages, size_t ndirty)
+size_t pageheap_give(struct pageheap *ph, size_t first, size_t npages, size_t ndirty, size_t *used)
 {
 	lock_acquire(&ph->lock);
 	MGC_CHECK(npages <= ph->taken_pages && ndirty <= npages);
@@ -203,7 +203,10 @@ void pageheap_give(struct pageheap *ph, size_t first, size_t npages, size_t ndir
 		pagealloc_free(&ph->pages, first, ndirty);
 	if (ndirty < npages)
 		pagealloc_put_clean(&ph->pages, first + ndirty, npages - ndirty);
+	size_t dirty = ph->pages.nfree - ph->pages.nclean;
+	*used = ph->used_pages;
 	lock_release(&ph->lock);
+	return dirty;
 }
 
 size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages)
@@ -220,7 +223,9 @@ size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages)
 			break;
 		uintptr_t addr = space_page_addr(&ph->space, first);
 		int err = os_discard(addr, npages << MGC_PAGE_SHIFT);
-		space_discard_tables(&ph->space, first, npages); /* hidden from allocation: nobody uses them */
+		if (!ph->spanless)
+			space_discard_tables(&ph->space, first,
+					     npages); /* hidden from allocation: nobody uses them */
 		lock_acquire(&ph->lock);
 		if (err == 0) {
 			pagealloc_put_clean(&ph->pages, first, npages);

@@ -33,6 +33,7 @@ struct pageheap {
 	size_t taken_pages; /* of them, by pageheap_take */
 	size_t unpublished_pages; /* atomic; of them, in large objects that are still being zeroed */
 	size_t hidden_pages; /* page 0: many words of ours hold the base address, and must name no object */
+	bool spanless; /* no span is ever made: no records and bits to give back */
 	size_t limit_nbytes; /* atomic; hard: allocation fails above it; SIZE_MAX for none */
 	size_t huge_from_pages; /* chunks from this page on are advised to be huge; SIZE_MAX: none */
 	size_t scavenged_nbytes; /* given back since the start */
@@ -57,10 +58,10 @@ void pageheap_free(struct pageheap *ph, struct span *s);
 
 /* pageheap_take - the same pages without a record, for whoever keeps records of his own: *first, and in
  * *nclean how many of them read as zero. Makes no upward call. pageheap_give - frees such pages, of which
- * the first ndirty may have been written to. */
+ * the first ndirty may have been written to; how many free pages are dirty then, in *used how many in use. */
 bool pageheap_take(struct pageheap *ph, size_t npages, size_t align_pages, size_t *first,
 		   size_t *nclean);
-void pageheap_give(struct pageheap *ph, size_t first, size_t npages, size_t ndirty);
+size_t pageheap_give(struct pageheap *ph, size_t first, size_t npages, size_t ndirty, size_t *used);
 /* pageheap_extend - takes the npages (> 0) from end_page on, if they are free or where the heap ends. */
 bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages);
 

@@ -6,7 +6,7 @@
 /* Blocks are carved so many bytes at a time, and four times that once a slab has proved to be in use. */
 #define CARVE_NBYTES ((size_t)4096)
 /* How many links slab_find_twice follows. */
-#define LOOK 64
+#define LOOK 128u
 
 struct block block_end = { &block_end };
 struct slab slab_none = { .free = &block_end };
@@ -66,12 +66,22 @@ uint32_t slab_count_free(const struct slab *s, uintptr_t base)
 	return n;
 }
 
+uint32_t slab_mend(struct slab *s, uintptr_t base)
+{
+	uint32_t n = 0;
+	struct block **link = &s->free;
+	for (; *link != &block_end && n < s->carved && in_slab(s, base, *link); n++)
+		link = &(*link)->next;
+	*link = &block_end;
+	return n;
+}
+
 uintptr_t slab_find_twice(const struct slab *s, uintptr_t base)
 {
 	const struct block *slow = s->free, *b = slow;
 	for (unsigned i = 0; i < LOOK && b != &block_end; i++) {
-		if (!in_slab(s, base, b))
-			return (uintptr_t)b; /* its link was overwritten after it was freed */
+		if (i == s->carved || !in_slab(s, base, b)) /* more than there are, or a link was overwritten */
+			return (uintptr_t)b;
 		b = b->next;
 		if (b == slow)
 			return (uintptr_t)b;

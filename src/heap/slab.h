@@ -182,7 +182,10 @@ uint32_t slab_attach(struct slab *s, struct block *b);
  * somebody else's and change meanwhile: then it is only about right. */
 uint32_t slab_count_free(const struct slab *s, uintptr_t base);
 
-/* slab_find_twice - looks for a block that is in the list twice, a little way into it: 0 when there is none.
+/* slab_mend - the same for a list that its owner may have left half made: cut off where it stops being one. */
+uint32_t slab_mend(struct slab *s, uintptr_t base);
+
+/* slab_find_twice - looks for a block that is in the list twice, 128 links into it: 0 when there is none.
  * For a slab that seems to be empty: a double free makes it seem so too early. */
 uintptr_t slab_find_twice(const struct slab *s, uintptr_t base);
 

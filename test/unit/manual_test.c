@@ -3,6 +3,7 @@
 #include "lib/plain.h"
 
 #include "heap/mcache.h"
+#include "os/os.h"
 
 static struct manual heap;
 
@@ -53,7 +54,7 @@ TEST(classes)
 TEST(states)
 {
 	start();
-	struct mcache *c = mcache_open(&heap, true);
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
 	unsigned sc = mcache_class(1000);
 	uint32_t n = slab_nblocks(sc);
 	void *p[128];
@@ -81,7 +82,7 @@ TEST(states)
 TEST(every_class_fills_and_empties)
 {
 	start();
-	struct mcache *c = mcache_open(&heap, true);
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
 	static void *p[20000];
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
 		size_t nbytes = sizeclass_table[sc].slot_nbytes;
@@ -107,7 +108,8 @@ TEST(every_class_fills_and_empties)
 TEST(remote_frees)
 {
 	start();
-	struct mcache *owner = mcache_open(&heap, false), *other = mcache_open(&heap, false);
+	struct mcache *owner = mcache_open(&heap, MCACHE_SHARED),
+		      *other = mcache_open(&heap, MCACHE_SHARED);
 	unsigned sc = mcache_class(64);
 	static void *p[4096];
 	for (int round = 0; round < 3; round++) {
@@ -136,7 +138,7 @@ TEST(remote_frees)
 TEST(orphans_are_adopted)
 {
 	start();
-	struct mcache *a = mcache_open(&heap, false), *b = mcache_open(&heap, false);
+	struct mcache *a = mcache_open(&heap, MCACHE_SHARED), *b = mcache_open(&heap, MCACHE_SHARED);
 	unsigned sc = mcache_class(256);
 	void *p = mcache_alloc(a, sc);
 	struct slab *s = slab_at(p);
@@ -155,7 +157,7 @@ TEST(orphans_are_adopted)
 TEST(large)
 {
 	start();
-	struct mcache *c = mcache_open(&heap, true);
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
 	bool zero;
 	for (size_t nbytes = 33000; nbytes < (size_t)40 << 20; nbytes = nbytes * 5 / 3) {
 		char *p = mcache_alloc_large(c, nbytes, 16, &zero);
@@ -186,7 +188,7 @@ TEST(large)
 TEST(large_in_place)
 {
 	start();
-	struct mcache *c = mcache_open(&heap, true);
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
 	bool zero;
 	char *p = mcache_alloc_large(c, 1 << 20, 16, &zero);
 	struct slab *s = slab_at(p);
@@ -196,7 +198,7 @@ TEST(large_in_place)
 	memset(p, 2, (size_t)19 << 20);
 	CHECK(mcache_resize_large(&heap, s, 100000));
 	char *q = mcache_alloc_large(c, 100000, 16, &zero);
-	CHECK(q > p && q < p + (1 << 20) && !zero);
+	CHECK(q > p && q < p + (1 << 20));
 	CHECK(!mcache_resize_large(&heap, s, 1 << 20)); /* now something does */
 	CHECK(!mcache_resize_large(&heap, s, SIZE_MAX / 4));
 	CHECK_EQ(p[99999], 2);
@@ -217,7 +219,7 @@ static void *churn(void *arg)
 {
 	struct rng r = { (uintptr_t)arg };
 	for (int life = 0; life < 20; life++) {
-		struct mcache *c = mcache_open(&heap, true);
+		struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
 		CHECK(c != NULL);
 		for (int i = 0; i < (TEST_SLOW ? 500 : 5000); i++) {
 			void *p = mcache_alloc(c, (unsigned)rng_below(&r, 8) * 3 + 1);
@@ -245,5 +247,88 @@ TEST_SECONDS(threads_come_and_go, 50)
 			release(NULL, cells[i]);
 	CHECK_EQ(used_pages(), 0);
 	pageheap_verify(&heap.pageheap);
+	manual_destroy(&heap);
+}
+
+/* ── refusals ───────────────────────────────────────────────────────────────────────────── */
+
+static int calls_left;
+
+static int refuse_after(const char *call, size_t nbytes)
+{
+	(void)nbytes;
+	if (strcmp(call, "release") == 0 || strncmp(call, "advise", 6) == 0)
+		return 0;
+	return calls_left-- > 0 ? 0 : ENOMEM;
+}
+
+/* One life of a heap, of which some calls get no memory. */
+static size_t live_with_refusals(void)
+{
+	size_t got = 0;
+	bool zero;
+	if (manual_init(&heap, (size_t)1 << 30) != 0)
+		return 0;
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	void *p[64] = { NULL };
+	for (unsigned i = 0; c != NULL && i < 64; i++) {
+		p[i] = i % 8 == 7 ? mcache_alloc_large(c, (size_t)i << 17, 16, &zero)
+				  : mcache_alloc(c, i + 1);
+		if (p[i] != NULL)
+			memset(p[i], 1, mcache_usable(slab_at(p[i])));
+		got += p[i] != NULL;
+	}
+	for (unsigned i = 0; i < 64; i++)
+		if (p[i] != NULL)
+			release(c, p[i]);
+	if (c != NULL)
+		mcache_close(c);
+	CHECK_EQ(used_pages(), 0);
+	pageheap_verify(&heap.pageheap);
+	manual_destroy(&heap);
+	return got;
+}
+
+TEST(nth_call_fails)
+{
+	os_set_fault_hook(refuse_after);
+	size_t got = 0;
+	int n = 0;
+	for (; got < 64 && n < 500; n++) {
+		calls_left = n;
+		got = live_with_refusals();
+	}
+	os_set_fault_hook(NULL);
+	CHECK_EQ(got, 64);
+	printf("  all is granted after %d calls\n", n);
+	CHECK(n > 10);
+}
+
+/* ── giving back ────────────────────────────────────────────────────────────────────────── */
+
+static void *fill(struct mcache *c, void **p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		p[i] = mcache_alloc(c, mcache_class(4096));
+	return p;
+}
+
+TEST(gives_back_and_learns)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	static void *p[8192]; /* 32 MiB */
+	struct pageheap_stats st;
+	size_t given[3];
+	for (int swing = 0; swing < 3; swing++) {
+		fill(c, p, 8192);
+		for (size_t i = 0; i < 8192; i++)
+			release(c, p[i]);
+		pageheap_read_stats(&heap.pageheap, &st);
+		given[swing] = st.scavenged_nbytes;
+	}
+	CHECK(given[0] > (size_t)24 << 20); /* nearly all at the first */
+	CHECK(given[2] == given[1]); /* and none any more, once it swings */
+	mcache_close(c);
 	manual_destroy(&heap);
 }

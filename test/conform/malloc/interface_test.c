@@ -1,0 +1,371 @@
+/* interface_test.c - each function of the malloc face at its edges: what it returns, errno, alignment, zero
+ * sizes, overflow; C++'s operators by their mangled names; what happens outside main.
+ * links: malloc */
+#include "lib/plain.h"
+
+#include <limits.h>
+#include <malloc.h>
+#include <sys/resource.h>
+
+/* The compiler knows malloc, and folds calls whose end it sees. */
+static volatile size_t huge = (size_t)PTRDIFF_MAX + 1, most = SIZE_MAX;
+
+void free_sized(void *p, size_t nbytes);
+void free_aligned_sized(void *p, size_t align, size_t nbytes);
+void *_Znwm(size_t nbytes);
+void *_Znam(size_t nbytes);
+void *_ZnwmRKSt9nothrow_t(size_t nbytes, const void *tag);
+void *_ZnwmSt11align_val_t(size_t nbytes, size_t align);
+void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t nbytes, size_t align, const void *tag);
+void _ZdlPv(void *p);
+void _ZdaPvm(void *p, size_t nbytes);
+void _ZdlPvSt11align_val_t(void *p, size_t align);
+
+/* Allocated before main, freed in it. */
+static void *early;
+__attribute__((constructor)) static void allocate_early(void)
+{
+	early = malloc(100);
+	memset(early, 1, 100);
+}
+
+#define CHECK_NO_MEMORY(call) \
+	do { \
+		errno = 0; \
+		CHECK((call) == NULL); \
+		CHECK_EQ(errno, ENOMEM); \
+	} while (0)
+
+TEST(sizes_and_alignment)
+{
+	for (size_t n = 0; n < 70000; n += n < 2100 ? 1 : 997) {
+		unsigned char *p = malloc(n), *q = malloc(n);
+		CHECK(p != NULL && q != NULL && p != q);
+		CHECK((uintptr_t)p % 16 == 0 && (uintptr_t)q % 16 == 0);
+		CHECK(malloc_usable_size(p) >= n && malloc_usable_size(p) <= n + n / 4 + 16384);
+		memset(p, 0xaa, malloc_usable_size(p));
+		memset(q, 0x55, malloc_usable_size(q));
+		CHECK(n == 0 || (p[0] == 0xaa && p[n - 1] == 0xaa));
+		free(p);
+		free_sized(q, n);
+	}
+	CHECK_EQ(malloc_usable_size(NULL), 0);
+	free(NULL);
+	free_sized(NULL, 0);
+	free_aligned_sized(NULL, 0, 0);
+	free(early);
+}
+
+TEST(too_much)
+{
+	CHECK_NO_MEMORY(malloc(huge));
+	CHECK_NO_MEMORY(malloc(most));
+	CHECK_NO_MEMORY(malloc(most - 15));
+	CHECK_NO_MEMORY(malloc((size_t)PTRDIFF_MAX));
+	CHECK_NO_MEMORY(calloc(most, 2));
+	CHECK_NO_MEMORY(calloc(huge, 1));
+	CHECK_NO_MEMORY(calloc(most / 3, 4));
+	CHECK_NO_MEMORY(aligned_alloc(64, huge));
+	CHECK_NO_MEMORY(aligned_alloc((size_t)1 << 62, 100));
+	CHECK_NO_MEMORY(memalign(4096, most - 4096));
+	CHECK_NO_MEMORY(valloc(most));
+	CHECK_NO_MEMORY(pvalloc(most));
+	CHECK_NO_MEMORY(pvalloc(huge - 2));
+	char *p = malloc(100);
+	memset(p, 'x', 100);
+	CHECK_NO_MEMORY(realloc(p, huge));
+	CHECK_NO_MEMORY(reallocarray(p, most, 16));
+	CHECK(p[0] == 'x' && p[99] == 'x'); /* still ours */
+	free(p);
+	char *big = malloc(1 << 20);
+	CHECK_NO_MEMORY(realloc(big, huge));
+	free(big);
+	void *out = &out;
+	errno = 77;
+	CHECK_EQ(posix_memalign(&out, 16, huge), ENOMEM);
+	CHECK(out == &out && errno == 77);
+}
+
+TEST(zeroed)
+{
+	for (size_t n = 1; n < (size_t)1 << 22; n = n * 3 / 2 + 1) {
+		unsigned char *p = malloc(n);
+		memset(p, 0xff, n);
+		free(p);
+		p = calloc(1, n);
+		for (size_t i = 0; i < n; i++)
+			CHECK_EQ(p[i], 0);
+		free(p);
+	}
+	free(calloc(0, 8));
+	free(calloc(8, 0));
+}
+
+TEST(resized)
+{
+	unsigned char *p = realloc(NULL, 1);
+	p[0] = 7;
+	for (size_t n = 1; n < (size_t)40 << 20; n = n * 5 / 3 + 1) {
+		p = realloc(p, n);
+		CHECK(p[0] == 7 && p[n / 2] == (n < 5 ? p[n / 2] : 7));
+		memset(p, 7, n);
+	}
+	for (size_t n = (size_t)30 << 20; n > 0; n /= 3) {
+		p = realloc(p, n);
+		CHECK(p[0] == 7 && p[n - 1] == 7);
+		CHECK(malloc_usable_size(p) <= 4 * n + 16384);
+	}
+	errno = 5;
+	CHECK(realloc(p, 0) == NULL); /* freed, as glibc does */
+	CHECK_EQ(errno, 5);
+	p = reallocarray(NULL, 10, 10);
+	CHECK(p != NULL);
+	free(p);
+}
+
+TEST(aligned)
+{
+	for (size_t align = 1; align <= (size_t)(MGC_HOSTILE ? 2 : 32) << 20; align *= 2)
+		for (size_t n = 0; n <= 200000; n = n * 7 + 1) {
+			unsigned char *p = memalign(align, n);
+			CHECK(p != NULL && (uintptr_t)p % align == 0 && (uintptr_t)p % 16 == 0);
+			CHECK(malloc_usable_size(p) >= n);
+			memset(p, 1, n);
+			free_aligned_sized(p, align, n);
+			p = aligned_alloc(align, n);
+			CHECK(p != NULL && (uintptr_t)p % align == 0);
+			p = realloc(p, n + 1);
+			CHECK(p != NULL);
+			free(p);
+		}
+	void *out = NULL;
+	CHECK_EQ(posix_memalign(&out, 3, 8), EINVAL);
+	CHECK_EQ(posix_memalign(&out, 4, 8), EINVAL);
+	CHECK_EQ(posix_memalign(&out, 0, 8), EINVAL);
+	CHECK_EQ(posix_memalign(&out, 8, 0), 0);
+	CHECK(out != NULL);
+	free(out);
+	errno = 0;
+	CHECK(aligned_alloc(48, 100) == NULL && errno == EINVAL);
+	out = memalign(48, 100); /* as glibc: the next power of two */
+	CHECK(out != NULL && (uintptr_t)out % 64 == 0);
+	free(out);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	out = valloc(1);
+	CHECK((uintptr_t)out % page == 0);
+	free(out);
+	out = pvalloc(page + 1);
+	CHECK((uintptr_t)out % page == 0 && malloc_usable_size(out) >= 2 * page);
+	free(out);
+}
+
+/* errno changes only to say why a call failed. */
+TEST(errno_is_kept)
+{
+	static void *p[3000];
+	errno = 12345;
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = 0; i < 3000; i++)
+			p[i] = malloc(i % 100 == 0 ? i * 1000 : i);
+		for (size_t i = 0; i < 3000; i++)
+			free(p[i]);
+		malloc_trim(0);
+	}
+	free(malloc((size_t)64 << 20));
+	CHECK_EQ(errno, 12345);
+}
+
+TEST(cxx_operators)
+{
+	void *p = _Znwm(0), *q = _Znam(40);
+	CHECK(p != NULL && q != NULL && p != q);
+	_ZdlPv(p);
+	_ZdaPvm(q, 40);
+	_ZdlPv(NULL);
+	p = _ZnwmSt11align_val_t(100, 256);
+	CHECK((uintptr_t)p % 256 == 0);
+	_ZdlPvSt11align_val_t(p, 256);
+	CHECK(_ZnwmRKSt9nothrow_t(huge, "") == NULL);
+	CHECK(_ZnamSt11align_val_tRKSt9nothrow_t(huge, 64, "") == NULL);
+}
+
+/* ── what it says of itself ─────────────────────────────────────────────────────────────── */
+
+TEST(numbers)
+{
+	struct mallinfo2 before = mallinfo2();
+	void *p[1000];
+	for (int i = 0; i < 1000; i++)
+		p[i] = malloc(1000);
+	void *volatile big = malloc((size_t)100 << 20);
+	struct mallinfo2 during = mallinfo2();
+	size_t grown = during.uordblks - before.uordblks;
+	CHECK(grown >= 1000000 + ((size_t)100 << 20) && grown < 1100000 + ((size_t)100 << 20));
+	CHECK(during.arena >= during.uordblks && during.fordblks == during.arena - during.uordblks);
+	for (int i = 0; i < 1000; i++)
+		free(p[i]);
+	free(big);
+	CHECK(mallinfo2().uordblks - before.uordblks < 5000);
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+	CHECK_EQ(malloc_info(0, out), 0);
+	fclose(out);
+	CHECK(strstr(text, "<malloc version=") == text && strstr(text, "</malloc>\n") != NULL);
+	free(text);
+	errno = 0;
+	CHECK(malloc_info(1, stdout) == -1 && errno == EINVAL);
+	CHECK_EQ(mallopt(M_ARENA_MAX, 1), 1);
+	CHECK_EQ(mallopt(-12345, 1), 0);
+}
+
+static size_t resident(void)
+{
+	size_t size, rss = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+	CHECK(f != NULL && fscanf(f, "%zu %zu", &size, &rss) == 2);
+	fclose(f);
+	return rss * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Frees alone give memory back: nothing is called afterwards, and there is one thread. */
+TEST(memory_goes_back)
+{
+	enum { N = 100000 };
+	static void *p[N];
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < N; i++) {
+			size_t n = (size_t)512 << i % 3;
+			p[i] = malloc(n);
+			memset(p[i], 1, n);
+		}
+		size_t full = resident();
+		CHECK(full > (size_t)N * 1024);
+		for (size_t i = 0; i < N; i++)
+			free(p[i * 7919 % N]);
+		if (round == 0)
+			CHECK(resident() < full / 4);
+	}
+	malloc_trim(0);
+	CHECK(resident() < (size_t)20 << 20);
+}
+
+/* ── threads, fork, limits ──────────────────────────────────────────────────────────────── */
+
+static pthread_key_t key;
+
+static void late(void *arg)
+{
+	/* our own destructor may have run before or may run after */
+	char *p = malloc(1000);
+	CHECK(p != NULL);
+	memset(p, 2, 1000);
+	free(p);
+	free(arg);
+	static __thread int again;
+	if (again++ < 3)
+		pthread_setspecific(key, malloc(50));
+}
+
+static void *with_destructor(void *arg)
+{
+	pthread_setspecific(key, malloc(100));
+	return realloc(arg, 5000);
+}
+
+TEST(destructors_of_threads)
+{
+	CHECK_EQ(pthread_key_create(&key, late), 0);
+	for (int i = 0; i < 200; i++) {
+		pthread_t t;
+		void *p = malloc(10);
+		CHECK_EQ(pthread_create(&t, NULL, with_destructor, p), 0);
+		CHECK_EQ(pthread_join(t, &p), 0);
+		free(p);
+	}
+}
+
+static void *shared[256];
+
+static void *churn(void *arg)
+{
+	struct rng r = { (uintptr_t)arg };
+	for (;;) {
+		void *p = malloc(rng_below(&r, 3000));
+		p = __atomic_exchange_n(&shared[rng_below(&r, 256)], p, __ATOMIC_ACQ_REL);
+		free(p);
+	}
+	return NULL;
+}
+
+static void allocate_in_handler(void)
+{
+	free(malloc(5000));
+	free(calloc(1, 200000));
+}
+
+/* Children of a process whose threads never rest can allocate, and free what those threads made. */
+TEST_SECONDS(fork_while_others_allocate, 60)
+{
+	CHECK_EQ(pthread_key_create(&key, late), 0);
+	CHECK_EQ(pthread_atfork(allocate_in_handler, allocate_in_handler, allocate_in_handler), 0);
+	pthread_t t[3];
+	for (size_t i = 0; i < 3; i++)
+		CHECK_EQ(pthread_create(&t[i], NULL, churn, (void *)(i + 1)), 0);
+	for (int i = 0; i < (TEST_SLOW ? 10 : 40); i++) {
+		pid_t child = fork();
+		CHECK(child >= 0);
+		if (child == 0) {
+			alarm(20);
+			for (int k = 0; k < 256; k++)
+				free(__atomic_exchange_n(&shared[k], NULL, __ATOMIC_ACQ_REL));
+			for (int k = 0; k < 5000; k++)
+				shared[k % 256] = realloc(shared[k % 256], (size_t)k);
+			pthread_t more;
+			if (pthread_create(&more, NULL, with_destructor, NULL) != 0)
+				_exit(2);
+			pthread_join(more, NULL);
+			_exit(0);
+		}
+		int status;
+		CHECK_EQ(waitpid(child, &status, 0), child);
+		CHECK_EQ(status, 0);
+	}
+	_exit(0);
+}
+
+TEST(address_space_limit)
+{
+	pid_t child = fork();
+	CHECK(child >= 0);
+	if (child == 0) {
+		struct rlimit r = { (rlim_t)400 << 20, (rlim_t)400 << 20 };
+		setrlimit(RLIMIT_AS, &r);
+		execl("/proc/self/exe", "interface_test", "child_of_limit", (char *)NULL);
+		_exit(3);
+	}
+	int status;
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	CHECK_EQ(status, 0);
+}
+
+/* Run by the test above with a limit; by itself it has none and has less to say. */
+TEST(child_of_limit)
+{
+	struct rlimit r;
+	size_t n = 0;
+	void *list = NULL;
+	CHECK_EQ(getrlimit(RLIMIT_AS, &r), 0);
+	for (void *p; n < 300 && (p = malloc(1 << 20)) != NULL; n++) {
+		*(void **)p = list;
+		list = p;
+	}
+	CHECK(n > 150);
+	CHECK(r.rlim_cur == RLIM_INFINITY || malloc((size_t)350 << 20) == NULL);
+	while (list != NULL) {
+		void *next = *(void **)list;
+		free(list);
+		list = next;
+	}
+	free(malloc(100));
+}
