@@ -290,6 +290,8 @@ void manual_post(struct manual *h, struct slab *s)
 	for (;;) {
 		struct mcache *c = load_acquire(&s->owner); /* pairs: slab-owner */
 		struct slab *old = load_relaxed(&c->mailbox), *next;
+		if (MGC_HOSTILE)
+			os_yield(); /* the owner may give the slab away here */
 		do
 			s->mail = old;
 		while (!cas_acq_rel(&c->mailbox, &old, s)); /* pairs: mailbox */

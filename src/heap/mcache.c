@@ -364,8 +364,11 @@ static void hand_over(struct manual *h, struct slab *s, struct block *first, str
 		uintptr_t rest = old & ~REMOTE_POSTED;
 		last->next = rest != 0 ? (struct block *)rest : &block_end;
 	} while (!cas_acq_rel(&s->remote, &old, (uintptr_t)first | REMOTE_POSTED)); /* pairs: remote */
-	if ((old & REMOTE_POSTED) == 0)
+	if ((old & REMOTE_POSTED) == 0) {
+		if (MGC_HOSTILE)
+			os_yield(); /* the owner sees the blocks before the mail */
 		manual_post(h, s);
+	}
 }
 
 static void flush_outbox(struct manual *h, struct outbox *o)
