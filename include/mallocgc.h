@@ -206,15 +206,87 @@ MGC_API void mgc_stack_switch(struct mgc_stack *from, struct mgc_stack *to);
 
 /* ── lifetimes ──────────────────────────────────────────────────────────────────────────── */
 
-/* mgc_finalizer_set - when obj (its first byte) is found dead, fn(obj, arg) runs once, on the
- * library's own thread or in mgc_run_finalizers; obj and all it reaches live again until it has run.
- * Objects are finalized before those they refer to; objects in a cycle of finalizers never are.
- * fn NULL removes it. arg is a root meanwhile. 0, or -1: EINVAL, ENOMEM. */
+/* What hangs on an object without keeping it alive. In the collection that finds obj dead, in this order:
+ * short weak references to it become null; if it has a finalizer, that is due, and obj and all it reaches
+ * live again until it has run. When nothing brought it back: long weak references become null, its pairs in
+ * ephemerons and weak maps are gone, its cleanups are due. mgc_free(obj) does the same at once, but that
+ * finalizers are dropped, also one that is due. An obj that is a key of a pair is cleared, and left to the
+ * collections that follow.
+ * Nothing orders what is due, except that objects are finalized before those they refer to.
+ * Finalizers and cleanups are called on threads of the library's own, started when the first is due: one for
+ * finalizers, up to MGC_DEBUG=cleanup_threads for cleanups; or by mgc_run_finalizers. They may do all that
+ * any thread may, also end it, or fork. */
+
+/* mgc_finalizer_set - when obj (its first byte) is found dead, fn(obj, arg) runs once; it may keep obj
+ * alive, or set a finalizer again. Objects that reach each other, or themselves, and have finalizers never
+ * are finalized: use cleanups. fn NULL removes it. arg is a root meanwhile. 0, or -1: EINVAL, ENOMEM.
+ * source src/gc/special.c */
 MGC_API int mgc_finalizer_set(void *obj, void (*fn)(void *obj, void *arg), void *arg);
-/* mgc_run_finalizers - runs those that are due on the calling thread; how many. After the first call
- * the library starts no thread for it. */
+/* mgc_cleanup_add - when obj is gone, fn(arg) runs once; any number for one object, which is any pointer
+ * into it. arg is a root until then: from it, obj must not be reached. An id, or 0: EINVAL (obj is no
+ * object; fn NULL; arg points into obj), ENOMEM. */
+typedef uint64_t mgc_cleanup_id;
+MGC_API mgc_cleanup_id mgc_cleanup_add(const void *obj, void (*fn)(void *arg), void *arg);
+/* mgc_cleanup_remove - 1: it will not run; 0: it is due, or has run, or was removed. */
+MGC_API int mgc_cleanup_remove(mgc_cleanup_id id);
+/* mgc_run_finalizers - runs the finalizers and cleanups that are due on the calling thread; how many. After
+ * the first call the library starts no thread for them. */
 MGC_API size_t mgc_run_finalizers(void);
-/* mgc_link_set - *link (8-aligned) is zeroed when obj is found dead. Does not keep obj alive. link may
+
+/* struct mgc_weak - a weak reference: an object of the heap like any other, kept by references to it; never
+ * freed by hand. All to the same address are one, so == tells whether two name the same object, also when
+ * it is gone. */
+struct mgc_weak;
+/* mgc_weak_new - to the address p, anywhere in an object. _long: one that outlives the object's finalizer.
+ * NULL: EINVAL (p points into no object), ENOMEM. source src/gc/weak.c */
+MGC_API struct mgc_weak *mgc_weak_new(const void *p);
+MGC_API struct mgc_weak *mgc_weak_new_long(const void *p);
+/* mgc_weak_get - the address, or NULL when the object is gone; of NULL too. Whoever has the result keeps the
+ * object. Takes no lock; at the end of a collection it may wait for it, a long one longer: some tens of
+ * microseconds, or what finalizable objects take to mark. */
+MGC_API void *mgc_weak_get(const struct mgc_weak *weak);
+
+/* struct mgc_ephemeron - a pair, an object like any other: as long as it and the key are alive it keeps the
+ * value; what the value reaches keeps neither. A key that points into no object lives for ever. */
+struct mgc_ephemeron;
+/* mgc_ephemeron_new - NULL: EINVAL (the key is NULL or MGC_UNCOLLECTABLE), ENOMEM. source
+ * src/gc/weakmap.c */
+MGC_API struct mgc_ephemeron *mgc_ephemeron_new(void *key, void *value);
+/* mgc_ephemeron_key, _value - NULL when the key is gone. May wait as mgc_weak_get of a long one.
+ * mgc_ephemeron_set - another value; nothing when the key is gone. */
+MGC_API void *mgc_ephemeron_key(struct mgc_ephemeron *e);
+MGC_API void *mgc_ephemeron_value(struct mgc_ephemeron *e);
+MGC_API void mgc_ephemeron_set(struct mgc_ephemeron *e, void *value);
+
+/* struct mgc_weakmap - many pairs, found by the key's address; an object like any other. Any number of
+ * threads may use one at a time; reading takes no lock. cost: 21 to 43 bytes for each pair. */
+struct mgc_weakmap;
+MGC_API struct mgc_weakmap *mgc_weakmap_new(void);
+/* mgc_weakmap_get - the value, NULL when there is none. */
+MGC_API void *mgc_weakmap_get(struct mgc_weakmap *map, const void *key);
+/* mgc_weakmap_set - puts or replaces. 0, or -1: EINVAL (the key is NULL or MGC_UNCOLLECTABLE), ENOMEM. */
+MGC_API int mgc_weakmap_set(struct mgc_weakmap *map, void *key, void *value);
+/* mgc_weakmap_remove - 1, or 0: it was not there. */
+MGC_API int mgc_weakmap_remove(struct mgc_weakmap *map, const void *key);
+/* mgc_weakmap_count - pairs whose keys no collection has found dead. */
+MGC_API size_t mgc_weakmap_count(const struct mgc_weakmap *map);
+/* mgc_weakmap_each - fn for each pair until it returns other than 0; how many calls. fn may change the map:
+ * pairs that come or go meanwhile may be met or not. */
+MGC_API size_t mgc_weakmap_each(struct mgc_weakmap *map,
+				int (*fn)(void *key, void *value, void *arg), void *arg);
+
+/* mgc_handle - a number that keeps an object alive until it is freed: for foreign code, kernel queues and
+ * memory that the collector does not read. Nothing moves, so that it pins the object, too. */
+typedef uintptr_t mgc_handle;
+/* mgc_handle_new - another one at each call; 0: EINVAL (obj NULL), ENOMEM. */
+MGC_API mgc_handle mgc_handle_new(void *obj);
+/* mgc_handle_get - the object, as it was given; NULL for 0. Takes no lock. Dies when the handle was freed. */
+MGC_API void *mgc_handle_get(mgc_handle handle);
+/* mgc_handle_free - 0 is ignored. Dies of a second free. */
+MGC_API void mgc_handle_free(mgc_handle handle);
+
+/* mgc_link_set - *link (8-aligned) is zeroed when obj is found dead, as a short weak reference: for those
+ * who have a word of their own and want no object for it. Does not keep obj alive. link may
  * lie in a pointer-free object or outside the heap; remove it with mgc_link_clear before that memory
  * goes away. 0, or -1: EINVAL (obj no object), ENOMEM. */
 MGC_API int mgc_link_set(void **link, const void *obj);
@@ -262,7 +334,7 @@ struct mgc_stats {
 	uint64_t objects_marked; /* objects: found live by the last collection */
 	uint64_t finalizers_run; /* finalizers: run since the start */
 	uint64_t finalizers_due; /* finalizers: waiting to be run */
-	uint64_t specials; /* objects: finalizers and links that are registered */
+	uint64_t specials; /* objects: finalizers, cleanups, weak references and links that are registered */
 	uint64_t stacks_scanned; /* bytes: stacks read by the last collection */
 	uint64_t roots_scanned; /* bytes: roots and data segments read by the last collection */
 	uint64_t percent; /* percent: MGC_PERCENT, or as set since; the largest number: off */
@@ -271,7 +343,10 @@ struct mgc_stats {
 	uint64_t metadata_tables; /* bytes: span records, bits and page descriptors: committed */
 	uint64_t metadata_mutators; /* bytes: records of threads: committed */
 	uint64_t metadata_marking; /* bytes: grey queue */
-	uint64_t metadata_specials; /* bytes: tables of finalizers and links */
+	uint64_t metadata_specials; /* bytes: tables of finalizers, cleanups, weak references, links and handles */
+	uint64_t cleanups_run; /* cleanups: run since the start */
+	uint64_t cleanups_due; /* cleanups: waiting to be run */
+	uint64_t handles; /* objects: handles that were made and not freed */
 };
 MGC_API void mgc_read_stats(struct mgc_stats *stats);
 

@@ -1,36 +1,36 @@
 /* api.c - include/mallocgc.h on the default heap. Each function: make sure that the thread is
  * attached, check the arguments, call the layer below. */
-#include "mallocgc.h"
+#include "face/api.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/bits.h"
 #include "base/check.h"
-#include "face/runtime.h"
 #include "gc/background.h"
 #include "gc/barrier.h"
 #include "gc/cycle.h"
 #include "gc/type.h"
+#include "mallocgc.h"
 #include "os/os.h"
 
-static const struct runtime_config config = { .own_finalizer_thread = true, .concurrent = true };
+const struct runtime_config api_config = { .own_finalizer_thread = true, .concurrent = true };
 
-MGC_INLINE struct mutator *self(void)
+MGC_COLD struct mutator *api_attach_writer(void)
 {
-	struct mutator *m = runtime_self(&config);
-	if (MGC_LIKELY(m != NULL))
-		mutator_check_entry(m);
+	struct mutator *m = runtime_attach(&api_config);
+	if (m == NULL)
+		mgc_fatal("no memory to attach a thread that stores references");
 	return m;
 }
 
-static void *no_memory(void)
+void *api_no_memory(void)
 {
 	errno = ENOMEM;
 	return NULL;
 }
 
-static int fail(int err)
+int api_fail(int err)
 {
 	errno = err;
 	return -1;
@@ -38,16 +38,16 @@ static int fail(int err)
 
 static void *result(uintptr_t p)
 {
-	return MGC_LIKELY(p != 0) ? (void *)p : no_memory();
+	return MGC_LIKELY(p != 0) ? (void *)p : api_no_memory();
 }
 
 /* ── allocation ─────────────────────────────────────────────────────────────────────────── */
 
 static MGC_NOINLINE void *new_slow(struct mgc_type *t)
 {
-	struct mutator *m = self();
+	struct mutator *m = api_self();
 	if (m == NULL)
-		return no_memory();
+		return api_no_memory();
 	uint64_t id = type_id(&runtime.heap.layouts, t);
 	if (type_spanclass(id) != 0)
 		return result(gc_alloc_slot(&runtime.gc, m, type_spanclass(id), type_slot_nbytes(id)));
@@ -66,14 +66,14 @@ void *mgc_new(struct mgc_type *type)
 
 void *mgc_new_array(struct mgc_type *type, size_t n)
 {
-	struct mutator *m = self();
+	struct mutator *m = api_self();
 	size_t nbytes;
 	if (mul_overflows(type->size, n, &nbytes) || nbytes > PTRDIFF_MAX) {
 		errno = EOVERFLOW;
 		return NULL;
 	}
 	if (m == NULL)
-		return no_memory();
+		return api_no_memory();
 	uint64_t id = type_id(&runtime.heap.layouts, type);
 	return result(gc_alloc(&runtime.gc, m, type_layout(id), nbytes));
 }
@@ -109,9 +109,9 @@ static unsigned layout_for(struct mgc_type *type, unsigned flags)
 
 void *mgc_alloc(size_t size, struct mgc_type *type, unsigned flags)
 {
-	struct mutator *m = self();
+	struct mutator *m = api_self();
 	if (m == NULL || size > PTRDIFF_MAX)
-		return no_memory();
+		return api_no_memory();
 	unsigned layout = layout_for(type, flags);
 	if (layout == 0)
 		return NULL;
@@ -124,7 +124,7 @@ void mgc_free(void *p)
 {
 	if (p == NULL)
 		return;
-	struct mutator *m = self();
+	struct mutator *m = api_self();
 	if (m == NULL)
 		mgc_misuse("free of %p by a thread that has no memory to attach", p);
 	gc_free(&runtime.gc, m, (uintptr_t)p);
@@ -133,14 +133,14 @@ void mgc_free(void *p)
 void *mgc_base(const void *p)
 {
 	size_t nbytes;
-	runtime_start(&config);
+	runtime_start(&api_config);
 	return (void *)gc_object(&runtime.gc, (uintptr_t)p, &nbytes);
 }
 
 size_t mgc_size(const void *p)
 {
 	size_t nbytes = 0;
-	runtime_start(&config);
+	runtime_start(&api_config);
 	return gc_object(&runtime.gc, (uintptr_t)p, &nbytes) != 0 ? nbytes : 0;
 }
 
@@ -151,29 +151,14 @@ int mgc_is_heap(const void *p)
 
 /* ── stores ─────────────────────────────────────────────────────────────────────────────── */
 
-/* writer - the calling thread; one that stores a reference and cannot be attached cannot go on. */
-static MGC_COLD struct mutator *attach_writer(void)
-{
-	struct mutator *m = runtime_attach(&config);
-	if (m == NULL)
-		mgc_fatal("no memory to attach a thread that stores references");
-	return m;
-}
-
-MGC_INLINE struct mutator *writer(void)
-{
-	struct mutator *m = mutator_self();
-	return MGC_LIKELY(m != &mutator_none) ? m : attach_writer();
-}
-
 void mgc_write(void *slot, void *ptr)
 {
-	barrier_write(writer(), slot, (uintptr_t)ptr);
+	barrier_write(api_writer(), slot, (uintptr_t)ptr);
 }
 
 void mgc_write_range(void *slots, void *const *src, size_t n)
 {
-	barrier_move(writer(), slots, (const uintptr_t *)(const void *)src, n);
+	barrier_move(api_writer(), slots, (const uintptr_t *)(const void *)src, n);
 }
 
 /* whole_words - dies unless a range of references is made of words. */
@@ -187,39 +172,39 @@ void mgc_move(void *dst, const void *src, size_t nbytes)
 {
 	whole_words("mgc_move", dst, nbytes);
 	whole_words("mgc_move", src, nbytes);
-	barrier_move(writer(), dst, src, nbytes / sizeof(void *));
+	barrier_move(api_writer(), dst, src, nbytes / sizeof(void *));
 }
 
 void mgc_clear(void *dst, size_t nbytes)
 {
 	whole_words("mgc_clear", dst, nbytes);
-	barrier_move(writer(), dst, NULL, nbytes / sizeof(void *));
+	barrier_move(api_writer(), dst, NULL, nbytes / sizeof(void *));
 }
 
 int mgc_cas(void *slot, void *expected, void *ptr)
 {
-	return barrier_cas(writer(), slot, (uintptr_t)expected, (uintptr_t)ptr);
+	return barrier_cas(api_writer(), slot, (uintptr_t)expected, (uintptr_t)ptr);
 }
 
 void *mgc_exchange(void *slot, void *ptr)
 {
-	return (void *)barrier_exchange(writer(), slot, (uintptr_t)ptr);
+	return (void *)barrier_exchange(api_writer(), slot, (uintptr_t)ptr);
 }
 
 /* ── roots ──────────────────────────────────────────────────────────────────────────────── */
 
 static int add_root(void *start, size_t nbytes, unsigned flags, bool owned, void **top)
 {
-	struct mutator *m = self();
+	struct mutator *m = api_self();
 	uintptr_t lo = (uintptr_t)start;
 	if (m == NULL)
-		return fail(ENOMEM);
+		return api_fail(ENOMEM);
 	if (nbytes == 0 || lo + nbytes < lo ||
 	    flags & ~(unsigned)(MGC_ROOT_UNBARRIERED | MGC_ROOT_AMBIGUOUS))
-		return fail(EINVAL);
+		return api_fail(EINVAL);
 	int err = roots_add(&runtime.gc.roots, lo, lo + nbytes, flags, owned ? m : NULL,
 			    (const uintptr_t *)(void *)top);
-	return err == 0 ? 0 : fail(err);
+	return err == 0 ? 0 : api_fail(err);
 }
 
 int mgc_root_add(void *start, size_t nbytes, unsigned flags)
@@ -229,7 +214,7 @@ int mgc_root_add(void *start, size_t nbytes, unsigned flags)
 
 int mgc_root_add_owned(void *start, size_t nbytes, void **top)
 {
-	return top == NULL ? fail(EINVAL) : add_root(start, nbytes, 0, true, top);
+	return top == NULL ? api_fail(EINVAL) : add_root(start, nbytes, 0, true, top);
 }
 
 /* remove_root - to a cycle that has not read the range yet, its references are overwritten. */
@@ -255,16 +240,16 @@ static int remove_root(struct mutator *m, uintptr_t lo)
 
 int mgc_root_remove(void *start)
 {
-	struct mutator *m = self();
+	struct mutator *m = api_self();
 	if (m == NULL)
-		return fail(ENOMEM);
+		return api_fail(ENOMEM);
 	int err = remove_root(m, (uintptr_t)start);
-	return err == 0 ? 0 : fail(err);
+	return err == 0 ? 0 : api_fail(err);
 }
 
 int mgc_root_add_globals(void)
 {
-	runtime_start(&config);
+	runtime_start(&api_config);
 	lock_acquire(&runtime.gc.world);
 	store_relaxed(&runtime.gc.roots.globals, true);
 	lock_release(&runtime.gc.world);
@@ -275,7 +260,7 @@ int mgc_root_add_globals(void)
 
 int mgc_thread_attach(void)
 {
-	return self() != NULL ? 0 : fail(ENOMEM);
+	return api_self() != NULL ? 0 : api_fail(ENOMEM);
 }
 
 void mgc_thread_detach(void)
@@ -296,7 +281,7 @@ static void *thread_main(void *p)
 	struct thread_start *s = p;
 	void *(*fn)(void *) = s->fn;
 	void *arg = s->arg;
-	s->err = self() != NULL ? 0 : ENOMEM;
+	s->err = api_self() != NULL ? 0 : ENOMEM;
 	bool ok = s->err == 0;
 	store_release(&s->attached, 1u); /* pairs: thread-attached */
 	os_wake(&s->attached, 1);
@@ -306,7 +291,7 @@ static void *thread_main(void *p)
 int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
 {
 	struct thread_start s = { .fn = fn, .arg = arg };
-	if (self() == NULL)
+	if (api_self() == NULL)
 		return ENOMEM;
 	int err = pthread_create(thread, attr, thread_main, &s);
 	while (err == 0 && load_acquire(&s.attached) == 0) /* pairs: thread-attached */
@@ -317,7 +302,7 @@ int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)
 void blocking_enter(uintptr_t a, uintptr_t b, const uintptr_t *regs, uintptr_t sp);
 __attribute__((used)) void blocking_enter(uintptr_t a, uintptr_t b, const uintptr_t *regs, uintptr_t sp)
 {
-	struct mutator *m = self();
+	struct mutator *m = api_self();
 	(void)a;
 	(void)b;
 	if (m != NULL)
@@ -341,20 +326,20 @@ void mgc_safepoint(void)
 
 struct mgc_stack *mgc_stack_register(void *lo, void *hi)
 {
-	struct mutator *m = self();
+	struct mutator *m = api_self();
 	if (m == NULL)
-		return no_memory();
+		return api_no_memory();
 	if (lo >= hi) {
 		errno = EINVAL;
 		return NULL;
 	}
 	struct mgc_stack *s = stacks_add(&runtime.gc.roots, (uintptr_t)lo, (uintptr_t)hi);
-	return s != NULL ? s : no_memory();
+	return s != NULL ? s : api_no_memory();
 }
 
 void mgc_stack_unregister(struct mgc_stack *stack)
 {
-	struct mutator *m = self();
+	struct mutator *m = api_self();
 	if (stack == NULL || m == NULL)
 		return;
 	if (stack->running != NULL)
@@ -366,7 +351,7 @@ void stack_switch(struct mgc_stack *from, struct mgc_stack *to, const uintptr_t 
 __attribute__((used)) void stack_switch(struct mgc_stack *from, struct mgc_stack *to,
 					const uintptr_t *regs, uintptr_t sp)
 {
-	struct mutator *m = self();
+	struct mutator *m = api_self();
 	if (m == NULL)
 		mgc_fatal("no memory to attach the thread");
 	mutator_enter(m);
@@ -375,65 +360,11 @@ __attribute__((used)) void stack_switch(struct mgc_stack *from, struct mgc_stack
 }
 STW_ENTRY(mgc_stack_switch, stack_switch);
 
-/* ── lifetimes ──────────────────────────────────────────────────────────────────────────── */
-
-int mgc_finalizer_set(void *obj, void (*fn)(void *obj, void *arg), void *arg)
-{
-	struct mutator *m = self();
-	struct finalizer f = { fn, arg, FINALIZE_ORDERED };
-	if (m == NULL)
-		return fail(ENOMEM);
-	if (obj == NULL || mgc_base(obj) != obj)
-		return fail(EINVAL);
-	mutator_enter(m);
-	bool ok = specials_set_finalizer(&runtime.gc.specials, (uintptr_t)obj, &f, NULL);
-	mutator_leave(m);
-	return ok ? 0 : fail(ENOMEM);
-}
-
-size_t mgc_run_finalizers(void)
-{
-	if (self() == NULL)
-		return 0;
-	store_relaxed(&runtime.poll_finalizers, true);
-	return runtime_run_finalizers();
-}
-
-int mgc_link_set(void **link, const void *obj)
-{
-	struct mutator *m = self();
-	if (m == NULL)
-		return fail(ENOMEM);
-	uintptr_t base = (uintptr_t)mgc_base(obj);
-	if (base == 0 || link == NULL || (uintptr_t)link % sizeof(void *) != 0)
-		return fail(EINVAL);
-	mutator_enter(m);
-	int known = specials_set_link(&runtime.gc.specials, (uintptr_t)link, base, false);
-	mutator_leave(m);
-	return known >= 0 ? 0 : fail(ENOMEM);
-}
-
-void *mgc_link_get(void *const *link)
-{
-	return (void *)barrier_weak_get(writer(), (const uintptr_t *)(const void *)link);
-}
-
-int mgc_link_clear(void **link)
-{
-	struct mutator *m = self();
-	if (m == NULL)
-		return fail(ENOMEM);
-	mutator_enter(m);
-	bool known = specials_clear_link(&runtime.gc.specials, (uintptr_t)link);
-	mutator_leave(m);
-	return known ? 0 : fail(EINVAL);
-}
-
 /* ── control and statistics ─────────────────────────────────────────────────────────────── */
 
 void mgc_collect(void)
 {
-	struct mutator *m = self();
+	struct mutator *m = api_self();
 	if (m != NULL)
 		cycle_collect(&runtime.gc, m, CYCLE_FORCED);
 }
@@ -441,7 +372,7 @@ void mgc_collect(void)
 /* with_world - changes a setting between collections. */
 static int64_t change(int64_t (*set)(int64_t), int64_t value)
 {
-	runtime_start(&config);
+	runtime_start(&api_config);
 	lock_acquire(&runtime.gc.world);
 	int64_t old = set(value);
 	cycle_set_goal(&runtime.gc);
@@ -479,14 +410,14 @@ int64_t mgc_set_memory_limit(int64_t nbytes)
 
 size_t mgc_release(void)
 {
-	runtime_start(&config);
+	runtime_start(&api_config);
 	return background_release(&runtime.gc);
 }
 
 void mgc_read_stats(struct mgc_stats *stats)
 {
 	struct mgc_stats s = { .struct_size = stats->struct_size };
-	runtime_start(&config);
+	runtime_start(&api_config);
 	gc_read_stats(&runtime.gc, &s);
 	if (stats->struct_size < sizeof s.struct_size)
 		mgc_misuse("mgc_read_stats: struct_size is %zu; set it to sizeof(struct mgc_stats)",

@@ -85,7 +85,7 @@ static void set(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_pr
 	bool ok = true;
 	if (m != NULL && gc_object(&runtime.gc, (uintptr_t)obj, &nbytes) == (uintptr_t)obj) {
 		mutator_enter(m);
-		ok = specials_set_finalizer(&runtime.gc.specials, (uintptr_t)obj, &f, &old);
+		ok = specials_set_finalizer(&runtime.gc.specials, (uintptr_t)obj, 0, &f, &old);
 		if (fn != NULL && old.fn == NULL)
 			charge();
 		mutator_leave(m);

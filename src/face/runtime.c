@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "base/check.h"
 #include "gc/background.h"
 #include "gc/barrier.h"
@@ -22,13 +23,17 @@ static const struct runtime_config *start_config;
 static pthread_key_t exit_key;
 static bool started;
 
-/* ── finalizers on a thread of our own ──────────────────────────────────────────────────── */
+/* ── finalizers and cleanups on threads of our own ──────────────────────────────────────── */
+
+/* So many cleanups are worth another thread, if there may be one. */
+#define CLEANUPS_PER_THREAD 32
+#define RETRY_NS UINT64_C(10000000)
 
 /* next_due - what leaves the queue is in the caller's hands only, whose snapshot may be taken already. */
-static bool next_due(struct mutator *m, struct due *d)
+static bool next_due(struct mutator *m, bool only_cleanups, struct due *d)
 {
 	mutator_enter(m);
-	bool found = specials_next(&runtime.gc.specials, d);
+	bool found = specials_next(&runtime.gc.specials, only_cleanups, d);
 	if (found) {
 		barrier_shade(m, d->object);
 		barrier_shade(m, (uintptr_t)d->arg);
@@ -37,45 +42,90 @@ static bool next_due(struct mutator *m, struct due *d)
 	return found;
 }
 
-size_t runtime_run_finalizers(void)
+static size_t run_due(bool only_cleanups)
 {
 	struct due d;
 	size_t n = 0;
-	while (next_due(mutator_self(), &d)) {
-		d.fn((void *)d.object, d.arg);
-		n++;
+	for (; next_due(mutator_self(), only_cleanups, &d); n++) {
+		if (d.cleanup != NULL)
+			d.cleanup(d.arg);
+		else
+			d.fn((void *)d.object, d.arg);
 	}
 	return n;
 }
 
-#define RETRY_NS UINT64_C(10000000)
-
-static void finalizer_thread(void *arg)
+size_t runtime_run_finalizers(void)
 {
+	return run_due(false);
+}
+
+struct runner {
+	uint32_t nforks; /* when it was started: in a child it is not counted */
+	bool finalizing; /* it has runtime.finalizing */
+};
+
+static void take_turn(struct runner *r)
+{
+	r->finalizing = swap_acq_rel(&runtime.finalizing, 1u) == 0; /* pairs: finalizing */
+	run_due(!r->finalizing);
+	if (r->finalizing)
+		store_release(&runtime.finalizing, 0u); /* pairs: finalizing */
+	r->finalizing = false;
+}
+
+static void notify_due(struct gc *gc);
+
+/* on_runner_exit - what it ran has ended the thread: another one goes on. */
+static void on_runner_exit(void *arg)
+{
+	struct runner *r = arg;
+	if (r->finalizing)
+		store_release(&runtime.finalizing, 0u); /* pairs: finalizing */
+	if (r->nforks == runtime.gc.nforks)
+		sub_acq_rel(&runtime.nrunners, 1u); /* pairs: runners */
+	notify_due(&runtime.gc);
+}
+
+static void runner(void *arg)
+{
+	struct runner r = { .nforks = runtime.gc.nforks };
 	struct mutator *m;
 	(void)arg;
 	while ((m = runtime_attach(load_relaxed(&start_config))) == NULL)
 		os_sleep_ns(RETRY_NS); /* no memory for its record now */
+	pthread_cleanup_push(on_runner_exit, &r);
 	for (;;) {
-		uint32_t seen = load_acquire(&runtime.finalizer_word); /* pairs: finalizers-due */
-		runtime_run_finalizers();
+		uint32_t seen = load_acquire(&runtime.due_word); /* pairs: due */
+		take_turn(&r);
 		stw_block(m);
-		os_wait(&runtime.finalizer_word, seen, 0);
+		os_wait(&runtime.due_word, seen, 0);
 		stw_unblock(&runtime.gc.stw, m);
 	}
+	pthread_cleanup_pop(0);
+}
+
+static uint32_t runners_wanted(const struct gc *gc)
+{
+	size_t many = load_relaxed(&gc->specials.ncleanups_due) / CLEANUPS_PER_THREAD + 1;
+	return (uint32_t)min_size(many, (size_t)gc->knobs.cleanup_threads);
 }
 
 static void notify_due(struct gc *gc)
 {
-	(void)gc;
-	if (load_relaxed(&runtime.poll_finalizers))
+	if (load_relaxed(&runtime.poll_finalizers) || load_relaxed(&gc->specials.ndue) == 0)
 		return;
-	add_acq_rel(&runtime.finalizer_word, 1u); /* pairs: finalizers-due */
-	if (swap_acq_rel(&runtime.finalizer_started, 1u) == 0) {
-		if (os_spawn(finalizer_thread, NULL, "mgc-finalize") != 0)
-			store_relaxed(&runtime.finalizer_started, 0u);
-	} else {
-		os_wake(&runtime.finalizer_word, 1);
+	add_acq_rel(&runtime.due_word, 1u); /* pairs: due */
+	os_wake(&runtime.due_word, UINT32_MAX);
+	uint32_t n = load_acquire(&runtime.nrunners), wanted = runners_wanted(gc); /* pairs: runners */
+	while (n < wanted) {
+		if (!cas_acq_rel(&runtime.nrunners, &n, n + 1)) /* pairs: runners */
+			continue;
+		if (os_spawn(runner, NULL, "mgc-finalize") != 0) {
+			sub_acq_rel(&runtime.nrunners, 1u); /* pairs: runners */
+			return;
+		}
+		n++;
 	}
 }
 
@@ -134,7 +184,10 @@ static void after_fork_in_child(void)
 	workers_after_fork(&runtime.gc.workers);
 	background_after_fork(&runtime.gc);
 	collector_after_fork(&runtime.gc);
-	store_relaxed(&runtime.finalizer_started, 0u);
+	store_relaxed(&runtime.nrunners, 0u);
+	store_relaxed(&runtime.finalizing, 0u);
+	store_relaxed(&runtime.gc.specials.nwaiting, 0u);
+	runtime.gc.nforks++;
 	mutator_reset_registry(&runtime.heap, self == &mutator_none ? NULL : self);
 	sub_relaxed(&runtime.gc.disabled, 1);
 }

@@ -14,9 +14,10 @@
 struct runtime {
 	struct heap heap;
 	struct gc gc;
-	bool poll_finalizers; /* the program runs them itself */
-	uint32_t finalizer_word; /* atomic, futex: finalizers became due */
-	uint32_t finalizer_started; /* atomic */
+	bool poll_finalizers; /* the program runs what is due itself */
+	uint32_t due_word; /* atomic, futex: something became due */
+	uint32_t nrunners; /* atomic: threads of the library's own that run it */
+	uint32_t finalizing; /* atomic: 1 while one of them runs finalizers: one at a time */
 };
 
 extern struct runtime runtime;
@@ -39,7 +40,7 @@ void runtime_start(const struct runtime_config *config);
 struct mutator *runtime_attach(const struct runtime_config *config);
 void runtime_detach(void);
 bool runtime_started(void);
-/* runtime_run_finalizers - those that are due, on this thread; how many. */
+/* runtime_run_finalizers - finalizers and cleanups that are due, on this thread; how many. */
 size_t runtime_run_finalizers(void);
 
 MGC_INLINE struct mutator *runtime_self(const struct runtime_config *config)

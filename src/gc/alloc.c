@@ -149,6 +149,29 @@ static bool free_now_or_later(struct mutator *m, uintptr_t p, struct span *s)
 	return done;
 }
 
+/* forget_specials - what hangs on the object learns that it is freed. */
+static void forget_specials(struct gc *gc, struct mutator *m, uintptr_t p, const struct span *s)
+{
+	if (s->slot_nbytes == sizeof(struct mgc_weak) && weak_is_one((const struct mgc_weak *)p))
+		mgc_misuse(
+			"free of %p, a weak reference: it dies by itself, and others may have it",
+			(void *)p);
+	mutator_enter(m);
+	size_t ndue = specials_forget(&gc->specials, p, key_filter_has(&gc->pool.keys, p));
+	mutator_leave(m);
+	if (ndue != 0 && gc->notify_due != NULL)
+		gc->notify_due(gc);
+}
+
+/* leave_to_collector - a key (keyfilter.h). What it refers to may be freed by hand next, and a stale word may
+ * keep the key for a while: then it must refer to nothing. */
+static void leave_to_collector(struct gc *gc, struct mutator *m, uintptr_t p, const struct span *s)
+{
+	size_t nbytes = s->sizeclass == 0 ? s->slot_nbytes - s->slack : s->slot_nbytes;
+	if (gc->heap->layouts.spanclass[s->spanclass].scan != SCAN_NONE)
+		barrier_move(m, (uintptr_t *)p, NULL, nbytes / sizeof(uintptr_t));
+}
+
 void gc_free(struct gc *gc, struct mutator *m, uintptr_t p)
 {
 	struct span *s;
@@ -166,10 +189,11 @@ void gc_free(struct gc *gc, struct mutator *m, uintptr_t p)
 		break;
 	}
 	mutator_check_entry(m);
-	if (load_relaxed(&gc->specials.nregistered) != 0) {
-		mutator_enter(m);
-		specials_forget(&gc->specials, p);
-		mutator_leave(m);
+	if (load_relaxed(&gc->specials.nregistered) != 0 || load_relaxed(&gc->specials.ndue) != 0)
+		forget_specials(gc, m, p, s);
+	if (MGC_UNLIKELY(key_filter_has(&gc->pool.keys, p))) {
+		leave_to_collector(gc, m, p, s);
+		return;
 	}
 	while (!free_now_or_later(m, p, s))
 		;

@@ -117,23 +117,33 @@ uintptr_t barrier_exchange(struct mutator *m, uintptr_t *slot, uintptr_t word)
 	return old;
 }
 
-uintptr_t barrier_weak_get(struct mutator *m, const uintptr_t *slot)
+enum keep barrier_keep(struct mutator *m, uintptr_t word, bool is_long, uint64_t phase_gen)
+{
+	unsigned phase = phase_gen_phase(phase_gen);
+	if (phase == PHASE_OFF || phase == PHASE_FLIP)
+		return KEEP_YES;
+	if (phase < PHASE_CLOSED) {
+		barrier_shade(m, word);
+		return KEEP_YES;
+	}
+	if (is_long && phase == PHASE_CLEAR)
+		return KEEP_WAIT;
+	if (mark_is_marked(m->heap, word))
+		return KEEP_YES;
+	return phase == PHASE_CLEAR ? KEEP_DEAD : KEEP_WAIT;
+}
+
+uintptr_t barrier_weak_get_slow(struct mutator *m, const uintptr_t *slot, bool is_long)
 {
 	struct heap *h = m->heap;
 	for (;;) {
 		mutator_enter(m);
 		uintptr_t word = load_acquire(slot); /* pairs: weak-null */
 		uint64_t pg = heap_phase_gen(h);
-		unsigned phase = phase_gen_phase(pg);
-		bool by_mark = phase == PHASE_CLOSED || phase == PHASE_CLEAR;
-		bool marked = by_mark && mark_is_marked(h, word);
-		if (barrier_shades(phase) && phase < PHASE_CLOSED)
-			barrier_shade(m, word);
+		enum keep keep = word == 0 ? KEEP_DEAD : barrier_keep(m, word, is_long, pg);
 		mutator_leave(m);
-		if (!by_mark || marked)
-			return word;
-		if (phase == PHASE_CLEAR)
-			return 0;
+		if (keep != KEEP_WAIT)
+			return keep == KEEP_YES ? word : 0;
 		heap_wait_phase(h, pg); /* not inside: a quiescence follows */
 	}
 }

@@ -12,7 +12,8 @@
  *        MARK    after the last snapshot: snapshots are resolved, roots read, objects scanned.
  *        TERM    nothing is left to scan, it seems: who shades an unmarked object now says so (→ MARK).
  *        CLOSED  nothing is left. Weak references are read by their mark; newcomers wait.
- *        CLEAR   weak references to the dead are nulled, finalizers queued, what they need is marked.
+ *        CLEAR   weak references to the dead are nulled, finalizers queued, what they need is marked; then
+ *                long references are nulled, cleanups queued, and pairs with dead keys cleared.
  *        FLIP    the sweep generation changes: nobody takes a run or frees meanwhile.
  *        Q, a quiescence (quiesce.h), follows ARM (twice), TERM, CLOSED, the nulling in CLEAR, and FLIP:
  *        every section that began under the phase before has ended.
@@ -21,7 +22,7 @@
  *        D2 nothing is scanned before the last snapshot (an object may be marked, for want of memory)
  *        D3 a mutator whose snapshot is taken makes black objects only
  *        D4 from ARM to FLIP no allocation bit is cleared, and no span in use changes layout or pages
- *        D5 at CLEAR nothing grey is left: buffers, blocks, rings, snapshots
+ *        D5 at CLEAR nothing grey is left: buffers, blocks, rings, snapshots, pairs (ephemeron.h: E1)
  *        D6 every mark bit is 0 when ARM begins
  *        D7 sweeping happens in OFF only
  *
@@ -41,6 +42,11 @@
  *        may have read the slot before S and overwrite it after, shading what it read and not what S put
  *        there; the second Q ends that one too, before anybody's snapshot. (test/spin finds the object
  *        that is lost without it.)
+ *        Pairs: a value that hangs on a marked key is grey until it is marked. TERM is entered after a pass
+ *        over the pairs that found none; from then on marks come only from what buffers hold, and that
+ *        leads back to MARK. A mutator that has a key holds it like any W: it is, or will be, marked, and
+ *        then its value is. Who takes a value out of its pair (reads, replaces, removes) shades it; who
+ *        moves pairs to a table that nobody will read in this cycle shades both, and not from CLOSED on.
  *        FLIP is left without a Q. So who reads it must not touch marks, buffers or slots: frees and
  *        refills wait, stores do not shade, and a weak reference that is not null is alive.
  *        The arming race, a store delayed between the test of the phase and the store itself, is what
@@ -92,9 +98,26 @@ void barrier_move(struct mutator *m, uintptr_t *dst, const uintptr_t *src, size_
 bool barrier_cas(struct mutator *m, uintptr_t *slot, uintptr_t expected, uintptr_t word);
 uintptr_t barrier_exchange(struct mutator *m, uintptr_t *slot, uintptr_t word);
 
+/* barrier_keep - inside m's section, which has that phase word: m has read `word` where it keeps nothing
+ * alive. KEEP_WAIT: nothing is decided yet; leave the section, heap_wait_phase, read it again. A long one
+ * survives its object's finalizer: in CLEAR it is not known which objects come back, and what hangs on one
+ * that did is not marked yet. */
+enum keep { KEEP_YES, KEEP_DEAD, KEEP_WAIT };
+enum keep barrier_keep(struct mutator *m, uintptr_t word, bool is_long, uint64_t phase_gen);
+
 /* barrier_weak_get - *slot, a word that does not keep its object: the object, kept from now on by whoever
  * holds the result, or 0 when it is dead. */
-uintptr_t barrier_weak_get(struct mutator *m, const uintptr_t *slot);
+uintptr_t barrier_weak_get_slow(struct mutator *m, const uintptr_t *slot, bool is_long);
+
+MGC_INLINE uintptr_t barrier_weak_get(struct mutator *m, const uintptr_t *slot, bool is_long)
+{
+	store_relaxed(&m->sec, m->sec + 1);
+	MGC_COMPILER_FENCE(); /* pairs: quiesce */
+	uintptr_t word = load_acquire(slot); /* pairs: weak-null */
+	bool off = heap_phase(m->heap) == PHASE_OFF;
+	mutator_leave(m);
+	return MGC_LIKELY(off) ? word : barrier_weak_get_slow(m, slot, is_long);
+}
 
 /* barrier_take_buffers - every mutator's buffer, as a list; they are quiet after the next Q. REGISTRY is
  * taken. */

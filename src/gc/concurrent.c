@@ -147,13 +147,15 @@ static void mark_roots(struct cycle *c)
 	specials_mark_roots(&gc->specials, &c->mk);
 }
 
-/* found_more - marks what the buffers hold, and all that hangs on it; false: nothing of it was white. */
+/* found_more - marks what the buffers hold, and all that hangs on it; false: nothing of it was white, nor
+ * did a mutator mark anything itself for want of memory: a pair may hang on that. */
 static bool found_more(struct cycle *c, struct grey_block *buffers)
 {
 	uint64_t before = c->mk.marked_objects;
+	bool overflowed = load_acquire(&c->gc->pool.overflow) != 0; /* pairs: grey-overflow */
 	marker_feed(&c->mk, buffers);
 	marker_drain_alone(&c->mk);
-	return c->mk.marked_objects != before;
+	return overflowed || c->mk.marked_objects != before;
 }
 
 /* terminated - the phase is CLOSED and nothing is grey; false: it is MARK again. */
@@ -191,10 +193,11 @@ static void mark(struct cycle *c)
 	c->rec.nworkers = 1;
 	workers_end(&gc->workers); /* before the mark may be opened again */
 	workers_count(&gc->workers, c->nhelpers, &c->mk, &c->rec.nworkers);
-	marker_drain_alone(&c->mk);
+	cycle_drain(&c->mk);
 	while (!terminated(c)) {
 		grey_start(&gc->pool); /* for assists */
 		marker_drain(&c->mk);
+		cycle_drain(&c->mk);
 	}
 	if (gc->knobs.gccheckmark)
 		check_stopped(c, &c->mk);
@@ -206,9 +209,13 @@ static void clear(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	set_phase(c, PHASE_CLEAR);
+	if (MGC_HOSTILE || gc->knobs.verify)
+		ephemerons_check(gc->heap);
 	specials_null_links(&gc->specials, &c->mk);
 	q(c); /* who read a weak reference has looked at its mark */
-	c->rec.finalizers_due = specials_after_mark(&gc->specials, &c->mk, gc->no_order);
+	c->rec.finalizers_due = specials_revive(&gc->specials, &c->mk, gc->no_order, cycle_drain);
+	specials_bury(&gc->specials, &c->mk);
+	ephemerons_clear(&gc->ephemerons, &c->mk);
 	marker_finish(&c->mk);
 }
 

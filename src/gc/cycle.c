@@ -67,6 +67,11 @@ void cycle_verify(struct cycle *c)
 	verify_references(gc->heap, &gc->roots, &gc->specials);
 }
 
+void cycle_drain(struct marker *mk)
+{
+	ephemerons_converge(&mk->heap->gc->ephemerons, mk);
+}
+
 void cycle_tell(struct gc *gc, enum cycle_event e)
 {
 	if (gc->event != NULL)

@@ -30,6 +30,8 @@ void cycle_sweep_cached(struct heap *h);
 void cycle_start_sweep(struct heap *h);
 /* cycle_verify - the verify knob, before roots are taken. The world stands still. */
 void cycle_verify(struct cycle *c);
+/* cycle_drain - the marker, alone, marks all that is reachable from what it has, over pairs too. */
+void cycle_drain(struct marker *mk);
 void cycle_tell(struct gc *gc, enum cycle_event e);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/knob.h"
 #include "gc/collector.h"
+#include "gc/ephemeron.h"
 #include "gc/mark.h"
 #include "gc/pacer.h"
 #include "gc/roots.h"
@@ -65,6 +66,7 @@ struct gc {
 	struct stw stw;
 	struct roots roots;
 	struct specials specials;
+	struct ephemerons ephemerons;
 	struct grey_pool pool;
 	struct workers workers;
 	struct pacer pacer; /* world lock */
@@ -86,6 +88,8 @@ struct gc {
 	uint32_t nloader; /* atomic: threads that have, or wait for, the loader's lock in order to collect */
 	bool no_order; /* libgc's java_finalization */
 	bool finalize_on_demand;
+	uint32_t pairs_layout; /* atomic: 0 before the first ephemeron */
+	uint32_t nforks; /* written in the child of a fork */
 	/* called after each cycle, outside the stop, world lock held: one line of trace */
 	void (*observer)(const struct gc *gc, const struct cycle_record *r);
 	/* a face's calls around a stop and after it; NULL: none */

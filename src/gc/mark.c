@@ -40,9 +40,18 @@ static MGC_NOINLINE void tell(struct marker *mk, uint64_t marked_nbytes)
 	mk->told_nbytes = marked_nbytes;
 }
 
+static void flush_pending(struct marker *mk)
+{
+	if (mk->npending == 0)
+		return;
+	grey_put_pending(mk->pool, mk->pending, mk->npending);
+	mk->npending = 0;
+}
+
 void marker_finish(struct marker *mk)
 {
 	MGC_CHECK(mk->ring_n == 0);
+	flush_pending(mk);
 	tell(mk, mk->marked_nbytes);
 	memset(mk->ring, 0, sizeof mk->ring); /* what stays behind on this stack would keep objects later */
 	memset(mk->fifo, 0, sizeof mk->fifo);
@@ -68,7 +77,7 @@ struct hot {
 	uintptr_t *top; /* its next free cell */
 	uintptr_t *full; /* its end */
 	unsigned ring_in, ring_n;
-	bool alone;
+	bool alone, watched;
 	uint64_t marked_nbytes, marked_objects;
 };
 
@@ -94,7 +103,8 @@ MGC_INLINE struct hot hot_load(struct marker *mk)
 			 .spanclass = mk->spanclass,
 			 .ring_in = mk->ring_at,
 			 .ring_n = mk->ring_n,
-			 .alone = mk->alone };
+			 .alone = mk->alone,
+			 .watched = mk->watch != NULL };
 	hot_load_block(&h);
 	return h;
 }
@@ -271,6 +281,8 @@ MGC_INLINE void mark_candidate(struct hot *h, uintptr_t tagged)
 		return;
 	h->marked_objects++;
 	h->marked_nbytes += sc->slot_nbytes;
+	if (MGC_UNLIKELY(h->watched))
+		h->mk->watch(h->mk->watch_arg, h->base + start);
 	if (MGC_UNLIKELY(sc->slot_nbytes == 0)) {
 		hot_store_block(h);
 		h->marked_nbytes += push_large(h->mk, h->base + start, id);
@@ -348,7 +360,7 @@ void marker_unmark(struct marker *mk, uintptr_t addr)
 }
 
 /* slot_start - of the allocated object that the word points into; 0: none. */
-static uintptr_t slot_start(struct heap *h, uintptr_t word, struct span **span)
+static uintptr_t slot_start(const struct heap *h, uintptr_t word, struct span **span)
 {
 	const struct space *sp = &h->pageheap.space;
 	struct span *s = space_span(sp, word);
@@ -371,7 +383,13 @@ bool mark_in_place(struct heap *h, struct grey_pool *pool, uintptr_t word)
 	return true;
 }
 
-bool mark_is_marked(struct heap *h, uintptr_t word)
+uintptr_t mark_object_of(const struct heap *h, uintptr_t word)
+{
+	struct span *s;
+	return slot_start(h, word, &s);
+}
+
+bool mark_is_marked(const struct heap *h, uintptr_t word)
 {
 	struct span *s;
 	uintptr_t start = slot_start(h, word, &s);
@@ -440,7 +458,28 @@ void trace_piece(struct mgc_tracer *tracer, const struct layout_desc *d, uintptr
 	}
 }
 
-/* scan_long - what is not told by one word of mask: long periods, callbacks, tags, pieces of large objects. */
+/* scan_pairs - the value of each pair whose key is marked; the others wait for the end (ephemeron.h). Values
+ * are ambiguous: a table that was left for a larger one may have some that were freed since. */
+static void scan_pairs(struct marker *mk, uintptr_t lo, uintptr_t hi)
+{
+	for (struct pair *p = (struct pair *)lo; (uintptr_t)(p + 1) <= hi; p++) {
+		uintptr_t key = load_acquire(&p->key); /* pairs: pair-key */
+		if (key <= PAIR_DEAD)
+			continue;
+		uintptr_t object = mark_object_of(mk->heap, key);
+		if (object == 0 || space_is_marked(&mk->heap->pageheap.space, object)) {
+			key_filter_mark(&mk->pool->keys, object);
+			marker_candidate(mk, load_relaxed(&p->value), MARK_AMBIGUOUS);
+			continue;
+		}
+		if (mk->npending == MARK_PENDING)
+			flush_pending(mk);
+		mk->pending[mk->npending++] = (uintptr_t)p;
+	}
+}
+
+/* scan_long - what is not told by one word of mask: long periods, callbacks, tags, pairs, pieces of large
+ * objects. */
 static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct spanclass *sc)
 {
 	const struct layout_desc *d = &mk->heap->layouts.layout[sc->layout].desc;
@@ -457,6 +496,10 @@ static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct
 	}
 	if (s->slot_nbytes > MARK_PIECE)
 		end = min_size(end, at + MARK_PIECE);
+	if (sc->scan == SCAN_PAIRS) {
+		scan_pairs(mk, at, end);
+		return;
+	}
 	struct hot h = hot_load(mk);
 	if (d->kind == LAYOUT_MASK)
 		scan_periodic(&h, d, object, at, end, ambiguous);
@@ -569,6 +612,7 @@ MGC_INLINE bool drain_some(struct marker *mk, uint64_t until)
 static void drain_mine(struct marker *mk)
 {
 	(void)drain_some(mk, UINT64_MAX);
+	flush_pending(mk);
 }
 
 /* adopt - a block from the pool becomes mine; words become candidates. */

@@ -25,6 +25,7 @@
 #define MARK_RING 16
 #define MARK_FIFO 16
 #define MARK_RECENT 32
+#define MARK_PENDING 32
 /* Arrays are scanned in pieces of this size, so that several markers can share one. */
 #define MARK_PIECE ((size_t)128 << 10)
 /* Set in a queued candidate that may not be a pointer; addresses have the bit clear. */
@@ -45,6 +46,11 @@ struct marker {
 	uintptr_t fifo[MARK_FIFO];
 	bool ignore_invalid;
 	bool alone; /* nobody else sets mark bits now: no atomic instruction is needed */
+	unsigned npending;
+	uintptr_t pending[MARK_PENDING]; /* pairs whose key is not marked, for the pool */
+	/* not NULL: told of each object that becomes marked, by the marker that drains alone */
+	void (*watch)(void *arg, uintptr_t object);
+	void *watch_arg;
 	uint64_t marked_nbytes, marked_objects;
 	uint64_t told_nbytes; /* of them, added to the pool's count */
 };
@@ -108,8 +114,18 @@ void marker_scan_object(struct marker *mk, uintptr_t addr);
  * points into, if any, and flags its span so that marker_drain_alone scans it (W3). True: it was not
  * marked. */
 bool mark_in_place(struct heap *h, struct grey_pool *pool, uintptr_t word);
+/* mark_object_of - the first byte of the allocated object that the word points into; 0: into none. */
+uintptr_t mark_object_of(const struct heap *h, uintptr_t word);
 /* mark_is_marked - the word points into no object, or into one that is marked. */
-bool mark_is_marked(struct heap *h, uintptr_t word);
+bool mark_is_marked(const struct heap *h, uintptr_t word);
+
+/* A pair, in an object of layout PAIRS: the value is kept as long as the object and the key are alive. A
+ * key goes from 0 to itself to PAIR_DEAD, and does not come back. */
+struct pair {
+	uintptr_t key; /* atomic; 0 and PAIR_DEAD: none */
+	uintptr_t value; /* atomic */
+};
+#define PAIR_DEAD ((uintptr_t)1)
 
 /* marker_settle - every candidate that was fed is marked (not yet scanned). */
 void marker_settle(struct marker *mk);

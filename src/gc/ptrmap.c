@@ -1,76 +1,248 @@
 /* ptrmap.c - see ptrmap.h. */
 #include "gc/ptrmap.h"
 
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "base/check.h"
 #include "os/os.h"
 
-#define MIN_CAPACITY ((size_t)2048)
-/* Indices, plus one, fit 32 bits. */
-#define MAX_CAPACITY ((size_t)1 << 31)
+#define MAX_CAPACITY ((size_t)PTRMAP_FIRST << (PTRMAP_CHUNKS - 1))
+#define ID_SHIFT 32
 
-static uint32_t *bucket_of(const struct ptrmap *m, uintptr_t key)
+/* Both indices: by the key, and, if it is wanted, by value[0]. */
+enum axis { BY_KEY, BY_VALUE };
+
+/* ── chunks ─────────────────────────────────────────────────────────────────────────────── */
+
+static unsigned chunk_of(size_t i)
 {
-	return &m->bucket[(size_t)bits_mix(key) & (m->capacity - 1)];
+	return i < PTRMAP_FIRST ? 0 : 64 - bits_clz(i / PTRMAP_FIRST);
+}
+
+static size_t chunk_first(unsigned k)
+{
+	return k == 0 ? 0 : (size_t)PTRMAP_FIRST << (k - 1);
+}
+
+static size_t chunk_records(unsigned k)
+{
+	return k == 0 ? PTRMAP_FIRST : chunk_first(k);
+}
+
+static size_t naxes(const struct ptrmap *m)
+{
+	return m->by_value ? 2 : 1;
+}
+
+static size_t chunk_nbytes(const struct ptrmap *m, unsigned k)
+{
+	size_t each = sizeof(struct ptrmap_entry) + naxes(m) * sizeof(uint32_t);
+	return align_up(chunk_records(k) * each, os_page_size());
+}
+
+struct ptrmap_entry *ptrmap_at(const struct ptrmap *m, size_t i)
+{
+	unsigned k = chunk_of(i);
+	return &load_acquire(&m->chunk[k])[i - chunk_first(k)]; /* pairs: ptrmap-chunk */
+}
+
+static bool add_chunk(struct ptrmap *m)
+{
+	unsigned k = m->capacity == 0 ? 0 : chunk_of(m->capacity);
+	struct ptrmap_entry *c = m->capacity >= MAX_CAPACITY
+					 ? NULL
+					 : (struct ptrmap_entry *)os_alloc(chunk_nbytes(m, k));
+	if (c == NULL)
+		return false;
+	store_release(&m->chunk[k], c); /* pairs: ptrmap-chunk */
+	m->capacity += chunk_records(k);
+	return true;
+}
+
+static void drop_chunk(struct ptrmap *m)
+{
+	unsigned k = chunk_of(m->capacity - 1);
+	os_release((uintptr_t)m->chunk[k], chunk_nbytes(m, k));
+	m->chunk[k] = NULL;
+	m->capacity -= chunk_records(k);
 }
 
 /* number_of - index + 1. */
 static uint32_t number_of(const struct ptrmap *m, const struct ptrmap_entry *e)
 {
-	return (uint32_t)(e - m->entry) + 1;
+	unsigned k = 0;
+	while (e < m->chunk[k] || e >= m->chunk[k] + chunk_records(k))
+		k++;
+	return (uint32_t)(chunk_first(k) + (size_t)(e - m->chunk[k])) + 1;
 }
 
-static size_t nbytes_of(size_t capacity)
+static struct ptrmap_entry *numbered(const struct ptrmap *m, uint32_t number)
 {
-	return align_up(capacity * (sizeof(struct ptrmap_entry) + sizeof(uint32_t)), os_page_size());
+	return number == 0 ? NULL : ptrmap_at(m, number - 1);
+}
+
+/* ── the indices ────────────────────────────────────────────────────────────────────────── */
+
+static uint32_t *bucket_at(const struct ptrmap *m, enum axis axis, size_t i)
+{
+	unsigned k = chunk_of(i);
+	uint32_t *first = (uint32_t *)(m->chunk[k] + chunk_records(k));
+	return &first[axis * chunk_records(k) + i - chunk_first(k)];
+}
+
+static uintptr_t key_on(const struct ptrmap_entry *e, enum axis axis)
+{
+	return axis == BY_KEY ? e->key : e->value[0];
+}
+
+/* The second index is linked both ways. */
+struct neighbours {
+	uint32_t next, previous; /* index + 1 */
+};
+_Static_assert(sizeof(struct neighbours) == sizeof(uintptr_t), "they share value[1]");
+
+static struct neighbours *neighbours_of(struct ptrmap_entry *e)
+{
+	return (struct neighbours *)(void *)&e->value[1];
+}
+
+static uint32_t *next_on(struct ptrmap_entry *e, enum axis axis)
+{
+	return axis == BY_KEY ? &e->next : &neighbours_of(e)->next;
+}
+
+/* bucket_number - with n buckets, of which the first few of a doubling may be split already. */
+static size_t bucket_number(uintptr_t key, size_t n)
+{
+	size_t hash = (size_t)bits_mix(key);
+	size_t mask = n <= 1 ? 0 : ((size_t)2 << (63 - bits_clz(n - 1))) - 1;
+	size_t at = hash & mask;
+	return at < n ? at : at & mask >> 1;
+}
+
+static uint32_t *bucket_of(const struct ptrmap *m, enum axis axis, uintptr_t key)
+{
+	return bucket_at(m, axis, bucket_number(key, m->used));
+}
+
+/* push_on, unlink_on - at the head of that bucket; from wherever it is. */
+static void push_on(struct ptrmap *m, struct ptrmap_entry *e, enum axis axis, uint32_t *bucket)
+{
+	uint32_t number = number_of(m, e);
+	*next_on(e, axis) = *bucket;
+	if (axis == BY_VALUE) {
+		neighbours_of(e)->previous = 0;
+		if (*bucket != 0)
+			neighbours_of(numbered(m, *bucket))->previous = number;
+	}
+	*bucket = number;
+}
+
+static void unlink_by_key(struct ptrmap *m, struct ptrmap_entry *e)
+{
+	uint32_t *at = bucket_of(m, BY_KEY, e->key), number = number_of(m, e);
+	while (*at != number)
+		at = &numbered(m, *at)->next;
+	*at = e->next;
+}
+
+static void unlink_by_value(struct ptrmap *m, struct ptrmap_entry *e)
+{
+	const struct neighbours *n = neighbours_of(e);
+	uint32_t *at = n->previous != 0 ? next_on(numbered(m, n->previous), BY_VALUE)
+					: bucket_of(m, BY_VALUE, e->value[0]);
+	*at = n->next;
+	if (n->next != 0)
+		neighbours_of(numbered(m, n->next))->previous = n->previous;
+}
+
+static void link_on(struct ptrmap *m, struct ptrmap_entry *e, enum axis axis)
+{
+	push_on(m, e, axis, bucket_of(m, axis, key_on(e, axis)));
+}
+
+static void unlink_on(struct ptrmap *m, struct ptrmap_entry *e, enum axis axis)
+{
+	if (axis == BY_KEY)
+		unlink_by_key(m, e);
+	else
+		unlink_by_value(m, e);
+}
+
+/* split - bucket number m->used, the last from now on, takes its share of the one it was part of. */
+static void split_on(struct ptrmap *m, enum axis axis)
+{
+	size_t fresh = m->used;
+	uint32_t *to = bucket_at(m, axis, fresh), *from, at;
+	*to = 0;
+	if (fresh == 0)
+		return;
+	from = bucket_at(m, axis, fresh & (((size_t)1 << (63 - bits_clz(fresh))) - 1));
+	at = *from;
+	*from = 0;
+	while (at != 0) {
+		struct ptrmap_entry *e = numbered(m, at);
+		at = *next_on(e, axis);
+		push_on(m, e, axis, bucket_number(key_on(e, axis), fresh + 1) == fresh ? to : from);
+	}
+}
+
+static struct ptrmap_entry *find_from(const struct ptrmap *m, uint32_t number, enum axis axis,
+				      uintptr_t key)
+{
+	struct ptrmap_entry *e = numbered(m, number);
+	while (e != NULL && key_on(e, axis) != key)
+		e = numbered(m, *next_on(e, axis));
+	return e;
 }
 
 struct ptrmap_entry *ptrmap_find(const struct ptrmap *m, uintptr_t key)
 {
-	if (m->capacity == 0)
-		return NULL;
-	for (uint32_t at = *bucket_of(m, key); at != 0; at = m->entry[at - 1].next)
-		if (m->entry[at - 1].key == key)
-			return &m->entry[at - 1];
-	return NULL;
+	return m->used == 0 ? NULL : find_from(m, *bucket_of(m, BY_KEY, key), BY_KEY, key);
 }
 
-/* take - a free record; there is one. */
+struct ptrmap_entry *ptrmap_find_more(const struct ptrmap *m, const struct ptrmap_entry *e)
+{
+	return find_from(m, e->next, BY_KEY, e->key);
+}
+
+struct ptrmap_entry *ptrmap_find_value(const struct ptrmap *m, uintptr_t value)
+{
+	return m->used == 0 ? NULL : find_from(m, *bucket_of(m, BY_VALUE, value), BY_VALUE, value);
+}
+
+/* ── records ────────────────────────────────────────────────────────────────────────────── */
+
+/* take - a free record, or NULL. */
 static struct ptrmap_entry *take(struct ptrmap *m)
 {
-	if (m->free == 0)
-		return &m->entry[m->used++];
-	struct ptrmap_entry *e = &m->entry[m->free - 1];
-	m->free = e->next;
-	return e;
+	struct ptrmap_entry *e = numbered(m, m->free);
+	if (e != NULL) {
+		m->free = e->next;
+		return e;
+	}
+	if (m->used == m->capacity && !add_chunk(m))
+		return NULL;
+	for (size_t axis = 0; axis < naxes(m); axis++)
+		split_on(m, (enum axis)axis);
+	return ptrmap_at(m, m->used++);
 }
 
 static void link(struct ptrmap *m, struct ptrmap_entry *e)
 {
-	uint32_t *bucket = bucket_of(m, e->key);
-	e->next = *bucket;
+	for (size_t axis = 0; axis < naxes(m); axis++)
+		link_on(m, e, (enum axis)axis);
 	e->state = PTRMAP_IN;
-	*bucket = number_of(m, e);
 	m->n++;
 }
 
 static void unlink(struct ptrmap *m, struct ptrmap_entry *e)
 {
-	uint32_t *at = bucket_of(m, e->key);
 	MGC_CHECK(e->state == PTRMAP_IN);
-	while (*at != number_of(m, e))
-		at = &m->entry[*at - 1].next;
-	*at = e->next;
+	for (size_t axis = 0; axis < naxes(m); axis++)
+		unlink_on(m, e, (enum axis)axis);
+	e->generation++;
 	m->n--;
-}
-
-static void enqueue(struct ptrmap *m, struct ptrmap_entry *e)
-{
-	uint32_t *at = m->last != 0 ? &m->entry[m->last - 1].next : &m->first;
-	e->next = 0;
-	e->state = PTRMAP_QUEUED;
-	*at = m->last = number_of(m, e);
-	m->nqueued++;
 }
 
 static void put_free(struct ptrmap *m, struct ptrmap_entry *e)
@@ -80,61 +252,34 @@ static void put_free(struct ptrmap *m, struct ptrmap_entry *e)
 	m->free = number_of(m, e);
 }
 
-/* resize - all records that are in use move to a new table, without gaps. */
-static bool resize(struct ptrmap *m, size_t capacity)
+struct ptrmap_entry *ptrmap_add(struct ptrmap *m, uintptr_t key)
 {
-	struct ptrmap other = { .capacity = capacity };
-	if (capacity > MAX_CAPACITY)
-		return false;
-	other.entry = (struct ptrmap_entry *)os_alloc(nbytes_of(capacity));
-	if (other.entry == NULL)
-		return false;
-	other.bucket = (uint32_t *)(other.entry + capacity);
-	for (size_t i = 0; i < m->used; i++) {
-		if (m->entry[i].state != PTRMAP_IN)
-			continue;
-		struct ptrmap_entry *e = take(&other);
-		*e = m->entry[i];
-		link(&other, e);
-	}
-	for (uint32_t at = m->first; at != 0; at = m->entry[at - 1].next) {
-		struct ptrmap_entry *e = take(&other);
-		*e = m->entry[at - 1];
-		enqueue(&other, e);
-	}
-	ptrmap_destroy(m);
-	*m = other;
-	return true;
-}
-
-void ptrmap_shrink(struct ptrmap *m)
-{
-	size_t capacity = m->capacity;
-	while (capacity > MIN_CAPACITY && m->n + m->nqueued < capacity / 8)
-		capacity /= 2;
-	if (capacity != m->capacity)
-		(void)resize(m, capacity); /* refused: it stays as it is */
+	struct ptrmap_entry *e = take(m);
+	if (e == NULL)
+		return NULL;
+	*e = (struct ptrmap_entry){ .key = key, .generation = e->generation };
+	link(m, e);
+	return e;
 }
 
 struct ptrmap_entry *ptrmap_put(struct ptrmap *m, uintptr_t key)
 {
 	struct ptrmap_entry *e = ptrmap_find(m, key);
-	if (e != NULL)
-		return e;
-	if (m->free == 0 && m->used == m->capacity &&
-	    !resize(m, m->capacity != 0 ? 2 * m->capacity : MIN_CAPACITY))
-		return NULL;
-	e = take(m);
-	*e = (struct ptrmap_entry){ .key = key };
-	link(m, e);
-	return e;
+	return e != NULL ? e : ptrmap_add(m, key);
 }
 
 void ptrmap_rename(struct ptrmap *m, struct ptrmap_entry *e, uintptr_t key)
 {
-	unlink(m, e);
+	unlink_on(m, e, BY_KEY);
 	e->key = key;
-	link(m, e);
+	link_on(m, e, BY_KEY);
+}
+
+void ptrmap_set_value(struct ptrmap *m, struct ptrmap_entry *e, uintptr_t value)
+{
+	unlink_on(m, e, BY_VALUE);
+	e->value[0] = value;
+	link_on(m, e, BY_VALUE);
 }
 
 void ptrmap_remove(struct ptrmap *m, struct ptrmap_entry *e)
@@ -146,14 +291,18 @@ void ptrmap_remove(struct ptrmap *m, struct ptrmap_entry *e)
 void ptrmap_retire(struct ptrmap *m, struct ptrmap_entry *e)
 {
 	unlink(m, e);
-	enqueue(m, e);
+	uint32_t *at = m->last != 0 ? &numbered(m, m->last)->next : &m->first;
+	e->next = 0;
+	e->state = PTRMAP_QUEUED;
+	*at = m->last = number_of(m, e);
+	m->nqueued++;
 }
 
 bool ptrmap_next(struct ptrmap *m, struct ptrmap_entry *out)
 {
-	if (m->first == 0)
+	struct ptrmap_entry *e = numbered(m, m->first);
+	if (e == NULL)
 		return false;
-	struct ptrmap_entry *e = &m->entry[m->first - 1];
 	*out = *e;
 	m->first = e->next;
 	if (m->first == 0)
@@ -163,16 +312,87 @@ bool ptrmap_next(struct ptrmap *m, struct ptrmap_entry *out)
 	return true;
 }
 
-void ptrmap_filter(struct ptrmap *m, bool (*drop)(void *arg, struct ptrmap_entry *e), void *arg)
+uint64_t ptrmap_id(const struct ptrmap *m, const struct ptrmap_entry *e)
 {
-	for (size_t i = 0; i < m->used; i++)
-		if (m->entry[i].state == PTRMAP_IN && drop(arg, &m->entry[i]))
-			ptrmap_remove(m, &m->entry[i]);
+	return (uint64_t)e->generation << ID_SHIFT | number_of(m, e);
+}
+
+struct ptrmap_entry *ptrmap_by_id(const struct ptrmap *m, uint64_t id)
+{
+	size_t number = id & UINT32_MAX;
+	if (number == 0 || number > m->used)
+		return NULL;
+	struct ptrmap_entry *e = ptrmap_at(m, number - 1);
+	return e->state == PTRMAP_IN && e->generation == id >> ID_SHIFT ? e : NULL;
+}
+
+struct ptrmap_entry *ptrmap_peek(const struct ptrmap *m, uint64_t id)
+{
+	size_t number = id & UINT32_MAX;
+	if (number == 0 || number > MAX_CAPACITY)
+		return NULL;
+	unsigned k = chunk_of(number - 1);
+	struct ptrmap_entry *c = load_acquire(&m->chunk[k]); /* pairs: ptrmap-chunk */
+	return c != NULL ? &c[number - 1 - chunk_first(k)] : NULL;
+}
+
+bool ptrmap_filter(struct ptrmap *m, size_t *at, size_t most,
+		   bool (*drop)(void *arg, struct ptrmap_entry *e), void *arg)
+{
+	for (; *at < m->used && most > 0; ++*at, most--) {
+		struct ptrmap_entry *e = ptrmap_at(m, *at);
+		if (e->state == PTRMAP_IN && drop(arg, e))
+			ptrmap_remove(m, e);
+	}
+	return *at < m->used;
+}
+
+/* ── memory ─────────────────────────────────────────────────────────────────────────────── */
+
+/* rebuild - with fewer buckets, and a free list that begins with the lowest. */
+static void rebuild(struct ptrmap *m, size_t used)
+{
+	m->used = used;
+	m->n = 0;
+	m->free = 0;
+	for (size_t axis = 0; axis < naxes(m); axis++)
+		for (size_t i = 0; i < used; i++)
+			*bucket_at(m, (enum axis)axis, i) = 0;
+	for (size_t i = used; i-- > 0;) {
+		struct ptrmap_entry *e = ptrmap_at(m, i);
+		if (e->state == PTRMAP_IN)
+			link(m, e);
+		else if (e->state == PTRMAP_FREE)
+			put_free(m, e);
+	}
+}
+
+void ptrmap_shrink(struct ptrmap *m)
+{
+	size_t used = m->used;
+	if (m->capacity <= PTRMAP_FIRST || 4 * (m->n + m->nqueued) > m->capacity)
+		return;
+	while (used > 0 && ptrmap_at(m, used - 1)->state == PTRMAP_FREE)
+		used--;
+	if (used > m->capacity / 2)
+		return;
+	rebuild(m, used);
+	while (m->capacity > PTRMAP_FIRST && m->capacity / 2 >= used)
+		drop_chunk(m);
+}
+
+size_t ptrmap_nbytes(const struct ptrmap *m)
+{
+	size_t nbytes = 0;
+	for (unsigned k = 0; k < PTRMAP_CHUNKS && m->chunk[k] != NULL; k++)
+		nbytes += chunk_nbytes(m, k);
+	return nbytes;
 }
 
 void ptrmap_destroy(struct ptrmap *m)
 {
-	if (m->capacity != 0)
-		os_release((uintptr_t)m->entry, nbytes_of(m->capacity));
-	*m = (struct ptrmap){ 0 };
+	bool by_value = m->by_value;
+	while (m->capacity != 0)
+		drop_chunk(m);
+	*m = (struct ptrmap){ .by_value = by_value };
 }

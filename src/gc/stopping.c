@@ -63,12 +63,14 @@ static void mark(struct cycle *c)
 	marker_drain(&c->mk);
 	c->rec.nworkers = 1;
 	workers_count(&gc->workers, c->nhelpers, &c->mk, &c->rec.nworkers);
-	marker_drain_alone(&c->mk);
+	cycle_drain(&c->mk);
 	if (gc->knobs.gccheckmark)
 		checkmark_end(gc, &c->mk);
 	heap_set_phase(gc->heap, PHASE_CLEAR, heap_sweepgen(gc->heap));
 	specials_null_links(&gc->specials, &c->mk);
-	c->rec.finalizers_due = specials_after_mark(&gc->specials, &c->mk, gc->no_order);
+	c->rec.finalizers_due = specials_revive(&gc->specials, &c->mk, gc->no_order, cycle_drain);
+	specials_bury(&gc->specials, &c->mk);
+	ephemerons_clear(&gc->ephemerons, &c->mk);
 	marker_finish(&c->mk);
 	c->rec.mark_ns = os_now_ns() - begin;
 }

@@ -68,17 +68,24 @@ void grey_pool_destroy(struct grey_pool *p)
 	}
 }
 
-struct grey_block *grey_take_empty(struct grey_pool *p)
+/* take_empty - lock held. */
+static struct grey_block *take_empty(struct grey_pool *p)
 {
-	lock_acquire(&p->lock);
 	if (p->empty == NULL)
 		add_slab(p);
 	struct grey_block *b = pop(&p->empty);
-	lock_release(&p->lock);
 	if (b != NULL) {
 		b->next = NULL;
 		b->n = b->words = 0;
 	}
+	return b;
+}
+
+struct grey_block *grey_take_empty(struct grey_pool *p)
+{
+	lock_acquire(&p->lock);
+	struct grey_block *b = take_empty(p);
+	lock_release(&p->lock);
 	return b;
 }
 
@@ -104,6 +111,38 @@ struct grey_block *grey_take_full(struct grey_pool *p)
 	struct grey_block *b = pop(&p->full);
 	lock_release(&p->lock);
 	return b;
+}
+
+/* room_for_pending - lock held. */
+static struct grey_block *room_for_pending(struct grey_pool *p)
+{
+	struct grey_block *b = p->pending;
+	if (b != NULL && b->n < GREY_BLOCK_OBJECTS)
+		return b;
+	b = take_empty(p);
+	if (b != NULL)
+		push(&p->pending, b);
+	return b;
+}
+
+void grey_put_pending(struct grey_pool *p, const uintptr_t *word, uint32_t n)
+{
+	struct grey_block *b = NULL;
+	lock_acquire(&p->lock);
+	for (uint32_t i = 0; i < n && (b = room_for_pending(p)) != NULL; i++)
+		b->object[b->n++] = word[i];
+	if (n > 0 && b == NULL)
+		store_relaxed(&p->lost_pending, 1u);
+	lock_release(&p->lock);
+}
+
+struct grey_block *grey_take_pending(struct grey_pool *p)
+{
+	lock_acquire(&p->lock);
+	struct grey_block *all = p->pending;
+	p->pending = NULL;
+	lock_release(&p->lock);
+	return all;
 }
 
 /* all_idle - true when the mark is over; whoever sees it first closes it, unless somebody joins. */

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "base/config.h"
+#include "gc/keyfilter.h"
 #include "os/lock.h"
 
 #if MGC_HOSTILE
@@ -49,12 +50,15 @@ struct grey_slab {
 struct grey_pool {
 	struct lock lock;
 	struct grey_block *full, *empty; /* lock; `full` is also peeked at without */
+	struct grey_block *pending;      /* lock: pairs whose key was unmarked (ephemeron.h) */
 	struct grey_slab *slabs;         /* lock */
 	uint32_t nmarkers; /* atomic: taking part in this mark; GREY_OPEN set while more may join */
 	uint32_t nidle; /* atomic */
 	uint32_t hungry; /* atomic: an assist found nothing to take */
 	uint32_t overflow; /* atomic */
+	uint32_t lost_pending; /* atomic: there was no memory to note a pair */
 	uint64_t marked_nbytes; /* atomic: by all markers of this cycle, told now and then */
+	struct key_filter keys;
 	size_t max_slabs; /* tests: fewer, to see W3 at work */
 	size_t nslabs; /* lock */
 };
@@ -69,6 +73,10 @@ void grey_put_empty(struct grey_pool *p, struct grey_block *b);
 void grey_put_full(struct grey_pool *p, struct grey_block *b);
 /* grey_take_full - a block with objects, or NULL when there is none now. */
 struct grey_block *grey_take_full(struct grey_pool *p);
+/* grey_put_pending - n words of a list of their own; without memory for them lost_pending is set.
+ * grey_take_pending - all of it. */
+void grey_put_pending(struct grey_pool *p, const uintptr_t *word, uint32_t n);
+struct grey_block *grey_take_pending(struct grey_pool *p);
 /* grey_wait_full - as take_full, but waits until there is one, or until every marker waits here
  * (NULL: the mark is over, and closed: nobody joins it any more). */
 struct grey_block *grey_wait_full(struct grey_pool *p);

@@ -104,7 +104,7 @@ static unsigned full_table_layout(const struct layout_desc *d)
 {
 	/* a tagged pointer points into its object, so "every word" finds it too */
 	bool plain = (d->flags & ~(unsigned)(LAYOUT_AMBIGUOUS | LAYOUT_TAGGED)) == 0;
-	return d->kind != LAYOUT_TRACE && plain ? LAYOUT_ID_WORDS : 0;
+	return d->kind < LAYOUT_TRACE && plain ? LAYOUT_ID_WORDS : 0;
 }
 
 /* spanclass_left - true when one more span class may be given to this layout. Lock held. */
@@ -205,7 +205,7 @@ static void fill_spanclass(struct spanclass *sc, const struct layout_desc *d, un
 			   unsigned sizeclass)
 {
 	static const uint8_t scan[] = {
-		[LAYOUT_NOSCAN] = SCAN_NONE, [LAYOUT_WORDS] = SCAN_ALL, [LAYOUT_MASK] = SCAN_PERIOD, [LAYOUT_TRACE] = SCAN_TRACE
+		[LAYOUT_NOSCAN] = SCAN_NONE, [LAYOUT_WORDS] = SCAN_ALL, [LAYOUT_MASK] = SCAN_PERIOD, [LAYOUT_TRACE] = SCAN_TRACE, [LAYOUT_PAIRS] = SCAN_PAIRS
 	};
 	bool coded = d->kind != LAYOUT_TRACE && d->flags & (LAYOUT_TAGGED | LAYOUT_BOXED);
 	sc->slot_nbytes = sizeclass_table[sizeclass].slot_nbytes;

@@ -30,6 +30,7 @@ enum layout_kind {
 	LAYOUT_WORDS,  /* every aligned word may be one */
 	LAYOUT_MASK,   /* the words whose mask bit is set */
 	LAYOUT_TRACE,  /* the embedder's callback knows */
+	LAYOUT_PAIRS,  /* pairs of a key and a value that it keeps (gc/ephemeron.h) */
 };
 
 enum layout_flags {
@@ -70,7 +71,8 @@ enum scan_kind {
 	SCAN_PERIOD,
 	SCAN_TRACE,
 	SCAN_CODED,
-	SCAN_CODED64
+	SCAN_CODED64,
+	SCAN_PAIRS,
 };
 
 struct spanclass {
@@ -113,7 +115,7 @@ int layouts_init(struct layouts *ls);
 void layouts_destroy(struct layouts *ls);
 
 /* layout_intern - the id of that layout, new or known. The mask is copied. When the table is full:
- * LAYOUT_ID_WORDS for kinds without a callback, 0 for LAYOUT_TRACE and for flags that WORDS lacks. */
+ * LAYOUT_ID_WORDS for kinds that are words, 0 for TRACE and PAIRS and for flags that WORDS lacks. */
 unsigned layout_intern(struct layouts *ls, const struct layout_desc *desc);
 
 /* layout_add_name - objects of that layout may be called so. layout_name - what messages call them: a name,

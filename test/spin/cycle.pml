@@ -54,10 +54,16 @@
 #else
 #define NSLOT (NHEAP + 1)
 #endif
+#ifdef CONFIG_PAIR
+#define PV NSLOT /* the value of a pair in a map that is always reachable; its key is `pkey` */
+#define NCELL (NSLOT + 1)
+#else
+#define NCELL NSLOT
+#endif
 #define SLOTS_OF(o) (((1 << SPO) - 1) << (((o) - 1) * SPO))
 
 byte phase;
-byte slot[NSLOT]; /* memory */
+byte slot[NCELL]; /* memory */
 byte reg[NMUT * NREG];
 byte hand[NMUT]; /* the unborn object in hand */
 byte alloc, mark; /* the two bitmaps */
@@ -74,6 +80,9 @@ byte sb[NMUT * SBCAP], sbn[NMUT]; /* stores on their way: where << 4 | what */
 
 #ifdef CONFIG_WEAK
 byte weak;
+#endif
+#ifdef CONFIG_PAIR
+byte pkey;
 #endif
 #ifdef CONFIG_FREE
 byte dfree; /* frees that wait for the end of the cycle */
@@ -126,6 +135,8 @@ bool over; /* the cycle is */
 #define BLOCK 256
 #define ATTACH 512
 #define PLAIN 1024
+#define PGET 2048
+#define PSET 4096
 #ifndef DOES0
 #define DOES0 2047
 #endif
@@ -241,6 +252,22 @@ inline in_use(set)
 				x++
 			:: else -> break
 			od;
+#ifdef CONFIG_PAIR
+			x = 0;
+			do
+			:: x < NMUT * SBCAP && (set & BIT(pkey)) ->
+				if
+				:: (sb[x] >> 4) == PV -> set = set | BIT(sb[x] & 15)
+				:: else
+				fi;
+				x++
+			:: else -> break
+			od;
+			if
+			:: set & BIT(pkey) -> set = set | BIT(slot[PV])
+			:: else
+			fi;
+#endif
 			y++
 		:: else -> break
 		od;
@@ -489,6 +516,9 @@ end:	do
 		if
 		:: s = ROOT
 		:: pick_slot(ALL, ROOT)
+#ifdef CONFIG_PAIR
+		:: DOES(m, PSET) && pkey != 0 && R0 == pkey -> s = PV /* another value, or none */
+#endif
 		fi;
 		if
 		:: v = 0
@@ -502,6 +532,9 @@ end:	do
 	}
 	atomic { sbn[m] < SBCAP ->
 		load(m, s, w);
+#if defined(BREAK_PAIR_SHADES) || defined(TRY_PAIR_OLD_UNSHADED)
+		w = (s == PV -> 0 : w);
+#endif
 		shade_mine(OLD(w) | NEW(v));
 		w = 0;
 		if
@@ -594,6 +627,26 @@ unweak1:
 	atomic { sbn[m] < SBCAP -> R0 = v; leave() }
 	goto end;
 unweak:	atomic { sbn[m] < SBCAP -> leave() }
+#endif
+
+#ifdef CONFIG_PAIR
+	/* get the value, having the key */
+	:: atomic { OP(m, PGET, pkey != 0 && R0 == pkey && sbn[m] <= SBLEFT); enter() }
+	atomic { sbn[m] + 2 <= SBCAP ->
+		load(m, PV, v);
+#if !defined(BREAK_PAIR_SHADES) && !defined(TRY_PAIR_GET_UNSHADED)
+		if
+		:: SHADES(ph) -> shade_mine(BIT(v))
+		:: else
+		fi;
+#endif
+		if
+		:: ph == TERM && u != 0
+		:: else -> u = 0; goto got
+		fi
+	}
+	atomic { reopen() }
+got:	atomic { sbn[m] < SBCAP -> put_reg(v); leave() }
 #endif
 
 #ifdef CONFIG_FREE
@@ -840,6 +893,16 @@ marking:
 	:: atomic { todo != 0 -> scan_some() }
 	:: todo == 0 -> break
 	od;
+#ifdef CONFIG_PAIR
+#ifndef BREAK_PAIR_PASS
+	atomic {
+		if
+		:: (mark & BIT(pkey)) && (BIT(slot[PV]) & ~mark) -> shade(BIT(slot[PV])); goto marking
+		:: else
+		fi
+	}
+#endif
+#endif
 #ifdef BREAK_TERM
 	/* one look at the rings instead of TERM and its Q */
 	drain_rings();
@@ -891,6 +954,14 @@ marking:
 		fi
 	}
 	quiesce();
+#endif
+#ifdef CONFIG_PAIR
+	atomic {
+		if
+		:: BIT(pkey) & ~mark -> pkey = 0; slot[PV] = 0
+		:: else
+		fi
+	}
 #endif
 	phase = FLIP;
 	quiesce();
@@ -945,6 +1016,10 @@ init
 		some(slot[ROOT]);
 #ifdef CONFIG_WEAK
 		weak = 1;
+#endif
+#ifdef CONFIG_PAIR
+		pkey = 1;
+		slot[PV] = 2;
 #endif
 #ifdef CONFIG_UNBARRIERED
 		some(slot[URO]);

@@ -20,7 +20,7 @@ import time
 
 MODEL = pathlib.Path(__file__).resolve().parent / "cycle.pml"
 SECONDS, MEGABYTES = 900, 3500
-DROP, LOAD, BIRTH, INIT, WRITE, REFILL, WEAK, FREE, BLOCK, ATTACH, PLAIN = (1 << n for n in range(11))
+DROP, LOAD, BIRTH, INIT, WRITE, REFILL, WEAK, FREE, BLOCK, ATTACH, PLAIN, PGET, PSET = (1 << n for n in range(13))
 
 
 def world(nobj, nreg, ops, does0, does1=0, *more):
@@ -44,6 +44,8 @@ CONFIGS = {
               ["BIRTH_BLACK_EARLY"], []),
     "weak": (world(1, 1, (2, 1), WEAK, WRITE | DROP, "WEAK"),
              ["SECOND_DRAIN", "TERM", "WEAK_SHADE", "WEAK_IN_FLIP"], []),
+    "pair": (world(2, 2, (2, 1), PGET | WRITE | PSET, WRITE, "PAIR") + ["NREG1=1"],
+             ["PAIR_PASS", "PAIR_SHADES", "TERM"], ["PAIR_OLD_UNSHADED", "PAIR_GET_UNSHADED"]),
     "refill": (world(2, 1, (3, 0), REFILL | BIRTH | WRITE | DROP),
                ["REFILL_IN_FLIP", "SHADE_IN_FLIP"], []),
     "free": (world(2, 1, (4, 0), FREE | REFILL | BIRTH | LOAD, 0, "FREE"),

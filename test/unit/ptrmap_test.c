@@ -46,7 +46,7 @@ static void put(struct ptrmap *m, size_t i, uintptr_t value)
 	nmodel += model[i] == 0;
 	model[i] = e->value[0] = value;
 	e->value[1] = ~value;
-	e->tag = (uint16_t)(value % 5);
+	e->tag = (unsigned)(value % 5) & 0x3f;
 }
 
 static void remove_key(struct ptrmap *m, size_t i)
@@ -125,7 +125,10 @@ static bool drop_if(void *arg, struct ptrmap_entry *e)
 static void filter(struct ptrmap *m, uintptr_t divisor)
 {
 	struct filter f = { .m = m, .divisor = divisor };
-	ptrmap_filter(m, drop_if, &f);
+	size_t at = 0, nsteps = 0;
+	while (ptrmap_filter(m, &at, 100, drop_if, &f))
+		nsteps++;
+	CHECK_EQ(nsteps, (m->used - 1) / 100);
 	for (size_t i = 0; i < NKEYS; i++) {
 		CHECK_EQ(f.seen[i], model[i] != 0);
 		if (model[i] != 0 && model[i] % divisor == 0) {
@@ -206,9 +209,11 @@ TEST(queue_over_growth)
 	while (m.nqueued > 10)
 		next(&m);
 	ptrmap_shrink(&m);
-	CHECK(m.capacity == capacity && m.used == 10);
+	CHECK_EQ(m.capacity, 2 * capacity); /* what waits lies in the last chunk, and does not move */
 	while (m.nqueued > 0)
 		next(&m);
+	ptrmap_shrink(&m);
+	CHECK(m.capacity == capacity && m.used == 0);
 	for (i = 0; i < capacity; i++)
 		put(&m, i, i + 1);
 	CHECK(m.capacity == capacity && m.used == capacity);
@@ -238,10 +243,114 @@ TEST(growth_refused)
 		nmodel++;
 	}
 	CHECK_EQ(n, m.capacity);
+	CHECK(ptrmap_add(&m, key_of(0)) == NULL);
 	CHECK(ptrmap_put(&m, key_of(0)) != NULL); /* known ones are found still */
 	check_all(&m);
 	os_fake_stop();
 	put(&m, n, 9);
 	check_all(&m);
+	ptrmap_destroy(&m);
+}
+
+/* ── several records of one key, ids, the second index ──────────────────────────────────── */
+
+TEST(same_key)
+{
+	struct ptrmap m = { 0 };
+	uint64_t id[300];
+	for (uintptr_t i = 0; i < 300; i++) {
+		struct ptrmap_entry *e = ptrmap_add(&m, 16 * (i % 3 + 1));
+		e->value[0] = i;
+		id[i] = ptrmap_id(&m, e);
+	}
+	CHECK(ptrmap_find(&m, 64) == NULL);
+	for (uintptr_t k = 0; k < 3; k++) {
+		size_t n = 0;
+		uint8_t seen[300] = { 0 };
+		for (struct ptrmap_entry *e = ptrmap_find(&m, 16 * (k + 1)); e != NULL;
+		     e = ptrmap_find_more(&m, e), n++) {
+			CHECK(e->value[0] % 3 == k && !seen[e->value[0]]);
+			seen[e->value[0]] = 1;
+		}
+		CHECK_EQ(n, 100);
+	}
+	for (uintptr_t i = 0; i < 300; i++) {
+		struct ptrmap_entry *e = ptrmap_by_id(&m, id[i]);
+		CHECK(e != NULL && e->value[0] == i && ptrmap_peek(&m, id[i]) == e);
+		if (i % 2 == 0)
+			ptrmap_remove(&m, e);
+		else
+			ptrmap_retire(&m, e);
+		CHECK(ptrmap_by_id(&m, id[i]) == NULL);
+	}
+	struct ptrmap_entry *e = ptrmap_add(&m, 16); /* where another one was */
+	for (uintptr_t i = 0; i < 300; i++)
+		CHECK(ptrmap_id(&m, e) != id[i] && ptrmap_by_id(&m, id[i]) == NULL);
+	CHECK(ptrmap_by_id(&m, 0) == NULL && ptrmap_by_id(&m, UINT32_MAX) == NULL);
+	CHECK(ptrmap_peek(&m, 0) == NULL && ptrmap_peek(&m, UINT32_MAX) == NULL);
+	CHECK(ptrmap_peek(&m, PTRMAP_FIRST + 1) == NULL);
+	ptrmap_destroy(&m);
+}
+
+/* Found by either side, through growth, changes of both, and removal. */
+TEST(by_value)
+{
+	enum { N = 9000 };
+	static uintptr_t key[N], value[N];
+	struct ptrmap m = { .by_value = true };
+	struct rng r = { test_seed() };
+	for (size_t op = 0; op < 100000; op++) {
+		size_t i = rng_below(&r, N);
+		uintptr_t fresh = 8 * (1 + rng_below(&r, 1000)), other = (op + N + 1) * 16;
+		struct ptrmap_entry *e;
+		if (key[i] == 0) {
+			CHECK((e = ptrmap_put(&m, other)) != NULL);
+			key[i] = other;
+		} else {
+			CHECK((e = ptrmap_find(&m, key[i])) != NULL && e->value[0] == value[i]);
+		}
+		if (op % 3 == 0 && value[i] != 0) {
+			ptrmap_remove(&m, e);
+			key[i] = value[i] = 0;
+			continue;
+		}
+		if (op % 7 == 0)
+			ptrmap_rename(&m, e, key[i] = other);
+		ptrmap_set_value(&m, e, value[i] = fresh);
+	}
+	CHECK(m.capacity > PTRMAP_FIRST);
+	size_t nfound = 0;
+	for (uintptr_t v = 8; v <= 8000; v += 8) {
+		struct ptrmap_entry *e;
+		for (; (e = ptrmap_find_value(&m, v)) != NULL; nfound++) {
+			size_t i = 0;
+			while (i < N && key[i] != e->key)
+				i++;
+			CHECK(i < N && value[i] == v);
+			key[i] = 0;
+			ptrmap_remove(&m, e);
+		}
+	}
+	for (size_t i = 0; i < N; i++)
+		CHECK(key[i] == 0);
+	CHECK(nfound > 1000 && m.n == 0);
+	ptrmap_shrink(&m);
+	CHECK_EQ(ptrmap_nbytes(&m), m.capacity * (sizeof(struct ptrmap_entry) + 2 * sizeof(uint32_t)));
+	ptrmap_destroy(&m);
+}
+
+/* All of one value, by key: each goes in the same time, from wherever it is. */
+TEST(many_of_one_value)
+{
+	struct ptrmap m = { .by_value = true };
+	size_t n = test_size(300000);
+	for (size_t i = 1; i <= n; i++) {
+		struct ptrmap_entry *e = ptrmap_put(&m, 16 * i);
+		ptrmap_set_value(&m, e, 8);
+		ptrmap_set_value(&m, e, 8);
+	}
+	for (size_t i = 1; i <= n; i++)
+		ptrmap_remove(&m, ptrmap_find(&m, 16 * (i * 7919 % n == 0 ? n : i * 7919 % n)));
+	CHECK(m.n == 0 && ptrmap_find_value(&m, 8) == NULL);
 	ptrmap_destroy(&m);
 }

@@ -34,7 +34,7 @@ struct command {
 static void set_finalizer(unsigned n, enum finalizer_order order)
 {
 	struct finalizer f = { note_run, (void *)((uintptr_t)n * 16 + 1), order };
-	CHECK(specials_set_finalizer(&runtime.gc.specials, ~object[n], &f, NULL));
+	CHECK(specials_set_finalizer(&runtime.gc.specials, ~object[n], 0, &f, NULL));
 }
 
 static void *do_command(void *arg)
@@ -396,7 +396,7 @@ static void *make_many(void *arg)
 static void *run_some(void *arg)
 {
 	struct due d;
-	for (uintptr_t i = 0; i < (uintptr_t)arg && specials_next(&runtime.gc.specials, &d); i++)
+	for (uintptr_t i = 0; i < (uintptr_t)arg && specials_next(&runtime.gc.specials, false, &d); i++)
 		d.fn((void *)d.object, d.arg);
 	return NULL;
 }
@@ -425,7 +425,7 @@ TEST(no_memory_to_register)
 	struct finalizer f = { never, NULL, FINALIZE_ORDERED };
 	os_fake_start();
 	os_fake_fail("alloc", 1, OS_FAKE_FOREVER, ENOMEM);
-	CHECK(!specials_set_finalizer(&runtime.gc.specials, ~object[0], &f, NULL));
+	CHECK(!specials_set_finalizer(&runtime.gc.specials, ~object[0], 0, &f, NULL));
 	CHECK_EQ(specials_set_link(&runtime.gc.specials, (uintptr_t)&root[5], ~object[0], false), -1);
 	os_fake_stop();
 	collect_afar();
