@@ -172,7 +172,8 @@ set_tests_properties(model-check/cycle PROPERTIES LABELS model-check TIMEOUT 720
 file(GLOB files CONFIGURE_DEPENDS examples/*.c)
 foreach(file ${files})
   get_filename_component(name ${file} NAME_WE)
-  if(TARGET mallocgc)
+  file(STRINGS ${file} head LIMIT_COUNT 10)
+  if(TARGET mallocgc AND NOT "${head}" MATCHES "not under:[a-z, ]*${MGC_BUILD}")
     add_executable(example-${name} EXCLUDE_FROM_ALL ${file})
     set_target_properties(example-${name} PROPERTIES OUTPUT_NAME ${name}
       RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples

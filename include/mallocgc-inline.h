@@ -36,6 +36,24 @@ struct mgc_inline_run {
 extern MGC_API __thread struct mgc_inline_thread *mgc_inline_self
 	__attribute__((tls_model("initial-exec")));
 
+/* mgc_inline_this - the calling thread's. A fiber may go on in another thread after any call; gcc's code for
+ * x86-64 asks the thread register for each load, on arm64 it may keep that register's value. */
+static inline struct mgc_inline_thread *mgc_inline_this(void)
+{
+#if defined(__aarch64__)
+	struct mgc_inline_thread *self;
+	uintptr_t thread;
+	__asm__ volatile("mrs %1, tpidr_el0\n\tadrp %0, :gottprel:mgc_inline_self\n\t"
+			 "ldr %0, [%0, :gottprel_lo12:mgc_inline_self]\n\tldr %0, [%1, %0]"
+			 : "=&r"(self), "=&r"(thread)
+			 :
+			 : "memory");
+	return self;
+#else
+	return mgc_inline_self;
+#endif
+}
+
 /* mgc_inline_check - dies unless the library has that layout. `version` is the header's. */
 MGC_API void mgc_inline_check(uint32_t layout, const char *version);
 
@@ -57,7 +75,7 @@ __attribute__((constructor(101), used)) static void mgc_inline_check_at_start(vo
 static inline void *mgc_inline_new(struct mgc_type *type)
 {
 	uint64_t id = __atomic_load_n(&type->mgc_id, __ATOMIC_ACQUIRE);
-	struct mgc_inline_thread *self = mgc_inline_self;
+	struct mgc_inline_thread *self = mgc_inline_this();
 	struct mgc_inline_run *run =
 		(struct mgc_inline_run *)(void *)((char *)(self + 1) + (id & 0xfff0));
 	uintptr_t object = __atomic_load_n(&run->next, __ATOMIC_RELAXED);
@@ -96,7 +114,7 @@ static inline void mgc_inline_leave(struct mgc_inline_thread *self)
 
 static inline void mgc_inline_write(void *slot, void *ptr)
 {
-	struct mgc_inline_thread *self = mgc_inline_self;
+	struct mgc_inline_thread *self = mgc_inline_this();
 	if (!mgc_inline_enter(self)) {
 		mgc_write(slot, ptr);
 		return;
@@ -107,7 +125,7 @@ static inline void mgc_inline_write(void *slot, void *ptr)
 
 static inline int mgc_inline_cas(void *slot, void *expected, void *ptr)
 {
-	struct mgc_inline_thread *self = mgc_inline_self;
+	struct mgc_inline_thread *self = mgc_inline_this();
 	if (!mgc_inline_enter(self))
 		return mgc_cas(slot, expected, ptr);
 	int stored = __atomic_compare_exchange_n((void **)slot, &expected, ptr, 0, __ATOMIC_SEQ_CST,
@@ -118,7 +136,7 @@ static inline int mgc_inline_cas(void *slot, void *expected, void *ptr)
 
 static inline void *mgc_inline_exchange(void *slot, void *ptr)
 {
-	struct mgc_inline_thread *self = mgc_inline_self;
+	struct mgc_inline_thread *self = mgc_inline_this();
 	if (!mgc_inline_enter(self))
 		return mgc_exchange(slot, ptr);
 	void *old = __atomic_exchange_n((void **)slot, ptr, __ATOMIC_ACQ_REL);
@@ -128,7 +146,7 @@ static inline void *mgc_inline_exchange(void *slot, void *ptr)
 
 static inline void mgc_inline_safepoint(void)
 {
-	if (MGC_INLINE_UNLIKELY(__atomic_load_n(&mgc_inline_self->asked, __ATOMIC_RELAXED) != 0))
+	if (MGC_INLINE_UNLIKELY(__atomic_load_n(&mgc_inline_this()->asked, __ATOMIC_RELAXED) != 0))
 		mgc_safepoint();
 }
 

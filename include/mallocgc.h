@@ -35,6 +35,20 @@ extern "C" {
 #define MGC_VERSION_PATCH 0
 #define MGC_API __attribute__((visibility("default")))
 
+/* ── start ──────────────────────────────────────────────────────────────────────────────── */
+
+enum mgc_init_flags {
+	/* No signal handler is installed, and no thread is interrupted: each answers the collector when it
+	 * calls the library for memory, in mgc_safepoint, or by mgc_blocking_enter. One that does none of
+	 * them for long delays collections, and is named on standard error after 2 s. For programs whose
+	 * compiler inserts polls, or whose libraries cannot bear EINTR. */
+	MGC_INIT_POLL = 1
+};
+
+/* mgc_init - what cannot be changed later; optional, before every other call. 0, or -1: EINVAL (unknown
+ * flags), EALREADY (the library has started). */
+MGC_API int mgc_init(unsigned flags);
+
 /* ── types ──────────────────────────────────────────────────────────────────────────────── */
 
 struct mgc_tracer;
@@ -157,6 +171,8 @@ MGC_API int mgc_cas(void *slot, void *expected, void *ptr);
 /* mgc_exchange - stores ptr, atomically; returns what was there. Acquire and release. */
 MGC_API void *mgc_exchange(void *slot, void *ptr);
 
+struct mgc_stack;
+
 /* ── roots ──────────────────────────────────────────────────────────────────────────────── */
 
 enum mgc_root_flags {
@@ -174,8 +190,13 @@ MGC_API int mgc_root_remove(void *start);
 MGC_API int mgc_root_add_globals(void);
 /* mgc_root_add_owned - an operand stack or handle array that belongs to the calling thread: the words
  * of [start, *top) count as part of its stack; needs no mgc_write. *top moves between start and
- * start + nbytes. Removed by mgc_root_remove, or when the thread detaches. */
+ * start + nbytes. Removed by mgc_root_remove, or when the thread detaches. Another thread that stores into
+ * it does so by mgc_write. (An exact shadow stack is one: push handles, pop them on return.) */
 MGC_API int mgc_root_add_owned(void *start, size_t nbytes, void **top);
+/* mgc_root_give - the owned range that starts there belongs to `stack` from now on (NULL: to the calling
+ * thread's own stack): for an interpreter that goes on elsewhere. Nobody uses it meanwhile. 0, or -1 with
+ * EINVAL. */
+MGC_API int mgc_root_give(void *start, struct mgc_stack *stack);
 
 /* ── threads ────────────────────────────────────────────────────────────────────────────── */
 
@@ -188,21 +209,40 @@ MGC_API void mgc_thread_detach(void);
  * is before fn runs. */
 MGC_API int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
 			      void *arg);
+/* A collection interrupts each running thread once, by a real-time signal (SA_RESTART, SA_ONSTACK): read,
+ * write, accept, waitpid and their like go on by themselves, but poll, select, epoll_wait, nanosleep,
+ * sem_timedwait and others (signal(7)) return EINTR, as for any signal; not so between enter and leave. A
+ * thread that blocks the signal is not interrupted: it answers when it calls the library. */
+
 /* mgc_blocking_enter, mgc_blocking_leave - around a call that may wait long: meanwhile the collector
  * does not interrupt this thread, and the thread touches no reference. They do not nest. */
 MGC_API void mgc_blocking_enter(void);
 MGC_API void mgc_blocking_leave(void);
-/* mgc_safepoint - a good moment: the collector need not send this thread a signal. */
+/* mgc_safepoint - a good moment for what the collector may want of this thread. Needed with MGC_INIT_POLL,
+ * where a long computation would delay a collection; else there are signals. A load and a branch where
+ * it is inlined. */
 MGC_API void mgc_safepoint(void);
 
-/* struct mgc_stack - a stack other than the thread's own: of a coroutine or fiber. */
-struct mgc_stack;
-/* mgc_stack_register - [lo, hi) is a stack that does not run now; NULL with ENOMEM or EINVAL. */
+/* struct mgc_stack - a stack other than a thread's own: of a coroutine or fiber. It may run on one thread
+ * today and on another tomorrow, and is read as it stands while it waits. The library needs about 6 KiB
+ * of the stack that runs, 10 KiB where mgc_collect is called, less with sigaltstack (docs/adr/0023-stacks.md). */
+/* mgc_stack_register - [lo, hi) is a stack that does not run now, and on which nothing lies; NULL with
+ * ENOMEM or EINVAL. If that memory is an object of this heap, it lives as long as it is registered. */
 MGC_API struct mgc_stack *mgc_stack_register(void *lo, void *hi);
+/* mgc_stack_unregister - what lies on it counts no more. Dies when a thread runs on it. */
 MGC_API void mgc_stack_unregister(struct mgc_stack *stack);
+/* mgc_stack_prepare - [sp, hi) of a stack that waits counts as used: a first frame was put there, with what
+ * the fiber is started with. Not needed when that is kept elsewhere until it runs. */
+MGC_API void mgc_stack_prepare(struct mgc_stack *stack, void *sp);
 /* mgc_stack_switch - call right before this thread leaves `from` (NULL: its own stack) for `to` (NULL:
- * its own stack). What lies on `from` above the caller's frame counts as used until it runs again. */
+ * its own stack), whichever way it switches. What lies on `from` above the caller's frame counts as used
+ * until it runs again, with what the callee-saved registers hold now. A thread that runs on a stack
+ * which it has not announced ends the process, with a message, at the next collection. A thread may
+ * end on a fiber: nothing on that stack counts any more. */
 MGC_API void mgc_stack_switch(struct mgc_stack *from, struct mgc_stack *to);
+/* mgc_stack_add_owned - as mgc_root_add_owned, for code that runs on that stack (NULL: on the calling
+ * thread's own): goes where the fiber goes. Removed by mgc_root_remove, or with the stack. */
+MGC_API int mgc_stack_add_owned(struct mgc_stack *stack, void *start, size_t nbytes, void **top);
 
 /* ── lifetimes ──────────────────────────────────────────────────────────────────────────── */
 

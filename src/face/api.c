@@ -14,7 +14,18 @@
 #include "mallocgc.h"
 #include "os/os.h"
 
-const struct runtime_config api_config = { .own_finalizer_thread = true, .concurrent = true };
+/* What mgc_init was given; written before the library starts. */
+static unsigned init_flags;
+
+static void apply_init_flags(struct knobs *k)
+{
+	if (init_flags & MGC_INIT_POLL)
+		k->poll = 1;
+}
+
+const struct runtime_config api_config = { .own_finalizer_thread = true,
+					   .concurrent = true,
+					   .adjust = apply_init_flags };
 
 MGC_COLD struct mutator *api_attach_writer(void)
 {
@@ -39,6 +50,17 @@ int api_fail(int err)
 static void *result(uintptr_t p)
 {
 	return MGC_LIKELY(p != 0) ? (void *)p : api_no_memory();
+}
+
+int mgc_init(unsigned flags)
+{
+	if (flags & ~(unsigned)MGC_INIT_POLL)
+		return api_fail(EINVAL);
+	if (runtime_started())
+		return api_fail(EALREADY);
+	init_flags = flags;
+	runtime_start(&api_config);
+	return 0;
 }
 
 /* ── allocation ─────────────────────────────────────────────────────────────────────────── */
@@ -193,48 +215,57 @@ void *mgc_exchange(void *slot, void *ptr)
 
 /* ── roots ──────────────────────────────────────────────────────────────────────────────── */
 
-static int add_root(void *start, size_t nbytes, unsigned flags, bool owned, void **top)
+int mgc_root_add(void *start, size_t nbytes, unsigned flags)
+{
+	uintptr_t lo = (uintptr_t)start;
+	if (api_self() == NULL)
+		return api_fail(ENOMEM);
+	if (nbytes == 0 || lo + nbytes < lo ||
+	    flags & ~(unsigned)(MGC_ROOT_UNBARRIERED | MGC_ROOT_AMBIGUOUS))
+		return api_fail(EINVAL);
+	int err = roots_add(&runtime.gc.roots, lo, lo + nbytes, flags);
+	return err == 0 ? 0 : api_fail(err);
+}
+
+int mgc_stack_add_owned(struct mgc_stack *stack, void *start, size_t nbytes, void **top)
 {
 	struct mutator *m = api_self();
 	uintptr_t lo = (uintptr_t)start;
 	if (m == NULL)
 		return api_fail(ENOMEM);
-	if (nbytes == 0 || lo + nbytes < lo ||
-	    flags & ~(unsigned)(MGC_ROOT_UNBARRIERED | MGC_ROOT_AMBIGUOUS))
+	if (nbytes == 0 || lo + nbytes < lo || top == NULL)
 		return api_fail(EINVAL);
-	int err = roots_add(&runtime.gc.roots, lo, lo + nbytes, flags, owned ? m : NULL,
-			    (const uintptr_t *)(void *)top);
+	int err = roots_add_owned(&runtime.gc.roots, lo, lo + nbytes, (const uintptr_t *)(void *)top,
+				  stack != NULL ? &stack->owned : &m->owned);
 	return err == 0 ? 0 : api_fail(err);
-}
-
-int mgc_root_add(void *start, size_t nbytes, unsigned flags)
-{
-	return add_root(start, nbytes, flags, false, NULL);
 }
 
 int mgc_root_add_owned(void *start, size_t nbytes, void **top)
 {
-	return top == NULL ? api_fail(EINVAL) : add_root(start, nbytes, 0, true, top);
+	return mgc_stack_add_owned(NULL, start, nbytes, top);
+}
+
+int mgc_root_give(void *start, struct mgc_stack *stack)
+{
+	struct mutator *m = api_self();
+	if (m == NULL)
+		return api_fail(ENOMEM);
+	int err = roots_give_owned(&runtime.gc.roots, (uintptr_t)start,
+				   stack != NULL ? &stack->owned : &m->owned);
+	return err == 0 ? 0 : api_fail(err);
 }
 
 /* remove_root - to a cycle that has not read the range yet, its references are overwritten. */
 static int remove_root(struct mutator *m, uintptr_t lo)
 {
 	struct roots *r = &runtime.gc.roots;
-	for (;;) { /* a cycle that takes roots holds the lock, and waits for sections to end */
-		mutator_enter(m);
-		if (lock_try(&r->lock))
-			break;
-		mutator_leave(m);
-		os_yield();
-	}
+	roots_acquire(r);
 	if (heap_phase(m->heap) != PHASE_OFF)
 		for (const uintptr_t *w = (const uintptr_t *)lo, *end = w + roots_words(r, lo);
 		     w < end; w++)
 			barrier_shade(m, load_relaxed(w));
 	int err = roots_remove(r, lo);
-	lock_release(&r->lock);
-	mutator_leave(m);
+	roots_release(r);
 	return err;
 }
 
@@ -342,9 +373,33 @@ void mgc_stack_unregister(struct mgc_stack *stack)
 	struct mutator *m = api_self();
 	if (stack == NULL || m == NULL)
 		return;
-	if (stack->running != NULL)
+	if (load_relaxed(&stack->running) != NULL)
 		mgc_misuse("mgc_stack_unregister of a stack that a thread runs on");
 	stacks_remove(&runtime.gc.roots, stack);
+}
+
+/* shade_words - of [lo, hi), if a cycle is on. */
+static void shade_words(struct mutator *m, uintptr_t lo, uintptr_t hi)
+{
+	if (heap_phase(m->heap) == PHASE_OFF)
+		return;
+	for (const uintptr_t *w = (const uintptr_t *)lo; (uintptr_t)w < hi; w++)
+		barrier_shade(m, load_relaxed(w));
+}
+
+void mgc_stack_prepare(struct mgc_stack *stack, void *sp)
+{
+	struct mutator *m = api_writer();
+	uintptr_t from = (uintptr_t)sp;
+	if (from < stack->lo || from > stack->hi || from % sizeof(void *) != 0)
+		mgc_misuse("mgc_stack_prepare: %p is not in the stack from %p to %p", sp,
+			   (void *)stack->lo, (void *)stack->hi);
+	if (load_relaxed(&stack->running) != NULL)
+		mgc_misuse("mgc_stack_prepare of a stack that a thread runs on");
+	mutator_enter(m);
+	stacks_prepare(stack, from);
+	shade_words(m, from, stack->hi);
+	mutator_leave(m);
 }
 
 void stack_switch(struct mgc_stack *from, struct mgc_stack *to, const uintptr_t *regs, uintptr_t sp);

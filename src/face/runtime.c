@@ -188,6 +188,7 @@ static void after_fork_in_child(void)
 	store_relaxed(&runtime.finalizing, 0u);
 	store_relaxed(&runtime.gc.specials.nwaiting, 0u);
 	runtime.gc.nforks++;
+	stacks_after_fork(&runtime.gc.roots, &runtime.heap, self);
 	mutator_reset_registry(&runtime.heap, self == &mutator_none ? NULL : self);
 	sub_relaxed(&runtime.gc.disabled, 1);
 }

@@ -308,14 +308,16 @@ static bool tell(struct checkmark *c)
 /* is_excused - the slot lies in a range that is stored to without the barrier, or on a stack. */
 static bool is_excused(const struct checkmark *c, uintptr_t slot)
 {
-	const struct roots *r = &c->gc->roots;
+	struct roots *r = &c->gc->roots;
 	for (size_t i = 0; i < r->nranges; i++)
 		if (slot >= r->range[i].lo && slot < r->range[i].hi &&
-		    (r->range[i].owner != NULL || (r->range[i].flags & MGC_ROOT_UNBARRIERED)))
+		    (r->range[i].owned != NULL || (r->range[i].flags & MGC_ROOT_UNBARRIERED)))
 			return true;
-	for (const struct mgc_stack *s = r->stacks; s != NULL; s = s->next)
+	LIST_EACH(it, &r->stacks) {
+		const struct mgc_stack *s = LIST_ENTRY(it, struct mgc_stack, node);
 		if (slot >= s->lo && slot < s->hi)
 			return true;
+	}
 	return false;
 }
 

@@ -30,7 +30,10 @@ static void attached(struct mutator *m)
 
 static void detached(struct mutator *m)
 {
-	roots_drop_owned(&m->heap->gc->roots, m);
+	struct roots *r = &m->heap->gc->roots;
+	roots_acquire(r);
+	stacks_detach(r, m);
+	roots_release(r);
 	barrier_hand_over(m);
 }
 
@@ -67,7 +70,7 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 	gc->knobs = *knobs;
 	gc->start_ns = os_now_ns();
 	lock_init(&gc->world, LOCK_WORLD);
-	roots_init(&gc->roots);
+	roots_init(&gc->roots, &gc->stw);
 	specials_init(&gc->specials);
 	grey_pool_init(&gc->pool);
 	apply_knobs(gc);
@@ -80,7 +83,7 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 	h->pageheap.reclaim_arg = h;
 	gc->concurrent = concurrent && knobs->concurrent;
 	cycle_set_goal(gc);
-	int err = stw_init(&gc->stw, h, signal);
+	int err = stw_init(&gc->stw, h, signal, knobs->poll != 0);
 	gc->stw.snapshot = snapshot;
 	return err;
 }

@@ -6,6 +6,7 @@
 #include "os/os.h"
 
 #define SPINS 200
+#define ASK_AGAIN 1000
 
 static void pause_or_yield(unsigned spins)
 {
@@ -15,17 +16,23 @@ static void pause_or_yield(unsigned spins)
 		os_yield();
 }
 
-/* fence_by_signal - one mutator, where there is no membarrier. A BLOCKED thread passed a fence when it
- * changed its status, and passes one before it touches anything. */
-static void fence_by_signal(struct stw *stw, struct mutator *m, uint32_t number)
+/* fence - one mutator, where there is no membarrier: its handler does it, or its next safepoint. A BLOCKED
+ * thread passed a fence when it changed its status, and passes one before it touches anything. */
+static void fence(struct stw *stw, struct mutator *m, uint32_t number)
 {
-	int err = os_signal_send(m->tid, stw->signal);
+	uint64_t begin = os_now_ns();
+	int err = stw_interrupt(stw, m);
 	for (unsigned spins = 0; err != ESRCH; spins++) {
 		if (load_acquire(&m->fenced) == number || /* pairs: fenced */
+		    load_acquire(&m->quiet) == number || /* pairs: quiet */
 		    load_acquire(&m->status) != MUTATOR_RUNNING) /* pairs: mutator-status */
 			return;
-		if (err != 0) /* too many signals are queued */
-			err = os_signal_send(m->tid, stw->signal);
+		if (err != 0 || (stw->poll && spins % ASK_AGAIN == 0)) /* too many signals are queued */
+			err = stw_interrupt(stw, m);
+		if (begin != 0 && spins % ASK_AGAIN == 0 && os_now_ns() - begin > STW_LATE_NS) {
+			stw_explain_late(stw, m);
+			begin = 0;
+		}
 		pause_or_yield(spins);
 	}
 }
@@ -54,7 +61,7 @@ void quiesce(struct stw *stw, struct mutator *self)
 		if (m == self)
 			continue;
 		if (!fenced)
-			fence_by_signal(stw, m, number);
+			fence(stw, m, number);
 		wait_outside(m, number);
 	}
 	lock_release(&stw->heap->registry_lock);

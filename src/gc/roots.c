@@ -6,13 +6,16 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "gc/stw.h"
 #include "mallocgc.h"
 #include "os/os.h"
 
-void roots_init(struct roots *r)
+void roots_init(struct roots *r, struct stw *stw)
 {
 	memset(r, 0, sizeof *r);
+	r->stw = stw;
 	lock_init(&r->lock, LOCK_ROOTS);
+	list_init(&r->stacks);
 }
 
 void roots_destroy(struct roots *r)
@@ -21,6 +24,38 @@ void roots_destroy(struct roots *r)
 		os_release((uintptr_t)r->range, r->capacity * sizeof *r->range);
 	if (r->segment != NULL)
 		os_release((uintptr_t)r->segment, r->segment_capacity * sizeof *r->segment);
+}
+
+static bool in_no_section(const struct mutator *m)
+{
+	return m != &mutator_none && m->sec == 0 && load_relaxed(&m->status) == MUTATOR_RUNNING;
+}
+
+void roots_acquire(struct roots *r)
+{
+	struct mutator *m = mutator_self();
+	bool outside = in_no_section(m);
+	if (m != &mutator_none)
+		mutator_enter(m);
+	if (!outside) {
+		lock_acquire(&r->lock);
+		return;
+	}
+	if (lock_try(&r->lock))
+		return;
+	mutator_leave(m);
+	stw_block(m);
+	lock_acquire(&r->lock);
+	stw_unblock(r->stw, m);
+	mutator_enter(m);
+}
+
+void roots_release(struct roots *r)
+{
+	struct mutator *m = mutator_self();
+	lock_release(&r->lock);
+	if (m != &mutator_none)
+		mutator_leave(m);
 }
 
 /* grow_table - doubles a table of records. Its size in bytes stays a multiple of a page. */
@@ -41,12 +76,12 @@ static bool grow_table(void **table, size_t *capacity, size_t record)
 
 static bool is_unbarriered(const struct root_range *range)
 {
-	return range->owner == NULL && (range->flags & MGC_ROOT_UNBARRIERED) != 0;
+	return range->owned == NULL && (range->flags & MGC_ROOT_UNBARRIERED) != 0;
 }
 
 bool roots_barriered(const struct root_range *range)
 {
-	return range->owner == NULL && !(range->flags & MGC_ROOT_UNBARRIERED);
+	return range->owned == NULL && !(range->flags & MGC_ROOT_UNBARRIERED);
 }
 
 /* find - index of the first range that ends above lo. Lock held. */
@@ -78,32 +113,101 @@ static int add_locked(struct roots *r, const struct root_range *range)
 	return 0;
 }
 
-void roots_acquire(struct roots *r)
+int roots_add(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags)
 {
-	struct mutator *m = mutator_self();
-	while (!lock_try(&r->lock)) {
-		if (mutator_attached() && m->sec == 0 && load_relaxed(&m->pending) != 0)
-			mutator_park_slow(m); /* asked without a signal */
-		os_yield();
-	}
-}
-
-int roots_add(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags, struct mutator *owner,
-	      const uintptr_t *top)
-{
-	struct root_range range = { .lo = lo, .hi = hi, .flags = flags, .owner = owner, .top = top };
+	struct root_range range = { .lo = lo, .hi = hi, .flags = flags };
 	if (lo % sizeof(uintptr_t) != 0 || hi <= lo)
 		return EINVAL;
 	roots_acquire(r);
 	int err = add_locked(r, &range);
-	lock_release(&r->lock);
+	roots_release(r);
 	return err;
+}
+
+/* ── owned ranges ───────────────────────────────────────────────────────────────────────── */
+
+static struct owned_range *take_owned(struct roots *r)
+{
+	if (r->free_owned == NULL) {
+		size_t nbytes = align_up(4096, os_page_size());
+		struct owned_range *o = (struct owned_range *)os_alloc(nbytes);
+		for (size_t i = 0; o != NULL && i < nbytes / sizeof *o; i++) {
+			o[i].next = r->free_owned;
+			r->free_owned = &o[i];
+		}
+	}
+	struct owned_range *o = r->free_owned;
+	if (o != NULL)
+		r->free_owned = o->next;
+	return o;
+}
+
+static void hang(struct owned_range *o, struct owned_range **list)
+{
+	o->list = list;
+	o->next = *list;
+	*list = o;
+}
+
+static void unhang(struct owned_range *o)
+{
+	struct owned_range **at = o->list;
+	while (*at != o)
+		at = &(*at)->next;
+	*at = o->next;
+}
+
+static void drop_owned(struct roots *r, struct owned_range *o)
+{
+	unhang(o);
+	o->next = r->free_owned;
+	r->free_owned = o;
+}
+
+int roots_add_owned(struct roots *r, uintptr_t lo, uintptr_t hi, const uintptr_t *top,
+		    struct owned_range **list)
+{
+	if (lo % sizeof(uintptr_t) != 0 || hi <= lo)
+		return EINVAL;
+	roots_acquire(r);
+	int err = ENOMEM;
+	struct owned_range *o = take_owned(r);
+	if (o != NULL) {
+		*o = (struct owned_range){ .lo = lo, .hi = hi, .top = top };
+		hang(o, list);
+		err = add_locked(r, &(struct root_range){ .lo = lo, .hi = hi, .owned = o });
+		if (err != 0)
+			drop_owned(r, o);
+	}
+	roots_release(r);
+	return err;
+}
+
+bool roots_is_owned(const struct roots *r, uintptr_t addr)
+{
+	size_t at = find(r, addr);
+	return at < r->nranges && r->range[at].lo <= addr && r->range[at].owned != NULL;
+}
+
+int roots_give_owned(struct roots *r, uintptr_t lo, struct owned_range **list)
+{
+	roots_acquire(r); /* so it is not on the way while roots are taken */
+	size_t at = find(r, lo);
+	struct owned_range *o = at < r->nranges && r->range[at].lo == lo ? r->range[at].owned : NULL;
+	if (o != NULL) {
+		unhang(o);
+		hang(o, list);
+	}
+	roots_release(r);
+	return o != NULL ? 0 : EINVAL;
 }
 
 static void remove_at(struct roots *r, size_t at)
 {
-	r->nranges--;
+	if (r->range[at].owned != NULL)
+		drop_owned(r, r->range[at].owned);
 	r->nunbarriered -= is_unbarriered(&r->range[at]);
+	r->nranges--;
 	memmove(&r->range[at], &r->range[at + 1], (r->nranges - at) * sizeof *r->range);
 }
 
@@ -116,7 +220,7 @@ int roots_add_union(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags)
 		remove_at(r, at);
 	}
 	int err = add_locked(r, &(struct root_range){ .lo = lo, .hi = hi, .flags = flags });
-	lock_release(&r->lock);
+	roots_release(r);
 	return err;
 }
 
@@ -142,16 +246,13 @@ void roots_remove_within(struct roots *r, uintptr_t lo, uintptr_t hi)
 	for (size_t i = r->nranges; i-- > 0;)
 		if (r->range[i].lo >= lo && r->range[i].hi <= hi)
 			remove_at(r, i);
-	lock_release(&r->lock);
+	roots_release(r);
 }
 
-void roots_drop_owned(struct roots *r, struct mutator *m)
+void roots_drop_owned(struct roots *r, struct owned_range **list)
 {
-	roots_acquire(r);
-	for (size_t i = r->nranges; i-- > 0;)
-		if (r->range[i].owner == m)
-			remove_at(r, i);
-	lock_release(&r->lock);
+	while (*list != NULL)
+		remove_at(r, find(r, (*list)->lo));
 }
 
 void roots_note_segment(struct roots *r, uintptr_t lo, uintptr_t hi)
@@ -169,17 +270,6 @@ void roots_note_segment(struct roots *r, uintptr_t lo, uintptr_t hi)
 bool roots_have_unbarriered(const struct roots *r)
 {
 	return r->nunbarriered != 0 || load_relaxed(&r->globals) || r->extra != NULL;
-}
-
-void roots_read_owned(struct roots *r, struct sink *out, struct mutator *m)
-{
-	for (size_t i = 0; i < r->nranges; i++) {
-		const struct root_range *range = &r->range[i];
-		if (range->owner != m)
-			continue;
-		uintptr_t top = load_relaxed(range->top);
-		sink_range(out, range->lo, top < range->lo ? range->lo : min_size(top, range->hi));
-	}
 }
 
 struct visit {

@@ -1,9 +1,9 @@
 /* roots.h - everything outside the heap and the stacks that keeps objects alive.
  *
  * WHAT   registered ranges · data segments and thread-local blocks of loaded objects (when asked for)
- *        · ranges owned by a mutator · objects that are uncollectable · ranges that a face adds through
+ *        · ranges owned by a stack · objects that are uncollectable · ranges that a face adds through
  *        a callback. Those that are written to with mgc_write are read while the program runs, the
- *        others (unbarriered) while the world stands still; an owned range goes with its mutator.
+ *        others (unbarriered) while the world stands still; an owned range goes with its stack.
  * WHO    the forms of a cycle; the faces register.
  * STATE  ranges are added and removed at any time; a cycle reads them under ROOTS.
  * INV    O1 ranges do not overlap    O2 sorted by start
@@ -24,18 +24,22 @@
 
 struct root_range {
 	uintptr_t lo, hi;
-	unsigned flags;          /* enum mgc_root_flags */
-	struct mutator *owner;   /* of an owned range */
-	const uintptr_t *top;    /* of an owned range: where its used part ends */
-	uint64_t serial;         /* number of this registration */
+	unsigned flags; /* enum mgc_root_flags */
+	struct owned_range *owned; /* not NULL: it goes with a stack (stacks.h) */
+	uint64_t serial; /* number of this registration */
 };
+
+struct stw;
 
 struct roots {
 	struct lock lock;
+	struct stw *stw;
 	struct root_range *range;
 	size_t nranges, capacity;
 	uint64_t nadded; /* registrations ever */
-	struct mgc_stack *stacks, *free_stacks; /* stacks.c */
+	struct list stacks; /* struct mgc_stack.node */
+	struct mgc_stack *free_stacks;
+	struct owned_range *free_owned;
 	bool globals; /* atomic; data segments and TLS are roots. Changed under WORLD */
 	bool end_pointers; /* a root word that is just behind an object keeps it (libgc face) */
 	bool (*keep_segment)(uintptr_t lo); /* which data segments count; NULL: all */
@@ -49,16 +53,24 @@ struct roots {
 	size_t stack_nbytes; /* atomic; stacks and registers */
 };
 
-void roots_init(struct roots *r);
+void roots_init(struct roots *r, struct stw *stw);
 void roots_destroy(struct roots *r);
 
-/* roots_acquire - takes ROOTS for a thread that a cycle may be asking for its snapshot: the cycle holds that
- * lock, and whoever sleeps for a lock answers nobody. */
+/* roots_acquire, roots_release - the lock; the calling mutator is in a section meanwhile. A cycle holds it
+ * while it waits for every mutator's snapshot, and the caller might be one that no signal can interrupt:
+ * it waits as a BLOCKED thread. */
 void roots_acquire(struct roots *r);
+void roots_release(struct roots *r);
 
-/* roots_add - 0, EINVAL (misaligned, overlapping) or ENOMEM. owner and top: NULL, or an owned range. */
-int roots_add(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags, struct mutator *owner,
-	      const uintptr_t *top);
+/* roots_add - 0, EINVAL (misaligned, overlapping) or ENOMEM. roots_add_owned - the same for one that goes
+ * with the stack whose list that is: *top is where its used part ends. */
+int roots_add(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags);
+int roots_add_owned(struct roots *r, uintptr_t lo, uintptr_t hi, const uintptr_t *top,
+		    struct owned_range **list);
+/* roots_is_owned - the address lies in an owned range. Lock held. */
+bool roots_is_owned(const struct roots *r, uintptr_t addr);
+/* roots_give_owned - it goes with another stack from now on. 0 or EINVAL. */
+int roots_give_owned(struct roots *r, uintptr_t lo, struct owned_range **list);
 /* roots_add_union - the same, but what overlaps is merged (libgc face). */
 int roots_add_union(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags);
 /* roots_words - how many words the range that starts at lo has, 0 if there is none. Lock held.
@@ -67,15 +79,14 @@ size_t roots_words(const struct roots *r, uintptr_t lo);
 int roots_remove(struct roots *r, uintptr_t lo);
 /* roots_remove_within - every range that lies in [lo, hi) (libgc face). */
 void roots_remove_within(struct roots *r, uintptr_t lo, uintptr_t hi);
-/* roots_drop_owned - the mutator is gone. */
-void roots_drop_owned(struct roots *r, struct mutator *m);
+/* roots_drop_owned - the stack whose list that is goes. Lock held. */
+void roots_drop_owned(struct roots *r, struct owned_range **list);
 
 /* roots_note_segment - for os_each_data. Allocates records: before the world stops. */
 void roots_note_segment(struct roots *r, uintptr_t lo, uintptr_t hi);
 
-/* roots_read_owned - the used part of the mutator's ranges; of its thread-local blocks, if those are
- * roots (then it stands still, and the loader's lock is held). */
-void roots_read_owned(struct roots *r, struct sink *out, struct mutator *m);
+/* roots_read_tls - the mutator's thread-local blocks, if those are roots (then it stands still, and the
+ * loader's lock is held). */
 void roots_read_tls(struct roots *r, struct sink *out, struct mutator *m);
 /* roots_read_unbarriered - ranges that are stored to without mgc_write, and data segments. */
 void roots_read_unbarriered(struct roots *r, struct sink *out);

@@ -21,6 +21,7 @@ struct walk {
 	struct sink sink; /* first: the callbacks get its address */
 	uintptr_t one;
 	struct heap *heap;
+	const struct roots *roots;
 	unsigned kinds;
 	struct root_word root; /* of what is being walked */
 	void (*fn)(void *arg, const struct root_word *w);
@@ -52,12 +53,8 @@ static void on_stack(struct sink *s, uintptr_t lo, uintptr_t hi)
 	const struct mutator *m = w->root.m;
 	bool saved = m != NULL &&
 		     (lo - (uintptr_t)m < sizeof *m || (m->nregs != 0 && lo == (uintptr_t)m->regs));
-	read_range(w, saved ? ROOT_REGISTER : ROOT_STACK, lo, hi);
-}
-
-static void on_owned(struct sink *s, uintptr_t lo, uintptr_t hi)
-{
-	read_range((struct walk *)(void *)s, ROOT_OWNED, lo, hi);
+	bool owned = !saved && roots_is_owned(w->roots, lo);
+	read_range(w, saved ? ROOT_REGISTER : owned ? ROOT_OWNED : ROOT_STACK, lo, hi);
 }
 
 static void on_tls(struct sink *s, uintptr_t lo, uintptr_t hi)
@@ -93,8 +90,6 @@ static void walk_mutators(struct walk *w, struct roots *r)
 		w->root.m = m;
 		walk_with(w, on_stack);
 		stacks_read_mutator(r, &w->sink, m, gen);
-		walk_with(w, on_owned);
-		roots_read_owned(r, &w->sink, m);
 		walk_with(w, on_tls);
 		roots_read_tls(r, &w->sink, m);
 	}
@@ -107,7 +102,7 @@ static void walk_ranges(struct walk *w, const struct roots *r)
 {
 	for (size_t i = 0; i < r->nranges; i++) {
 		w->root.flags = r->range[i].flags;
-		if (r->range[i].owner == NULL)
+		if (r->range[i].owned == NULL)
 			read_range(w, ROOT_RANGE, r->range[i].lo, r->range[i].hi);
 	}
 	w->root.flags = 0;
@@ -130,7 +125,7 @@ void rootwalk(struct heap *h, struct roots *r, struct specials *s, unsigned kind
 {
 	const unsigned threads =
 		1u << ROOT_OWNED | 1u << ROOT_STACK | 1u << ROOT_REGISTER | 1u << ROOT_TLS;
-	struct walk w = { .heap = h, .kinds = kinds, .fn = fn, .arg = arg };
+	struct walk w = { .heap = h, .roots = r, .kinds = kinds, .fn = fn, .arg = arg };
 	walk_ranges(&w, r);
 	if (kinds >> ROOT_UNCOLLECTABLE & 1)
 		edge_each_object(h, on_object, &w);

@@ -29,7 +29,6 @@ void snapshot_take(struct gc *gc, struct mutator *m, bool tls)
 	sink_to_pool(&out, gc->heap, &gc->pool, own, OWN_WORDS);
 	add_relaxed(&gc->unborn_nbytes, stacks_mark_unborn(m, &out)); /* N1 */
 	stacks_read_mutator(&gc->roots, &out, m, gen);
-	roots_read_owned(&gc->roots, &out, m);
 	if (tls)
 		roots_read_tls(&gc->roots, &out, m);
 	sink_close(&out);
@@ -63,18 +62,17 @@ static bool ask(void *arg, struct mutator *m)
 		return true;
 	if (load_acquire(&m->status) == MUTATOR_BLOCKED) /* pairs: mutator-status */
 		return take_blocked(gc, m);
-	if (m->asked != gen) {
-		int err = gc->knobs.poll ? 0 : os_signal_send(m->tid, gc->stw.signal);
+	if (m->asked != gen || gc->stw.poll) {
+		int err = stw_interrupt(&gc->stw, m);
 		if (err == ESRCH) { /* ended without telling */
 			m->gone = 1;
 			snapshot_take(gc, m, false);
 			return true;
 		}
 		if (err == 0) {
+			gc->nsignals += m->asked != gen && !gc->stw.poll;
 			m->asked = gen;
-			gc->nsignals++;
 		}
-		store_relaxed(&m->pending, 1u); /* should it block the signal: at the end of a section */
 	}
 	return false;
 }

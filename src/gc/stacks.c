@@ -19,13 +19,13 @@ static struct mgc_stack *take_record(struct roots *r)
 		size_t nbytes = align_up(4096, os_page_size());
 		struct mgc_stack *s = (struct mgc_stack *)os_alloc(nbytes);
 		for (size_t i = 0; s != NULL && i < nbytes / sizeof *s; i++) {
-			s[i].next = r->free_stacks;
+			s[i].next_free = r->free_stacks;
 			r->free_stacks = &s[i];
 		}
 	}
 	struct mgc_stack *s = r->free_stacks;
 	if (s != NULL)
-		r->free_stacks = s->next;
+		r->free_stacks = s->next_free;
 	return s;
 }
 
@@ -34,25 +34,22 @@ struct mgc_stack *stacks_add(struct roots *r, uintptr_t lo, uintptr_t hi)
 	roots_acquire(r);
 	struct mgc_stack *s = take_record(r);
 	if (s != NULL) {
-		*s = (struct mgc_stack){ .next = r->stacks, .lo = lo, .hi = hi };
-		r->stacks = s;
+		*s = (struct mgc_stack){ .lo = lo, .hi = hi };
+		list_push_back(&r->stacks, &s->node);
 	}
-	lock_release(&r->lock);
+	roots_release(r);
 	return s;
 }
 
 void stacks_remove(struct roots *r, struct mgc_stack *s)
 {
 	roots_acquire(r);
-	for (struct mgc_stack **at = &r->stacks; *at != NULL; at = &(*at)->next) {
-		if (*at == s) {
-			*at = s->next;
-			s->next = r->free_stacks;
-			r->free_stacks = s;
-			break;
-		}
-	}
-	lock_release(&r->lock);
+	roots_drop_owned(r, &s->owned);
+	list_remove(&s->node);
+	s->lo = s->hi = 0;
+	s->next_free = r->free_stacks;
+	r->free_stacks = s;
+	roots_release(r);
 }
 
 static void claim(struct mgc_stack *s)
@@ -72,25 +69,49 @@ static void read_saved(struct sink *out, const uintptr_t *saved)
 	sink_range(out, (uintptr_t)saved, (uintptr_t)(saved + MUTATOR_SAVED_REGS));
 }
 
+static void read_owned(struct sink *out, const struct owned_range *o)
+{
+	for (; o != NULL; o = o->next) {
+		uintptr_t top = load_relaxed(o->top);
+		sink_range(out, o->lo, top < o->lo ? o->lo : min_size(top, o->hi));
+	}
+}
+
+/* read_coroutine - its stack from sp on; what goes with it; and its memory, which may be an object. */
+static void read_coroutine(struct sink *out, struct mgc_stack *s, uintptr_t sp, uint32_t gen)
+{
+	s->taken = gen;
+	sink_word(out, s->lo);
+	sink_range(out, sp, s->hi);
+	read_owned(out, s->owned);
+}
+
 /* read_parked - under the claim, or with the world stopped. */
 static void read_parked(struct sink *out, struct mgc_stack *s, uint32_t gen)
 {
 	if (s->taken == gen)
 		return;
-	s->taken = gen;
-	if (s->sp == 0)
-		return;
-	sink_range(out, s->sp, s->hi);
-	read_saved(out, s->saved);
+	read_coroutine(out, s, s->sp != 0 ? s->sp : s->hi, gen);
+	if (s->sp != 0)
+		read_saved(out, s->saved);
 }
 
 void stacks_read_parked(struct roots *r, struct sink *out, uint32_t gen)
 {
-	for (struct mgc_stack *s = r->stacks; s != NULL; s = s->next) {
+	LIST_EACH(it, &r->stacks) {
+		struct mgc_stack *s = LIST_ENTRY(it, struct mgc_stack, node);
 		claim(s);
 		read_parked(out, s, gen);
 		unclaim(s);
 	}
+}
+
+void stacks_prepare(struct mgc_stack *s, uintptr_t sp)
+{
+	claim(s);
+	s->sp = sp;
+	memset(s->saved, 0, sizeof s->saved);
+	unclaim(s);
 }
 
 /* board - the mutator will run on `to`: B1. */
@@ -117,6 +138,8 @@ static void board(struct grey_pool *pool, struct mutator *m, struct mgc_stack *t
 static void leave(struct mutator *m, struct mgc_stack *from, const uintptr_t *regs, uintptr_t sp)
 {
 	memcpy(from != NULL ? from->saved : m->own_saved, regs, STW_NREGS * sizeof *regs);
+	m->left = from;
+	m->adrift = false;
 	if (from == NULL) {
 		m->own_sp = sp;
 		return;
@@ -127,29 +150,76 @@ static void leave(struct mutator *m, struct mgc_stack *from, const uintptr_t *re
 	store_release(&from->running, (struct mutator *)NULL); /* pairs: stack-parked */
 }
 
-void stacks_switch(struct grey_pool *pool, struct mutator *m, struct mgc_stack *from,
-		   struct mgc_stack *to, const uintptr_t *regs, uintptr_t sp)
+static bool holds(const struct mgc_stack *s, uintptr_t sp)
+{
+	return sp >= s->lo && sp < s->hi;
+}
+
+/* check_switch - what is announced must be what the stack pointer says. */
+static void check_switch(struct mutator *m, struct mgc_stack *from, struct mgc_stack *to, uintptr_t sp)
 {
 	if (from != NULL && load_relaxed(&from->running) != m && from->sp != 0)
 		mgc_misuse("mgc_stack_switch away from a stack that this thread does not run on");
+	if (from != NULL && (sp < from->lo || sp > from->hi))
+		mgc_misuse("mgc_stack_switch away from the stack at %p to %p, but thread %d runs "
+			   "at sp %p",
+			   (void *)from->lo, (void *)from->hi, m->tid, (void *)sp);
+	if (from == NULL && m->announced != NULL && holds(m->announced, sp))
+		mgc_misuse("mgc_stack_switch away from thread %d's own stack, but it runs on the "
+			   "one at %p",
+			   m->tid, (void *)m->announced->lo);
 	struct mutator *other = to != NULL ? load_acquire(&to->running) : NULL; /* pairs: stack-parked */
 	if (other != NULL && other != m)
 		mgc_misuse("mgc_stack_switch to a stack that runs on another thread");
+}
+
+void stacks_switch(struct grey_pool *pool, struct mutator *m, struct mgc_stack *from,
+		   struct mgc_stack *to, const uintptr_t *regs, uintptr_t sp)
+{
+	check_switch(m, from, to, sp);
 	leave(m, from, regs, sp);
 	if (to != NULL)
 		board(pool, m, to);
 	m->announced = to;
 }
 
-/* stack_of - the coroutine stack that holds sp, if any is registered. */
+/* empty - nothing runs on it, and nothing lies there. */
+static void empty(struct mgc_stack *s)
+{
+	claim(s);
+	s->sp = 0;
+	store_release(&s->running, (struct mutator *)NULL); /* pairs: stack-parked */
+	unclaim(s);
+}
+
+void stacks_detach(struct roots *r, struct mutator *m)
+{
+	roots_drop_owned(r, &m->owned);
+	if (m->announced != NULL)
+		empty(m->announced);
+}
+
+void stacks_after_fork(struct roots *r, struct heap *h, const struct mutator *survivor)
+{
+	LIST_EACH(it, &h->mutators) {
+		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		if (m != survivor)
+			stacks_detach(r, m);
+	}
+}
+
+/* stack_of - the coroutine stack that holds sp: the one that was announced or left, if all is well. */
 static struct mgc_stack *stack_of(struct roots *r, struct mutator *m, uintptr_t sp)
 {
-	struct mgc_stack *s = m->announced;
-	if (s != NULL && sp >= s->lo && sp < s->hi)
-		return s;
-	for (s = r->stacks; s != NULL; s = s->next)
-		if (sp >= s->lo && sp < s->hi)
+	if (m->announced != NULL && holds(m->announced, sp))
+		return m->announced;
+	if (m->left != NULL && holds(m->left, sp))
+		return m->left;
+	LIST_EACH(it, &r->stacks) {
+		struct mgc_stack *s = LIST_ENTRY(it, struct mgc_stack, node);
+		if (holds(s, sp))
 			return s;
+	}
 	return NULL;
 }
 
@@ -193,11 +263,14 @@ static void read_below_handler(struct roots *r, struct sink *out, struct mutator
 	sink_range(out, m->own_sp != 0 ? min_size(lo, m->own_sp) : lo, m->stack_hi);
 	if (m->own_sp != 0)
 		read_saved(out, m->own_saved);
-	for (struct mgc_stack *s = r->stacks; s != NULL; s = s->next) {
-		if (load_relaxed(&s->running) != m)
+	LIST_EACH(it, &r->stacks) {
+		struct mgc_stack *s = LIST_ENTRY(it, struct mgc_stack, node);
+		if (load_relaxed(&s->running) != m && s != m->left)
 			continue;
-		s->taken = gen;
-		sink_range(out, lowest_pointer_into(m->sp, m->altstack_hi, s->lo, s->hi), s->hi);
+		/* one that it announced, and has not got to, waits as it was left */
+		uintptr_t sp = lowest_pointer_into(m->sp, m->altstack_hi, s->lo, s->hi);
+		read_coroutine(out, s, s->sp != 0 ? min_size(sp, s->sp) : sp, gen);
+		read_saved(out, s->saved);
 	}
 }
 
@@ -219,29 +292,39 @@ static void read_own_stack(struct sink *out, struct mutator *m)
 	read_saved(out, m->own_saved);
 }
 
+static void unknown_stack(const struct mutator *m, const struct mgc_stack *s, uintptr_t hi)
+{
+	if (s != NULL)
+		mgc_misuse("thread %d runs on the stack at %p (sp %p) without having announced it "
+			   "with "
+			   "mgc_stack_switch",
+			   m->tid, (void *)s->lo, (void *)m->sp);
+	mgc_misuse("thread %d runs on a stack that was not registered (sp %p, its own ends at %p)",
+		   m->tid, (void *)m->sp, (void *)hi);
+}
+
 /* read_stack - from where the thread stands to the cold end of the stack it stands on. */
 static void read_stack(struct roots *r, struct sink *out, struct mutator *m, uint32_t gen)
 {
 	struct mgc_stack *coroutine = stack_of(r, m, m->sp);
 	uintptr_t hi = m->stack_hi_var != NULL ? *m->stack_hi_var : m->stack_hi;
-	if (coroutine != NULL) {
-		coroutine->taken = gen;
-		sink_range(out, m->sp, coroutine->hi);
+	bool announced = coroutine == m->announced || coroutine == m->left || m->adrift;
+	if (coroutine != NULL && announced) {
+		read_coroutine(out, coroutine, m->sp, gen);
 		if (m->own_sp != 0) /* its own stack waits below the switch */
 			read_own_stack(out, m);
 	} else if (m->sp >= m->altstack_lo && m->sp < m->altstack_hi) {
 		read_below_handler(r, out, m, gen);
-	} else if (m->sp < hi && (m->stack_hi_var != NULL || on_own_stack(m))) {
+	} else if (coroutine == NULL && m->sp < hi && (m->stack_hi_var != NULL || on_own_stack(m))) {
 		sink_range(out, m->sp, hi);
 	} else {
-		mgc_misuse("thread %d runs on a stack that was not registered (sp %p, its own ends "
-			   "at %p)",
-			   m->tid, (void *)m->sp, (void *)hi);
+		unknown_stack(m, coroutine, hi);
 	}
 	if (m->announced != NULL && m->announced != coroutine) /* it has not got there yet */
 		read_parked(out, m->announced, gen);
 	for (struct stack_segment *s = m->segments; s != NULL; s = s->older)
 		sink_range(out, s->lo, s->hi);
+	read_owned(out, m->owned);
 }
 
 /* read_fake_frames - what the words of [lo, hi) lead to there. */

@@ -6,6 +6,8 @@
  *        itself, at its own time (snapshot.c).
  * STATE  a coroutine's stack: parked (running NULL, sp set or 0) ↔ announced or running on a mutator
  *        claim 0 ↔ 1: somebody copies it, or changes who runs on it, while a cycle takes roots
+ *        A coroutine has no thread while it waits: whoever runs it next reads its stack first, if the
+ *        cycle has not got it yet, so migration costs nothing.
  * INV    B1 in ROOTS a stack that is not `taken` is changed by nobody but a mutator that is not taken
  *           either and had announced it before; leaving it, that one makes it not taken again
  *        B2 a mutator's snapshot takes the stack it stands on, its own one, and the one it announced
@@ -20,15 +22,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "gc/sink.h"
 #include "heap/mutator.h"
 
 struct roots;
 
+/* A range that is part of a stack (an operand stack, an array of handles): hangs on a mutator's list, for
+ * its own stack, or on a coroutine's. */
+struct owned_range {
+	struct owned_range *next;
+	struct owned_range **list;
+	uintptr_t lo, hi;
+	const uintptr_t *top; /* atomic, the program's: where the used part ends */
+};
+
 /* A stack that is not a thread's own (struct mgc_stack in the API). Written by the thread that switches,
  * in a section. */
 struct mgc_stack {
-	struct mgc_stack *next;
+	struct list node; /* roots.stacks; ROOTS */
+	struct mgc_stack *next_free;
+	struct owned_range *owned; /* ROOTS */
 	uintptr_t lo, hi;
 	uintptr_t sp; /* parked: used from here to hi; 0: nothing on it */
 	struct mutator *running; /* atomic: on this thread now, or after the switch that it announced */
@@ -40,6 +54,13 @@ struct mgc_stack {
 /* stacks_add - a stack that nothing runs on; NULL: no memory. stacks_remove forgets it. */
 struct mgc_stack *stacks_add(struct roots *r, uintptr_t lo, uintptr_t hi);
 void stacks_remove(struct roots *r, struct mgc_stack *s);
+/* stacks_prepare - what lies on it from sp on counts, though it has not run yet. In a section; the caller
+ * shades it, for a cycle may have found nothing there. */
+void stacks_prepare(struct mgc_stack *s, uintptr_t sp);
+/* stacks_detach - the mutator goes; a coroutine that it ends on has nothing on its stack any more. ROOTS is
+ * held. stacks_after_fork - so do all but the survivor, in the child. */
+void stacks_detach(struct roots *r, struct mutator *m);
+void stacks_after_fork(struct roots *r, struct heap *h, const struct mutator *survivor);
 /* stacks_switch - the owner, in a section, is about to leave `from` for `to` (NULL: its own). regs, sp: as
  * whoever announces it has them (stw.h: STW_ENTRY); the switch that follows may put the registers
  * elsewhere (a ucontext), so they are kept in the record. While a cycle takes roots a stack that was not

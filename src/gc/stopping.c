@@ -36,7 +36,6 @@ static void mark_roots(struct cycle *c)
 	sink_to_marker(&out, &c->mk, false, buffer, SINK_WORDS);
 	LIST_EACH(it, &gc->heap->mutators) {
 		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
-		roots_read_owned(&gc->roots, &out, m);
 		roots_read_tls(&gc->roots, &out, m);
 	}
 	roots_read_unbarriered(&gc->roots, &out);

@@ -8,9 +8,6 @@
 #include "base/check.h"
 #include "os/os.h"
 
-/* Who waits this long for a thread asks why, and says so once. */
-#define LATE_NS UINT64_C(2000000000)
-
 /* The one handler of the process serves the one collecting heap of this copy of the library. */
 static struct stw *handler_stw;
 
@@ -106,7 +103,7 @@ void stw_park(struct stw *stw, struct mutator *m)
 	int saved = errno;
 	answer_quiescence(stw, m);
 	if (MGC_UNLIKELY(lock_thread.nheld != 0)) { /* T1: when it has given back the last one */
-		store_relaxed(&m->pending, 0u);
+		store_relaxed(&m->pending, 1u); /* or, if that is inside a section, at its end */
 		store_relaxed(&lock_thread.stop_wanted, 1u);
 		return;
 	}
@@ -234,16 +231,35 @@ void stw_unblock(struct stw *stw, struct mutator *m)
 
 /* ── the collector's side ───────────────────────────────────────────────────────────────── */
 
-int stw_init(struct stw *stw, struct heap *h, int signal)
+int stw_init(struct stw *stw, struct heap *h, int signal, bool poll)
 {
 	memset(stw, 0, sizeof *stw);
 	stw->heap = h;
-	stw->signal = os_pick_signal(signal);
-	if (stw->signal == 0)
+	stw->poll = poll;
+	lock_stop_hook = on_unlocked;
+	if (!poll && (stw->signal = os_pick_signal(signal)) == 0)
 		return ENOSPC;
 	store_release(&handler_stw, stw); /* pairs: handler-ready */
-	lock_stop_hook = on_unlocked;
-	return os_signal_install(stw->signal, on_signal);
+	return poll ? 0 : os_signal_install(stw->signal, on_signal);
+}
+
+/* keep_signal - what somebody else has put in our place would get our signals, and we no answer. */
+static void keep_signal(struct stw *stw)
+{
+	if (stw->poll || os_signal_is_ours(stw->signal))
+		return;
+	mgc_print(2,
+		  "mallocgc: the handler of signal %d, by which threads are interrupted for a "
+		  "collection, "
+		  "was replaced by the program or a library; ours goes in front of it again\n",
+		  stw->signal);
+	os_signal_install(stw->signal, on_signal);
+}
+
+int stw_interrupt(struct stw *stw, struct mutator *m)
+{
+	store_relaxed(&m->pending, 1u); /* should it block the signal, or get none */
+	return os_signal_send(m->tid, stw->signal); /* 0 in poll mode: is it there? */
 }
 
 /* stands_still - or makes sure that it will. */
@@ -258,23 +274,34 @@ static bool stands_still(void *arg, struct mutator *m)
 		return true;
 	if (status == MUTATOR_BLOCKED)
 		return cas_acq_rel(&m->status, &status, (uint32_t)MUTATOR_CLAIMED); /* pairs: mutator-status */
-	if (m->signalled != stop) {
-		int err = os_signal_send(m->tid, stw->signal);
+	if (m->signalled != stop || stw->poll) {
+		int err = stw_interrupt(stw, m);
 		if (err == ESRCH) /* ended without telling */
 			m->gone = 1;
 		if (err == 0)
 			m->signalled = stop;
-		store_relaxed(&m->pending, 1u); /* should it block the signal: at the end of a section */
 	}
 	return false;
 }
 
-static void explain_late(struct stw *stw, struct mutator *m)
+static const char *why_late(const struct stw *stw, const struct mutator *m)
 {
-	const char *why =
-		os_thread_blocks(m->tid, stw->signal) ? "it blocks the signal" : "it does not run";
-	mgc_print(2, "mallocgc: thread %d delays a collection: %s (signal %d)\n", m->tid, why,
-		  stw->signal);
+	char state = os_thread_state(m->tid);
+	if (state == 'T' || state == 't')
+		return "it is stopped, by a debugger or by SIGSTOP";
+	if (state == 'D')
+		return "it waits in the kernel, where no signal reaches it: in vfork, perhaps";
+	if (stw->poll)
+		return "it does not poll: mgc_safepoint, an allocation, mgc_blocking_enter";
+	return os_thread_blocks(m->tid, stw->signal)
+		       ? "it blocks the signal, and does not call the library"
+		       : "it does not run";
+}
+
+void stw_explain_late(struct stw *stw, const struct mutator *m)
+{
+	mgc_print(2, "mallocgc: thread %d delays a collection: %s (signal %d)\n", m->tid,
+		  why_late(stw, m), stw->signal);
 }
 
 /* ask_each - how many mutators have not answered yet; *late is one of them. */
@@ -298,13 +325,14 @@ void stw_ask_all(struct stw *stw, struct mutator *self, bool (*ask)(void *arg, s
 	uint64_t begin = os_now_ns();
 	bool explained = false;
 	struct mutator *late = NULL;
+	keep_signal(stw);
 	for (unsigned round = 0;; round++) {
 		uint32_t seen = load_acquire(&stw->nparked); /* pairs: answered */
 		if (ask_each(stw, self, ask, arg, &late) == 0)
 			return;
 		os_wait(&stw->nparked, seen, round < 4 ? 200000 : 2000000);
-		if (!explained && os_now_ns() - begin > LATE_NS) {
-			explain_late(stw, late);
+		if (!explained && os_now_ns() - begin > STW_LATE_NS) {
+			stw_explain_late(stw, late);
 			explained = true;
 		}
 	}

@@ -4,7 +4,9 @@
  *
  * WHAT   One signal to each RUNNING thread. The handler parks on a futex; a thread inside a section
  *        parks when it leaves. BLOCKED threads get no signal: the collector claims them. One store and
- *        one wake start everybody; nobody waits until they run.
+ *        one wake start everybody; nobody waits until they run. A thread that blocks the signal, and every
+ *        one where there is none (poll), answers at the end of its next section, at a safepoint, or by
+ *        being claimed when it blocks.
  * STATE  stopping: 0 world runs; else the number of the stop in progress.
  *        a mutator's `parked` equals that number while it stands still.
  * INV    T1 a parked thread holds no lock and is in no section
@@ -31,12 +33,19 @@ struct stw {
 	uint32_t nparked; /* atomic: woken on each park and each snapshot */
 	uint32_t fence; /* atomic: number of the last quiescence */
 	bool no_membarrier; /* fences by signal */
+	bool poll; /* no signal at all: threads answer at their safepoints */
 	/* the calling mutator, whose sp and regs are set, takes its snapshot; NULL: this heap has none */
 	void (*snapshot)(struct mutator *m);
 };
 
-/* stw_init - installs the handler on that signal, or on a free one when it is 0. 0 or an errno. */
-int stw_init(struct stw *stw, struct heap *h, int signal);
+/* stw_init - installs the handler on that signal, or on a free one when it is 0; none with `poll`. 0 or an
+ * errno. */
+int stw_init(struct stw *stw, struct heap *h, int signal, bool poll);
+
+/* stw_interrupt - asks a RUNNING mutator to stop, or to look: by signal, and at its next safepoint. 0, or ESRCH
+ * when it has ended. stw_explain_late - says on standard error which thread is waited for, and why. */
+int stw_interrupt(struct stw *stw, struct mutator *m);
+void stw_explain_late(struct stw *stw, const struct mutator *m);
 
 /* stw_stop - returns when every other mutator stands still. `self` may be NULL. */
 void stw_stop(struct stw *stw, struct mutator *self);
@@ -45,6 +54,9 @@ void stw_start(struct stw *stw, struct mutator *self);
 /* stw_park - the calling mutator stands still if a stop is on, and takes its snapshot if one is wanted:
  * safepoint, and end of a section. */
 void stw_park(struct stw *stw, struct mutator *m);
+
+/* Who waits this long for a thread asks why, and says so once. */
+#define STW_LATE_NS UINT64_C(2000000000)
 
 /* stw_ask_all - calls ask(arg, m) for every mutator but `self` again and again, until each said true: it has
  * answered. REGISTRY is held. Names one that is late. */

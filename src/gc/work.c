@@ -59,6 +59,18 @@ static void add_slab(struct grey_pool *p)
 	cut_slab(p, slab);
 }
 
+void grey_reserve(struct grey_pool *p)
+{
+	uint32_t nblocks = load_relaxed(&p->ncopied);
+	size_t per_slab = (SLAB_NBYTES - MGC_CACHE_LINE) / sizeof(struct grey_block);
+	store_relaxed(&p->ncopied, 0u);
+	for (size_t i = 0; i < nblocks / per_slab; i++) { /* one slab is always there */
+		lock_acquire(&p->lock);
+		add_slab(p);
+		lock_release(&p->lock);
+	}
+}
+
 void grey_pool_destroy(struct grey_pool *p)
 {
 	while (p->slabs != NULL) {

@@ -61,6 +61,7 @@ struct grey_pool {
 	struct key_filter keys;
 	size_t max_slabs; /* tests: fewer, to see W3 at work */
 	size_t nslabs; /* lock */
+	uint32_t ncopied; /* atomic: blocks that this cycle's snapshots filled */
 };
 
 void grey_pool_init(struct grey_pool *p);
@@ -87,6 +88,9 @@ void grey_start(struct grey_pool *p);
 bool grey_join(struct grey_pool *p);
 /* grey_leave - an assist has enough; its block is back in the pool. */
 void grey_leave(struct grey_pool *p);
+/* grey_reserve - has as many blocks ready as the snapshots of the last cycle filled, so that a thread that
+ * takes its own finds memory that is there. For the collecting thread, with every block on `empty`. */
+void grey_reserve(struct grey_pool *p);
 /* grey_nbytes - memory that the pool has from the system. */
 size_t grey_nbytes(struct grey_pool *p);
 /* grey_trim - after a cycle: gives slabs back to the system. Every block must be on `empty`. */

@@ -47,6 +47,8 @@ static void describe_thread(struct mutator *m)
 		hi = align_up((uintptr_t)__builtin_frame_address(0), os_page_size());
 	m->stack_lo = lo;
 	m->stack_hi = hi;
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	m->adrift = here < lo || here >= hi;
 	os_altstack(&m->altstack_lo, &m->altstack_hi);
 	m->tls = os_tls_self();
 	m->tid = os_self();

@@ -78,6 +78,9 @@ struct mutator {
 	uintptr_t saved[MUTATOR_SAVED_REGS]; /* callee-saved registers of a BLOCKED owner */
 	uintptr_t own_saved[MUTATOR_SAVED_REGS]; /* with own_sp: registers as the switch was announced */
 	struct mgc_stack *announced; /* the coroutine stack it runs on, or is about to; NULL: its own */
+	struct mgc_stack *left; /* the one it announced to leave, and may still be on */
+	struct owned_range *owned; /* ranges that are part of its own stack; ROOTS */
+	bool adrift; /* attached on another stack than its own, and announced none yet */
 	uintptr_t own_sp; /* the thread runs on a coroutine's stack; its own is in use from here; or 0 */
 	struct stack_segment *segments;
 	uintptr_t tls; /* handle for os_each_tls */

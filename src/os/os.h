@@ -134,13 +134,19 @@ int os_pick_signal(int wanted);
  * our cookie go to the handler that was there before. A second call replaces fn. One caller at a
  * time. 0 or errno. */
 int os_signal_install(int sig, void (*fn)(uintptr_t sp, const uintptr_t *regs, size_t nregs));
+/* os_signal_is_ours - whether the disposition of that signal is still what os_signal_install set. */
+bool os_signal_is_ours(int sig);
 /* os_signal_unblock - the calling thread lets that signal in. [signal-safe] */
 void os_signal_unblock(int sig);
-/* os_signal_send - queues the signal, with our cookie, to one thread. 0, ESRCH (gone), EAGAIN (too
+/* os_signal_send - queues the signal, with our cookie, to one thread; signal 0: only asks whether it is
+ * there. 0, ESRCH (gone), EAGAIN (too
  * many are queued: RLIMIT_SIGPENDING). [signal-safe] */
 int os_signal_send(os_tid tid, int sig);
 /* os_thread_blocks - true when that thread has the signal blocked (reads /proc). */
 bool os_thread_blocks(os_tid tid, int sig);
+/* os_thread_state - the letter that /proc has for it: R, S, D (no signal reaches it there), T (stopped), t
+ * (by a debugger); '?' when unknown. */
+char os_thread_state(os_tid tid);
 
 /* ── loaded objects ─────────────────────────────────────────────────────────────────────── */
 

@@ -208,6 +208,13 @@ int os_signal_install(int sig, void (*fn)(uintptr_t sp, const uintptr_t *regs, s
 	return sigaction(sig, &sa, NULL) == 0 ? 0 : errno;
 }
 
+bool os_signal_is_ours(int sig)
+{
+	struct sigaction now;
+	return sigaction(sig, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) != 0 &&
+	       now.sa_sigaction == on_signal;
+}
+
 void os_signal_unblock(int sig)
 {
 	sigset_t set;

@@ -176,21 +176,38 @@ int os_spawn(void (*fn)(void *), void *arg, const char *name)
 	return error;
 }
 
-bool os_thread_blocks(os_tid tid, int sig)
+/* status_line - what /proc says of the thread behind that key. */
+static bool status_line(os_tid tid, const char *key, char *value, size_t room)
 {
 	struct os_lines lines;
 	char path[64], line[128];
-	uint64_t mask = 0;
+	size_t n = strlen(key);
+	bool found = false;
 	mgc_format(path, sizeof path, "/proc/self/task/%d/status", tid);
-	if (sig < 1 || sig > 64 || !os_lines_open(&lines, path))
+	if (!os_lines_open(&lines, path))
 		return false;
-	while (os_lines_next(&lines, line, sizeof line)) {
-		if (strncmp(line, "SigBlk:\t", 8) == 0) {
-			const char *p = line + 8;
-			os_parse_number(&p, 16, &mask);
-			break;
-		}
+	while (!found && os_lines_next(&lines, line, sizeof line)) {
+		found = strncmp(line, key, n) == 0;
+		if (found)
+			mgc_format(value, room, "%s", line + n);
 	}
 	os_lines_close(&lines);
+	return found;
+}
+
+bool os_thread_blocks(os_tid tid, int sig)
+{
+	char value[64];
+	const char *p = value;
+	uint64_t mask = 0;
+	if (sig < 1 || sig > 64 || !status_line(tid, "SigBlk:\t", value, sizeof value))
+		return false;
+	os_parse_number(&p, 16, &mask);
 	return (mask >> (sig - 1) & 1) != 0;
+}
+
+char os_thread_state(os_tid tid)
+{
+	char value[64];
+	return status_line(tid, "State:\t", value, sizeof value) ? value[0] : '?';
 }

@@ -1,0 +1,404 @@
+/* poll_test.c (plain) - threads that no signal interrupts: none is installed (MGC_INIT_POLL), they block it, or
+ * somebody took it away; who is late is named; what a signal interrupts and what not (EINTR).
+ * not under: thread, cross */
+#include <poll.h>
+#include <sys/syscall.h>
+
+#include "lib/afar.h"
+
+#include <mallocgc-inline.h>
+
+#include "face/runtime.h"
+
+/* caught_signals - as the kernel has them. */
+static uint64_t caught_signals(void)
+{
+	char line[256];
+	unsigned long long mask = 0;
+	FILE *f = fopen("/proc/self/status", "r");
+	CHECK(f != NULL);
+	while (fgets(line, sizeof line, f) != NULL)
+		if (sscanf(line, "SigCgt: %llx", &mask) == 1)
+			break;
+	fclose(f);
+	return mask;
+}
+
+static void *make_object(void *arg)
+{
+	void *p = mgc_alloc(64, NULL, MGC_NOSCAN);
+	*(uintptr_t *)arg = hide(p);
+	return NULL;
+}
+
+static uintptr_t new_object(void)
+{
+	uintptr_t hidden;
+	on_thread(make_object, &hidden);
+	return hidden;
+}
+
+static struct {
+	uintptr_t hidden;
+	uint32_t ready, leave;
+	void (*wait)(void); /* one step of waiting */
+} held;
+
+/* hold - an object on its stack, while it waits in its way. */
+static void *hold(void *arg)
+{
+	void *volatile local = NULL;
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put_afar((void **)(uintptr_t)&local, held.hidden);
+	publish(&held.ready, 1);
+	while (__atomic_load_n(&held.leave, __ATOMIC_ACQUIRE) == 0)
+		held.wait();
+	local = NULL;
+	return arg;
+}
+
+static pthread_t start_holder(void (*wait)(void))
+{
+	pthread_t t;
+	held.wait = wait;
+	CHECK_EQ(pthread_create(&t, NULL, hold, NULL), 0);
+	mgc_blocking_enter();
+	spin_until(&held.ready, 1);
+	mgc_blocking_leave();
+	return t;
+}
+
+static void end_holder(pthread_t t)
+{
+	publish(&held.leave, 1);
+	mgc_blocking_enter();
+	pthread_join(t, NULL);
+	mgc_blocking_leave();
+}
+
+static void collect_twice(void)
+{
+	mgc_blocking_enter();
+	collect_afar();
+	collect_afar();
+	mgc_blocking_leave();
+}
+
+static void wait_polling(void)
+{
+	mgc_safepoint();
+}
+
+static void wait_allocating(void)
+{
+	mgc_keep_alive(mgc_alloc(2000, NULL, MGC_NOSCAN));
+}
+
+static void wait_storing(void)
+{
+	static void *word;
+	mgc_write(&word, NULL);
+}
+
+static void wait_blocking(void)
+{
+	mgc_blocking_enter();
+	usleep(1000);
+	mgc_blocking_leave();
+}
+
+static void (*const ways[])(void) = { wait_polling, wait_allocating, wait_storing, wait_blocking };
+enum { NWAYS = sizeof ways / sizeof ways[0] };
+
+static void check_holder(void (*wait)(void))
+{
+	held.ready = held.leave = 0;
+	held.hidden = new_object();
+	pthread_t t = start_holder(wait);
+	collect_twice();
+	mgc_blocking_enter();
+	CHECK(is_alive(held.hidden));
+	mgc_blocking_leave();
+	end_holder(t);
+}
+
+/* ── no handler ─────────────────────────────────────────────────────────────────────────── */
+
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+static unsigned handlers_with(unsigned flags)
+{
+	on_thread(nothing, NULL); /* the C library has one, from the first thread on */
+	uint64_t before = caught_signals();
+	CHECK_EQ(mgc_init(flags), 0);
+	for (size_t i = 0; i < NWAYS; i++)
+		check_holder(ways[i]);
+	return (unsigned)__builtin_popcountll(caught_signals() & ~before);
+}
+
+TEST(no_signal_handler)
+{
+	CHECK_EQ(handlers_with(MGC_INIT_POLL), 0);
+	CHECK_EQ(runtime.gc.last.nsignals, 0);
+}
+
+TEST(one_signal_handler)
+{
+	CHECK_EQ(handlers_with(0), 1);
+}
+
+TEST(init_comes_first)
+{
+	CHECK(mgc_init(0x100) == -1 && errno == EINVAL);
+	CHECK_EQ(mgc_init(MGC_INIT_POLL), 0);
+	CHECK(mgc_init(0) == -1 && errno == EALREADY);
+}
+
+/* Where the kernel has no membarrier the quiescence, too, is answered at safepoints. */
+TEST(polls_without_membarrier)
+{
+	CHECK_EQ(mgc_init(MGC_INIT_POLL), 0);
+	runtime.gc.stw.no_membarrier = true;
+	for (size_t i = 0; i < NWAYS; i++)
+		check_holder(ways[i]);
+}
+
+TEST(polls_and_one_stop)
+{
+	setenv("MGC_DEBUG", "stoproots=1", 1);
+	CHECK_EQ(mgc_init(MGC_INIT_POLL), 0);
+	for (size_t i = 0; i < NWAYS; i++)
+		check_holder(ways[i]);
+}
+
+#if !defined(MGC_SANITIZE_ADDRESS)
+TEST(fork_among_polls)
+{
+	CHECK_EQ(mgc_init(MGC_INIT_POLL), 0);
+	held.hidden = new_object();
+	pthread_t t = start_holder(wait_polling);
+	for (int i = 0; i < 5; i++) {
+		int status;
+		pid_t pid = fork();
+		if (pid == 0) {
+			mgc_collect();
+			_exit(0);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid);
+		CHECK_EQ(status, 0);
+	}
+	end_holder(t);
+}
+#endif
+
+/* ── threads that are late are named ────────────────────────────────────────────────────── */
+
+static double lazy_until;
+static bool lazy_masks, lazy_vforks;
+
+static void be_lazy(void)
+{
+	sigset_t all;
+	sigfillset(&all);
+	if (lazy_masks)
+		pthread_sigmask(SIG_SETMASK, &all, NULL);
+	if (lazy_vforks) {
+		pid_t pid = vfork();
+		if (pid == 0) {
+			struct timespec t = { 2, 700000000 };
+			nanosleep(&t, NULL);
+			_exit(0);
+		}
+		CHECK(pid > 0);
+	}
+	while (now_seconds() < lazy_until)
+		;
+	mgc_safepoint();
+}
+
+static void collect_with_a_lazy_one(void *arg)
+{
+	bool polls = arg == NULL;
+	if (polls)
+		CHECK_EQ(mgc_init(MGC_INIT_POLL), 0);
+	lazy_until = now_seconds() + (lazy_vforks ? 0 : 2.7);
+	held.hidden = new_object();
+	pthread_t t = start_holder(be_lazy);
+	usleep(50000);
+	mgc_collect();
+	fprintf(stderr, "collected\n");
+	end_holder(t);
+}
+
+static void check_named(void *arg, const char *why)
+{
+	struct ending e = ending_of(collect_with_a_lazy_one, arg);
+	CHECK_EQ(e.status, 0);
+	const char *named = strstr(e.text, "delays a collection"),
+		   *after = strstr(e.text, "collected\n");
+	if (named == NULL || after == NULL || named > after || strstr(e.text, why) == NULL)
+		printf("  wanted \"%s\", got \"%s\"\n", why, e.text);
+	CHECK(named != NULL && after != NULL && named < after && strstr(e.text, why) != NULL);
+}
+
+TEST(a_thread_that_does_not_poll_is_named)
+{
+	check_named(NULL, "it does not poll");
+}
+
+TEST(a_thread_that_blocks_the_signal_is_named)
+{
+	lazy_masks = true;
+	check_named("", "it blocks the signal");
+}
+
+TEST(a_thread_in_vfork_is_named)
+{
+	lazy_vforks = true;
+	check_named("", "it waits in the kernel");
+}
+
+/* ── the signal is blocked ──────────────────────────────────────────────────────────────── */
+
+static void block_signals(void)
+{
+	sigset_t all;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
+
+static unsigned way;
+
+static void wait_masked(void)
+{
+	block_signals();
+	ways[way]();
+}
+
+TEST(threads_that_block_all_signals)
+{
+	for (way = 0; way < NWAYS; way++)
+		check_holder(wait_masked);
+}
+
+/* ── the signal is somebody else's ──────────────────────────────────────────────────────── */
+
+static void wait_running(void)
+{
+}
+
+static uint32_t ntheirs;
+
+static void their_handler(int sig)
+{
+	(void)sig;
+	__atomic_add_fetch(&ntheirs, 1, __ATOMIC_RELAXED);
+}
+
+static void steal(void *arg)
+{
+	struct sigaction sa = { .sa_handler = (void (*)(int))(void (*)(void))arg };
+	check_holder(wait_running);
+	int sig = runtime.gc.stw.signal;
+	CHECK_EQ(sigaction(sig, &sa, NULL), 0);
+	check_holder(wait_running);
+	if (arg != (void *)(void (*)(void))their_handler)
+		return;
+	raise(sig); /* it still gets what is not ours */
+	CHECK_EQ(ntheirs, 1);
+}
+
+static void check_steal(void *handler)
+{
+	struct ending e = ending_of(steal, handler);
+	if (e.status != 0)
+		printf("  %s\n", e.text);
+	CHECK_EQ(e.status, 0);
+	CHECK(strstr(e.text, "was replaced by the program or a library") != NULL);
+}
+
+TEST(a_signal_that_was_taken_over_is_taken_back)
+{
+	check_steal((void *)(void (*)(void))their_handler);
+	check_steal((void *)SIG_IGN);
+	check_steal((void *)SIG_DFL);
+}
+
+/* ── what is interrupted, and what not ──────────────────────────────────────────────────── */
+
+static int in_pipe[2];
+static ssize_t read_result;
+static int sleep_result, poll_result, poll_errno;
+
+static void wait_reading(void)
+{
+	char c;
+	read_result = read(in_pipe[0], &c, 1);
+}
+
+static void wait_sleeping(void)
+{
+	struct timespec t = { 20, 0 };
+	sleep_result = nanosleep(&t, NULL);
+}
+
+static void wait_in_poll(void)
+{
+	struct pollfd p = { .fd = in_pipe[0], .events = POLLIN };
+	poll_result = poll(&p, 1, 20000);
+	poll_errno = errno;
+}
+
+static void wait_in_poll_blocking(void)
+{
+	mgc_blocking_enter();
+	wait_in_poll();
+	mgc_blocking_leave();
+}
+
+/* interrupt_once - collects while the holder waits so; what else ends its waiting follows. */
+static pthread_t interrupt_once(void (*wait)(void))
+{
+	held.ready = held.leave = 0;
+	held.hidden = new_object();
+	pthread_t t = start_holder(wait);
+	usleep(100000); /* it sleeps in the kernel by now */
+	collect_twice();
+	usleep(50000);
+	return t;
+}
+
+TEST(eintr)
+{
+	CHECK_EQ(pipe(in_pipe), 0);
+	pthread_t t = interrupt_once(wait_reading); /* restarts */
+	publish(&held.leave, 1);
+	CHECK_EQ(read_result, 0);
+	CHECK_EQ(write(in_pipe[1], "x", 1), 1);
+	end_holder(t);
+	CHECK_EQ(read_result, 1);
+
+	t = interrupt_once(wait_sleeping); /* does not */
+	CHECK_EQ(sleep_result, -1);
+	publish(&held.leave, 1);
+	mgc_collect();
+	end_holder(t);
+
+	t = interrupt_once(wait_in_poll);
+	CHECK(poll_result == -1 && poll_errno == EINTR);
+	publish(&held.leave, 1);
+	CHECK_EQ(write(in_pipe[1], "x", 1), 1);
+	end_holder(t);
+	CHECK_EQ(read(in_pipe[0], &poll_errno, 1), 1);
+
+	poll_result = -2;
+	t = interrupt_once(wait_in_poll_blocking); /* no signal comes there */
+	CHECK_EQ(poll_result, -2);
+	publish(&held.leave, 1);
+	CHECK_EQ(write(in_pipe[1], "x", 1), 1);
+	end_holder(t);
+	CHECK_EQ(poll_result, 1);
+}
