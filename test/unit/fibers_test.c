@@ -3,6 +3,7 @@
  * not under: thread */
 #include "lib/afar.h"
 #include "lib/fiber.h"
+#include "lib/step.h"
 
 #include <mallocgc-inline.h>
 
@@ -247,6 +248,131 @@ TEST(migration_while_roots_are_taken)
 	pthread_join(taker, NULL);
 	mgc_blocking_leave();
 }
+
+/* A handler on an alternate stack, between the announcement and the switch: what waits on the fiber is not
+ * on any stack that the handler's frame leads to. */
+static struct fiber *awaited;
+static uint32_t handler_ready, handler_leave;
+
+static void wait_in_handler(int sig)
+{
+	(void)sig;
+	publish(&handler_ready, 1);
+	while (__atomic_load_n(&handler_leave, __ATOMIC_ACQUIRE) == 0)
+		;
+}
+
+static void *announce_and_wait(void *arg)
+{
+	void *home;
+	stack_t alt = { .ss_sp = fiber_map(STACK_NBYTES), .ss_size = STACK_NBYTES };
+	struct sigaction sa = { .sa_handler = wait_in_handler, .sa_flags = SA_ONSTACK };
+	CHECK_EQ(mgc_thread_attach(), 0);
+	CHECK_EQ(sigaltstack(&alt, NULL), 0);
+	sigaction(SIGUSR1, &sa, NULL);
+	awaited->home = &home;
+	mgc_stack_switch(NULL, awaited->stack);
+	raise(SIGUSR1);
+	fiber_jump(&home, awaited->sp);
+	return arg;
+}
+
+TEST(interrupted_on_the_alternate_stack_before_the_switch)
+{
+	pthread_t t;
+	struct fiber f = make_fiber(STACK_NBYTES, hold_and_yield);
+	awaited = &f;
+	on_fiber = new_object();
+	on_thread(resume_on_thread, &f);
+	CHECK_EQ(pthread_create(&t, NULL, announce_and_wait, NULL), 0);
+	spin_until(&handler_ready, 1);
+	collect_afar();
+	CHECK(is_alive(on_fiber));
+	publish(&handler_leave, 1);
+	pthread_join(t, NULL);
+	CHECK(f.ended);
+	destroy(&f);
+}
+
+/* A snapshot between any two instructions of a switch to a fiber and back, and of what it does there: the
+ * object on the thread's own stack and the one on the fiber's, in registers for a part of the way, live. */
+#if STEP_WORKS
+static size_t snapshot_step;
+static uint32_t step_ready, step_may_end;
+static bool step_here;
+
+static bool asked_for_snapshot(const struct mutator *m)
+{
+	unsigned phase = heap_phase(m->heap);
+	return (phase == PHASE_ROOTS && load_acquire(&m->asked) == heap_sweepgen(m->heap)) ||
+	       (phase != PHASE_OFF && load_acquire(&m->sec) != 0);
+}
+
+static void let_others_collect(void)
+{
+	struct mutator *m = mutator_self();
+	uint64_t before = load_acquire(&runtime.gc.ncycles);
+	step_here = true;
+	publish(&step_ready, 1);
+	while (load_acquire(&runtime.gc.ncycles) == before && !asked_for_snapshot(m))
+		usleep(10);
+}
+
+static void hold_for_ever(struct fiber *f)
+{
+	void *volatile local = NULL;
+	put_afar((void **)(uintptr_t)&local, on_fiber);
+	for (;;) {
+		void *kept = local; /* in a register over the switch */
+		yield(f);
+		CHECK(hide(kept) == on_fiber);
+	}
+}
+
+static void resume_stepped(void *arg)
+{
+	resume(arg);
+}
+
+static uintptr_t at_home;
+
+static void *resume_at_step(void *arg)
+{
+	void *volatile local = NULL;
+	CHECK_EQ(mgc_thread_attach(), 0);
+	put_afar((void **)(uintptr_t)&local, at_home);
+	step_here = false;
+	step_run(resume_stepped, arg, snapshot_step, let_others_collect);
+	CHECK(hide(local) == at_home);
+	publish(&step_ready, 1); /* if it had not come that far */
+	spin_until(&step_may_end, 1);
+	return arg;
+}
+
+TEST_SECONDS(a_snapshot_at_any_point_of_a_switch, 60)
+{
+	struct fiber f = make_fiber(STACK_NBYTES, hold_for_ever);
+	struct rng r = { test_seed() };
+	size_t stride = getenv("MGC_TEST_LONG") != NULL ? 1 : 5;
+	snapshot_step = rng_below(&r, stride);
+	on_fiber = new_object();
+	on_thread(resume_on_thread, &f); /* it waits, with its object */
+	do {
+		pthread_t t;
+		at_home = new_object();
+		step_ready = step_may_end = 0;
+		CHECK_EQ(pthread_create(&t, NULL, resume_at_step, &f), 0);
+		spin_until(&step_ready, 1);
+		collect_afar();
+		CHECK(is_alive(on_fiber) && is_alive(at_home));
+		publish(&step_may_end, 1);
+		pthread_join(t, NULL);
+		snapshot_step += stride;
+	} while (step_here);
+	printf("  %zu instructions\n", snapshot_step);
+	CHECK(snapshot_step > 100);
+}
+#endif
 
 /* ── threads that come and go on fibers ─────────────────────────────────────────────────── */
 

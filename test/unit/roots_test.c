@@ -246,6 +246,25 @@ TEST(globals)
 	CHECK(!alive(b));
 }
 
+/* Words that are stored to without a barrier are copied in a short stop; without such there is none. */
+TEST(unbarriered_roots_cost_a_stop)
+{
+	static void *range[4];
+	on_thread(collect, NULL);
+	CHECK_EQ(runtime.gc.last.pause_ns, 0);
+	CHECK_EQ(mgc_root_add(range, sizeof range, MGC_ROOT_UNBARRIERED), 0);
+	uintptr_t h = make_object();
+	put(&range[3], h);
+	collect_and_fill();
+	CHECK(alive(h));
+	CHECK(runtime.gc.last.pause_ns > 0 && runtime.gc.last.pause_ns < UINT64_C(5000000000));
+	CHECK_EQ(runtime.gc.pause_max_ns >= runtime.gc.last.pause_ns, 1);
+	CHECK_EQ(mgc_root_remove(range), 0);
+	on_thread(collect, NULL);
+	CHECK_EQ(runtime.gc.last.pause_ns, 0);
+	CHECK(!alive(h));
+}
+
 TEST(globals_only_when_asked)
 {
 	uintptr_t a = make_object();
