@@ -47,7 +47,8 @@ void roots_acquire(struct roots *r)
 	stw_block(m);
 	lock_acquire(&r->lock);
 	stw_unblock(r->stw, m);
-	mutator_enter(m);
+	store_relaxed(&m->sec, m->sec + 1); /* not through the gate: a fork that shut it waits for this lock */
+	MGC_COMPILER_FENCE();
 }
 
 void roots_release(struct roots *r)
