@@ -19,6 +19,8 @@
 /* libgc collects when what was allocated is about half of what is live, but lets small heaps keep some MB
  * first: these two give the same residence on its clients (measured: docs/adr/0004). */
 #define DEFAULT_PERCENT 50
+/* Huge pages from here on: smaller heaps of these programs are faster without (docs/adr/0024). */
+#define HUGE_FROM_NBYTES ((size_t)128 << 20)
 #define EXTRA_NBYTES ((uint64_t)4 << 20)
 
 struct libgc libgc = { .lock = { 0, LOCK_CLIENT } };
@@ -151,6 +153,9 @@ static void after_start(void)
 	libgc_init_roots();
 	libgc_init_final();
 	runtime.gc.after_cycle = observe;
+	runtime.gc.short_pauses = getenv("GC_ENABLE_INCREMENTAL") != NULL;
+	if (runtime.gc.knobs.hugepages)
+		runtime.heap.pageheap.huge_from_pages = HUGE_FROM_NBYTES >> MGC_PAGE_SHIFT;
 	runtime.gc.pacer.extra_nbytes = EXTRA_NBYTES;
 	cycle_set_goal(&runtime.gc);
 	GC_parallel = (int)runtime.gc.workers.limit;
@@ -237,11 +242,16 @@ void GC_enable(void)
 	store_relaxed(&GC_dont_gc, GC_dont_gc - 1);
 }
 
+/* GC_disable - a collection that runs beside the program is over when it returns: the caller may hide
+ * references from now on. */
 void GC_disable(void)
 {
-	libgc_ready();
+	struct mutator *m = libgc_self();
 	add_relaxed(&runtime.gc.disabled, 1);
 	store_relaxed(&GC_dont_gc, GC_dont_gc + 1);
+	for (uint64_t pg; m != NULL && m->sec == 0 && lock_thread.nheld == 0 &&
+			  phase_gen_phase(pg = heap_phase_gen(&runtime.heap)) != PHASE_OFF;)
+		heap_wait_phase(&runtime.heap, pg);
 }
 
 int GC_is_disabled(void)
@@ -252,11 +262,12 @@ int GC_is_disabled(void)
 void GC_enable_incremental(void)
 {
 	libgc_ready();
+	store_relaxed(&runtime.gc.short_pauses, true);
 }
 
 int GC_is_incremental_mode(void)
 {
-	return 0;
+	return load_relaxed(&runtime.gc.short_pauses);
 }
 
 void GC_start_incremental_collection(void)

@@ -65,6 +65,7 @@ void libgc_init_final(void)
 {
 	runtime.gc.notify_due = notify_due;
 	runtime.gc.before_stop = before_stop;
+	runtime.gc.calls_from_mutators = true;
 }
 
 /* charge - a record counts toward the next collection, as its object does: a program that registers much

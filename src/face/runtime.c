@@ -184,6 +184,7 @@ static void after_fork_in_child(void)
 	workers_after_fork(&runtime.gc.workers);
 	background_after_fork(&runtime.gc);
 	collector_after_fork(&runtime.gc);
+	cycle_after_fork(&runtime.gc);
 	store_relaxed(&runtime.nrunners, 0u);
 	store_relaxed(&runtime.finalizing, 0u);
 	store_relaxed(&runtime.gc.specials.nwaiting, 0u);

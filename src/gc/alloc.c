@@ -49,6 +49,8 @@ static void before_refill(struct gc *gc, struct mutator *m, size_t nbytes)
 {
 	struct heap *h = gc->heap;
 	mutator_check_entry(m);
+	if (MGC_UNLIKELY(load_relaxed(&gc->notice) != 0) && swap_acq_rel(&gc->notice, 0u) != 0)
+		gc->notify_due(gc);
 	if (load_relaxed(&gc->disabled) > 0)
 		return;
 	if (load_relaxed(&h->live_nbytes) >= load_relaxed(&h->trigger_nbytes))

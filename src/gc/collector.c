@@ -41,6 +41,8 @@ bool collector_request(struct gc *gc)
 		}
 	}
 	if (load_relaxed(&c->wanted) == 0 && swap_acq_rel(&c->wanted, 1u) == 0) {
+		if (gc->before_stop != NULL && gc->calls_from_mutators)
+			gc->before_stop(gc);
 		add_acq_rel(&c->word, 1u); /* pairs: collector-word */
 		os_wake(&c->word, 1);
 	}

@@ -182,38 +182,44 @@ static bool terminated(struct cycle *c)
 	return true;
 }
 
-static void mark(struct cycle *c)
+void cycle_mark_beside(struct cycle *c, void (*feed_roots)(struct cycle *c))
 {
 	struct gc *gc = c->gc;
 	bool ignore = gc->knobs.invalidptr == 0;
 	marker_init(&c->mk, gc->heap, &gc->pool, ignore);
 	grey_start(&gc->pool);
 	workers_begin(&gc->workers, c->nhelpers, gc->heap, &gc->pool, ignore);
-	mark_roots(c);
+	feed_roots(c);
 	marker_drain(&c->mk);
 	c->rec.nworkers = 1;
 	workers_end(&gc->workers); /* before the mark may be opened again */
 	workers_count(&gc->workers, c->nhelpers, &c->mk, &c->rec.nworkers);
 	cycle_drain(&c->mk);
+}
+
+static void mark(struct cycle *c)
+{
+	cycle_mark_beside(c, mark_roots);
 	while (!terminated(c)) {
-		grey_start(&gc->pool); /* for assists */
+		grey_start(&c->gc->pool); /* for assists */
 		marker_drain(&c->mk);
 		cycle_drain(&c->mk);
 	}
-	if (gc->knobs.gccheckmark)
+	if (c->gc->knobs.gccheckmark)
 		check_stopped(c, &c->mk);
 }
 
 /* ── after the mark ─────────────────────────────────────────────────────────────────────── */
 
-static void clear(struct cycle *c)
+void cycle_clear(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	set_phase(c, PHASE_CLEAR);
 	if (MGC_HOSTILE || gc->knobs.verify)
 		ephemerons_check(gc->heap);
 	specials_null_links(&gc->specials, &c->mk);
-	q(c); /* who read a weak reference has looked at its mark */
+	if (!gc->tracked) /* else the world stands still */
+		q(c); /* who read a weak reference has looked at its mark */
 	c->rec.finalizers_due = specials_revive(&gc->specials, &c->mk, gc->no_order, cycle_drain);
 	specials_bury(&gc->specials, &c->mk);
 	ephemerons_clear(&gc->ephemerons, &c->mk);
@@ -247,7 +253,7 @@ static void discard_buffers(struct cycle *c)
 		grey_put_empty(&gc->pool, b);
 }
 
-static void flip(struct cycle *c)
+void cycle_flip(struct cycle *c)
 {
 	unmark_freed(c); /* most of them, before anybody has to wait */
 	set_phase(c, PHASE_FLIP);
@@ -259,7 +265,7 @@ static void flip(struct cycle *c)
 
 /* account - `before` is what was counted as live when the last snapshot was taken: what came after was
  * born black. */
-static void account(struct cycle *c, uint64_t before)
+void cycle_account(struct cycle *c, uint64_t before)
 {
 	struct gc *gc = c->gc;
 	struct heap *h = gc->heap;
@@ -279,19 +285,28 @@ static void account(struct cycle *c, uint64_t before)
 		add_relaxed(&h->live_nbytes, r->heap_live - before);
 }
 
-void concurrent_cycle(struct cycle *c)
+static void barriered_phases(struct cycle *c)
 {
 	struct gc *gc = c->gc;
-	uint64_t begin = os_now_ns(), cpu_begin = os_thread_cpu_ns(), all_begin = os_cpu_ns();
-	collector_begin(gc);
 	arm(c);
 	take_roots(c);
 	uint64_t before = load_relaxed(&gc->heap->live_nbytes), mark_begin = os_now_ns();
 	mark(c);
 	c->rec.mark_ns = os_now_ns() - mark_begin;
-	clear(c);
-	flip(c);
-	account(c, before);
+	cycle_clear(c);
+	cycle_flip(c);
+	cycle_account(c, before);
+}
+
+void concurrent_cycle(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	uint64_t begin = os_now_ns(), cpu_begin = os_thread_cpu_ns(), all_begin = os_cpu_ns();
+	collector_begin(gc);
+	if (gc->tracked)
+		tracking_phases(c);
+	else
+		barriered_phases(c);
 	c->rec.cycle_ns = os_now_ns() - begin;
 	c->rec.cpu_ns = os_thread_cpu_ns() - cpu_begin + workers_cpu_ns(&gc->workers, c->nhelpers) +
 			c->rec.assist_ns;

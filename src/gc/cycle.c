@@ -10,6 +10,7 @@
 #include "gc/cycle_form.h"
 #include "gc/sweep.h"
 #include "gc/verify.h"
+#include "gc/young.h"
 #include "heap/cache.h"
 #include "os/os.h"
 
@@ -97,12 +98,17 @@ static void record(struct cycle *c)
 	gc->nforced += r->reason == CYCLE_FORCED;
 	r->roots_nbytes = gc->roots.scanned_nbytes;
 	r->stack_nbytes = gc->roots.stack_nbytes;
-	collector_end(gc, &(struct pacer_cycle){ .heap_nbytes = r->heap_before + r->born_nbytes,
-						 .live_nbytes = r->heap_live + expected_to_live(r),
-						 .scan_nbytes = r->heap_live,
-						 .roots_nbytes = r->stack_nbytes + r->roots_nbytes,
-						 .gc_ns = r->pause_ns != 0 ? 0 : r->cpu_ns,
-						 .mutator_ns = r->mutator_ns });
+	young_judge(c);
+	if (!c->rec.young) /* else the goal stays */
+		collector_end(
+			gc, &(struct pacer_cycle){ .heap_nbytes = r->heap_before + r->born_nbytes,
+						   .live_nbytes = r->heap_live + expected_to_live(r),
+						   .scan_nbytes = r->heap_live,
+						   .roots_nbytes = r->stack_nbytes + r->roots_nbytes,
+						   .gc_ns = r->cycle_ns == 0 ? 0 : r->cpu_ns,
+						   .mutator_ns = r->mutator_ns });
+	written_settle(&gc->written);
+	tracking_consider(gc);
 	cycle_set_goal(gc);
 	r->heap_goal = gc->goal_nbytes;
 	r->number = gc->ncycles + 1;
@@ -234,6 +240,15 @@ void cycle_wait_loader(struct gc *gc)
 		os_yield();
 }
 
+void cycle_after_fork(struct gc *gc)
+{
+	written_stop(&gc->written);
+	gc->young.whole_next = true;
+	gc->tracked = false;
+	if (!gc->barriered)
+		store_relaxed(&gc->concurrent, false);
+}
+
 /* exclusive - one collection at a time. Where data segments are roots, the loader's lock is held
  * around it, taken first: a thread that allocates inside dlopen holds that one already. */
 static void exclusive(void *arg)
@@ -252,6 +267,11 @@ static void exclusive(void *arg)
 		if (c->globals)
 			os_each_data(note_segment, NULL, c);
 		run(c);
+		if (young_failed(c)) {
+			c->rec = (struct cycle_record){ .reason = c->rec.reason };
+			c->live_nbytes = c->live_objects = 0;
+			run(c);
+		}
 		if (c->self != NULL)
 			mutator_leave(c->self);
 	}
@@ -295,7 +315,7 @@ void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 		mutator_check_entry(m);
 	if (lock_thread.passes) /* in a handler of fork: WORLD is its own */
 		return;
-	if (gc->before_stop != NULL)
+	if (gc->before_stop != NULL && (m != NULL || !gc->calls_from_mutators))
 		gc->before_stop(gc);
 	if (m != NULL)
 		m->fake_stack = annotate_fake_stack();
@@ -303,8 +323,12 @@ void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 	regs_call(collect, &r);
 	annotate_quiet(false);
 	regs_wipe();
-	if (gc->notify_due != NULL && load_relaxed(&gc->specials.ndue) != 0)
+	if (gc->notify_due == NULL || load_relaxed(&gc->specials.ndue) == 0)
+		return;
+	if (m != NULL || !gc->calls_from_mutators)
 		gc->notify_due(gc);
+	else
+		store_relaxed(&gc->notice, 1u);
 }
 
 struct inspection {

@@ -2,7 +2,7 @@
  *
  * WHAT   Who collects and when, what both forms (cycle_form.h) need before and do after. The phases are
  *        told in barrier.h.
- * INV    Y1 at the start every span is swept and every mark bit is 0   [verify knob]
+ * INV    Y1 at the start every span is swept and every mark bit is 0, or marks are kept (young.h)   [verify knob]
  * LOCKS  WORLD for the whole cycle; REGISTRY while the world is stopped; the loader's lock around both. */
 #ifndef MGC_GC_CYCLE_H
 #define MGC_GC_CYCLE_H
@@ -23,6 +23,9 @@ void cycle_inspect(struct gc *gc, struct mutator *m, bool segments, void (*fn)(v
 /* cycle_wait_loader - before a fork, the gate is closed: until no collection has the loader's lock, which
  * its child could never take. */
 void cycle_wait_loader(struct gc *gc);
+
+/* cycle_after_fork - in the child: the system does not note what it writes. */
+void cycle_after_fork(struct gc *gc);
 
 /* cycle_set_goal - recomputes the trigger: a setting changed. */
 void cycle_set_goal(struct gc *gc);

@@ -14,6 +14,7 @@ struct cycle {
 	struct cycle_record rec;
 	struct marker mk;
 	uint64_t seen; /* cycles finished before this one was asked for */
+	uint64_t live_nbytes, live_objects; /* counted by young_end */
 	bool globals; /* the loader's lock is held */
 	bool again; /* `globals` is not what it should be any more */
 	uint32_t nhelpers; /* woken; rec.nworkers says how many marked */
@@ -23,6 +24,24 @@ struct cycle {
  * heap.live_nbytes set. WORLD is held. */
 void stopping_cycle(struct cycle *c);
 void concurrent_cycle(struct cycle *c);
+
+/* tracking_phases - concurrent_cycle for a program without a barrier. */
+void tracking_phases(struct cycle *c);
+/* tracking_consider - between cycles, of a program without a barrier: from now on its cycles run
+ * beside it, if its heap is large enough for that and the system can tell what was written. */
+void tracking_consider(struct gc *gc);
+
+/* Steps of one form that another one takes, too (in their files).
+ * cycle_mark_beside - marks from the roots that the callback feeds until nothing is left.
+ * cycle_mark_roots - the world stands still: stacks, registers and all roots again.
+ * cycle_clear - links to dead objects, finalizers.
+ * cycle_flip - applies put-off frees, ends the cycle.
+ * cycle_account - `before`: heap.live_nbytes when births became black. */
+void cycle_mark_beside(struct cycle *c, void (*feed_roots)(struct cycle *c));
+void cycle_mark_roots(struct cycle *c);
+void cycle_clear(struct cycle *c);
+void cycle_flip(struct cycle *c);
+void cycle_account(struct cycle *c, uint64_t before);
 
 /* cycle_sweep_cached - the spans that caches kept since the last cycle. */
 void cycle_sweep_cached(struct heap *h);

@@ -24,8 +24,7 @@ static void attached(struct mutator *m)
 	struct gc *gc = m->heap->gc;
 	if (!gc->knobs.poll)
 		os_signal_unblock(gc->stw.signal);
-	if (gc->concurrent)
-		snapshot_newcomer(gc, m);
+	snapshot_newcomer(gc, m);
 }
 
 static void detached(struct mutator *m)
@@ -81,6 +80,8 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 	h->ops.detached = detached;
 	h->pageheap.reclaim = sweep_reclaim;
 	h->pageheap.reclaim_arg = h;
+	gc->barriered = concurrent;
+	gc->written.space = &h->pageheap.space;
 	gc->concurrent = concurrent && knobs->concurrent;
 	cycle_set_goal(gc);
 	int err = stw_init(&gc->stw, h, signal, knobs->poll != 0);

@@ -17,6 +17,7 @@
 #include "gc/special.h"
 #include "gc/stw.h"
 #include "gc/workers.h"
+#include "gc/written.h"
 #include "heap/heap.h"
 
 enum cycle_reason { CYCLE_HEAP, CYCLE_FORCED, CYCLE_NO_MEMORY, CYCLE_STRESS };
@@ -47,6 +48,8 @@ struct cycle_record {
 	uint64_t mutator_ns; /* processor time of everybody else while a concurrent cycle ran */
 	uint64_t snapshot_max_ns; /* of one thread's time, without a stop */
 	uint64_t nsignals; /* for snapshots */
+	uint64_t rescanned_nbytes; /* of written pages, in the stop */
+	bool young; /* marked only what was not marked before */
 	uint64_t cycle_ns; /* from ARM to FLIP */
 	uint64_t freed_nbytes; /* by mgc_free while the cycle ran */
 	uint64_t born_nbytes; /* allocated after the last snapshot */
@@ -57,6 +60,14 @@ struct cycle_record {
 	uint64_t finalizers_due;
 	uint32_t nworkers; /* threads that marked */
 	uint32_t nmutators;
+};
+
+/* Of young.h. */
+struct young {
+	bool sticky; /* sweeping keeps marks: the next cycle may be a young one. Changes in a stop */
+	bool whole_next; /* but not that one */
+	uint32_t plain_cycles; /* so many whole cycles before marks are kept again */
+	uint64_t whole_nbytes; /* live, after the last whole one */
 };
 
 struct gc {
@@ -75,7 +86,12 @@ struct gc {
 	uint64_t start_ns;
 	uint64_t pause_total_ns, pause_max_ns;
 	struct cycle_record last; /* world lock */
-	bool concurrent; /* cycles run beside the program; else the world stops for all of each */
+	bool concurrent; /* atomic; cycles run beside the program; else the world stops for all of each */
+	bool barriered; /* the program stores through the barrier */
+	bool tracked; /* concurrent without a barrier: the system tells what was written. Under world */
+	bool short_pauses; /* atomic; a program without a barrier asked for them */
+	struct young young; /* under world */
+	struct written written; /* under world */
 	uint64_t unborn_nbytes; /* atomic: unborn slots that this cycle's snapshots found */
 	uint64_t snapshot_max_ns; /* atomic: the longest snapshot of this cycle */
 	uint64_t nsignals; /* sent for snapshots, this cycle */
@@ -98,6 +114,8 @@ struct gc {
 	void (*event)(enum cycle_event e); /* on the collecting thread; between STOPPED and STARTING the
 					       world stands still */
 	void (*notify_due)(struct gc *gc); /* finalizers became due; world lock not held */
+	bool calls_from_mutators; /* before_stop and notify_due are not for the collecting thread */
+	uint32_t notice; /* atomic: a mutator is to call notify_due */
 	uint32_t background_started; /* atomic */
 	uint32_t background_word; /* atomic, futex: cycles the background thread may tidy after */
 };

@@ -52,6 +52,7 @@ struct marker {
 	void (*watch)(void *arg, uintptr_t object);
 	void *watch_arg;
 	uint64_t marked_nbytes, marked_objects;
+	uint64_t rescanned_objects; /* by marker_rescan */
 	uint64_t told_nbytes; /* of them, added to the pool's count */
 };
 
@@ -126,6 +127,13 @@ struct pair {
 	uintptr_t value; /* atomic */
 };
 #define PAIR_DEAD ((uintptr_t)1)
+
+/* marker_rescan - the memory [lo, hi) was written to: the marked objects in it are scanned again, as far as
+ * they lie in it. Marks what it finds, now and then. */
+void marker_rescan(struct marker *mk, uintptr_t lo, uintptr_t hi);
+/* marker_rescan_waiting - scans the marked objects whose callbacks had to wait (pool.beside); drains
+ * nothing. */
+void marker_rescan_waiting(struct marker *mk);
 
 /* marker_settle - every candidate that was fed is marked (not yet scanned). */
 void marker_settle(struct marker *mk);

@@ -338,6 +338,6 @@ void roots_mark_barriered(struct roots *r, struct marker *mk)
 		r->scanned_nbytes += range->hi - range->lo;
 	}
 	mark_uncollectable(mk);
-	if (r->extra != NULL)
+	if (r->extra != NULL && !mk->pool->beside)
 		r->extra(r->extra_arg, mk);
 }

@@ -106,6 +106,12 @@ void stacks_read_parked(struct roots *r, struct sink *out, uint32_t gen)
 	}
 }
 
+void stacks_take_again(struct roots *r)
+{
+	LIST_EACH(it, &r->stacks)
+		LIST_ENTRY(it, struct mgc_stack, node)->taken = 0;
+}
+
 void stacks_prepare(struct mgc_stack *s, uintptr_t sp)
 {
 	claim(s);

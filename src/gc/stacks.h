@@ -76,5 +76,7 @@ void stacks_read_mutator(struct roots *r, struct sink *out, struct mutator *m, u
 uint64_t stacks_mark_unborn(struct mutator *m, struct sink *below);
 /* stacks_read_parked - every coroutine's stack that is not taken. */
 void stacks_read_parked(struct roots *r, struct sink *out, uint32_t gen);
+/* stacks_take_again - the world stands still: none counts as taken, though the cycle is the same. */
+void stacks_take_again(struct roots *r);
 
 #endif

@@ -1,5 +1,5 @@
 /* stopping.c - a cycle with the world stopped for all of it, from roots to flip: for programs whose stores
- * have no barrier.
+ * have no barrier. Some are young ones (young.h).
  *
  * STATE  heap.phase_gen: OFF → MARK → CLEAR → OFF with sweepgen + 2; the other phases of the protocol
  *        (barrier.h) are passed without being published, for nobody runs to see them.
@@ -8,7 +8,15 @@
 #include "base/check.h"
 #include "gc/checkmark.h"
 #include "gc/cycle_form.h"
+#include "gc/young.h"
 #include "os/os.h"
+
+/* mark_unborn - slots that mutators have in hand are theirs. */
+static void mark_unborn(struct cycle *c)
+{
+	LIST_EACH(it, &c->gc->heap->mutators)
+		c->mk.marked_nbytes += stacks_mark_unborn(LIST_ENTRY(it, struct mutator, node), NULL);
+}
 
 static void mark_mutators(struct cycle *c)
 {
@@ -18,20 +26,22 @@ static void mark_mutators(struct cycle *c)
 	struct sink out;
 	sink_to_marker(&out, &c->mk, gc->roots.end_pointers, buffer, SINK_WORDS);
 	LIST_EACH(it, &gc->heap->mutators) {
-		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
-		c->mk.marked_nbytes += stacks_mark_unborn(m, NULL);
-		stacks_read_mutator(&gc->roots, &out, m, gen);
+		stacks_read_mutator(&gc->roots, &out, LIST_ENTRY(it, struct mutator, node), gen);
 	}
 	stacks_read_parked(&gc->roots, &out, gen);
 	sink_close(&out);
 	gc->roots.stack_nbytes = out.read_nbytes;
 }
 
-static void mark_roots(struct cycle *c)
+void cycle_mark_roots(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	uintptr_t buffer[SINK_WORDS];
 	struct sink out;
+	if (c->self != NULL) {
+		c->self->sp = c->sp;
+		c->self->nregs = 0;
+	}
 	mark_mutators(c);
 	sink_to_marker(&out, &c->mk, false, buffer, SINK_WORDS);
 	LIST_EACH(it, &gc->heap->mutators) {
@@ -50,15 +60,13 @@ static void mark(struct cycle *c)
 	struct gc *gc = c->gc;
 	uint64_t begin = os_now_ns();
 	bool ignore = gc->knobs.invalidptr == 0;
-	if (c->self != NULL) {
-		c->self->sp = c->sp;
-		c->self->nregs = 0;
-	}
 	grey_start(&gc->pool);
 	marker_init(&c->mk, gc->heap, &gc->pool, ignore);
 	workers_begin(&gc->workers, c->nhelpers, gc->heap, &gc->pool, ignore);
 	c->mk.alone = c->nhelpers == 0;
-	mark_roots(c);
+	young_rescan(c);
+	mark_unborn(c);
+	cycle_mark_roots(c);
 	marker_drain(&c->mk);
 	c->rec.nworkers = 1;
 	workers_count(&gc->workers, c->nhelpers, &c->mk, &c->rec.nworkers);
@@ -71,6 +79,7 @@ static void mark(struct cycle *c)
 	specials_bury(&gc->specials, &c->mk);
 	ephemerons_clear(&gc->ephemerons, &c->mk);
 	marker_finish(&c->mk);
+	young_end(c);
 	c->rec.mark_ns = os_now_ns() - begin;
 }
 
@@ -79,8 +88,8 @@ static void account(struct cycle *c)
 	struct gc *gc = c->gc;
 	struct cycle_record *r = &c->rec;
 	r->heap_before = load_relaxed(&gc->heap->live_nbytes);
-	r->heap_live = c->mk.marked_nbytes;
-	r->marked_objects = c->mk.marked_objects;
+	r->heap_live = gc->barriered ? c->mk.marked_nbytes : c->live_nbytes;
+	r->marked_objects = gc->barriered ? c->mk.marked_objects : c->live_objects;
 	r->nmutators = load_relaxed(&gc->heap->nmutators);
 	store_relaxed(&gc->heap->live_nbytes, r->heap_live);
 }
@@ -97,6 +106,7 @@ void stopping_cycle(struct cycle *c)
 	cycle_sweep_cached(gc->heap);
 	if (gc->knobs.verify)
 		cycle_verify(c);
+	young_begin(c);
 	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
 	cycle_tell(gc, CYCLE_MARKING);
 	mark(c);

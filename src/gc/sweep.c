@@ -35,7 +35,7 @@ uint32_t sweep_span(struct heap *h, struct span *s)
 	bool clobber = h->gc->knobs.clobberfree != 0;
 	if (MGC_UNLIKELY(clobber || annotate_on))
 		tell_dead(sp, s, clobber);
-	uint32_t live = span_sweep(sp, s, &zombie);
+	uint32_t live = span_sweep(sp, s, h->gc->young.sticky, &zombie);
 	if (MGC_UNLIKELY(zombie != 0))
 		mgc_misuse("object %p of %zu B was freed and is still referred to", (void *)zombie,
 			   s->slot_nbytes);

@@ -57,6 +57,8 @@ struct grey_pool {
 	uint32_t hungry; /* atomic: an assist found nothing to take */
 	uint32_t overflow; /* atomic */
 	uint32_t lost_pending; /* atomic: there was no memory to note a pair */
+	bool beside; /* the program runs, and has no barrier: what needs a stopped world waits. Set by the
+			cycle's owner before a mark opens, or in a stop */
 	uint64_t marked_nbytes; /* atomic: by all markers of this cycle, told now and then */
 	struct key_filter keys;
 	size_t max_slabs; /* tests: fewer, to see W3 at work */

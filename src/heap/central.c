@@ -73,7 +73,7 @@ MGC_INLINE bool file_locked(struct heap *h, struct central *c, struct span *s)
 		    heap_phase(h) == PHASE_OFF; /* else its pages keep their layout until then */
 	if (gone)
 		unlist(c, s);
-	else if (taken < s->nslots)
+	else if (taken < s->nslots && !load_relaxed(&s->closed))
 		list_span(&c->partial, s, SPAN_PARTIAL);
 	return !gone;
 }
@@ -101,7 +101,7 @@ struct span *central_take(struct heap *h, unsigned spanclass)
 		if (s == NULL)
 			return make_span(h, c, spanclass);
 		store_relaxed(&s->scan_from, (uint16_t)0);
-		if (!unswept || h->ops.sweep_span(h, s) < s->nslots)
+		if (!unswept || (h->ops.sweep_span(h, s) < s->nslots && !load_relaxed(&s->closed)))
 			return s;
 		central_put(h, s);
 	}
@@ -153,7 +153,7 @@ void central_note_free(struct heap *h, struct span *s, unsigned spanclass, bool 
 		gone = taken == 0;
 		if (gone)
 			unlist(c, s);
-		else if (taken < s->nslots)
+		else if (taken < s->nslots && !load_relaxed(&s->closed))
 			list_span(&c->partial, s, SPAN_PARTIAL);
 	}
 	lock_release(&c->lock);
@@ -258,7 +258,7 @@ static uint32_t verify_list(struct heap *h, struct list *head, enum span_where w
 		if (where == SPAN_ON_NONE ? swept : where != SPAN_CACHED && !swept)
 			mgc_fatal("span %p is filed as swept and is not, or the reverse (C2)",
 				  (void *)s->base);
-		if (where == SPAN_FULL && span_count(&h->pageheap.space, s) < s->nslots)
+		if (where == SPAN_FULL && !s->closed && span_count(&h->pageheap.space, s) < s->nslots)
 			mgc_fatal("span %p is filed as full and is not (C3)", (void *)s->base);
 		n++;
 	}

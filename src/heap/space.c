@@ -146,13 +146,13 @@ bool space_grow(struct space *sp, size_t nchunks, size_t *first_page)
 		int err = map_chunks(sp, addr, npages << MGC_PAGE_SHIFT);
 		if (err == 0) {
 			*first_page = sp->grown;
-			sp->grown += npages;
+			store_relaxed(&sp->grown, sp->grown + npages); /* for who looks without the lock */
 			return true;
 		}
 		if (err != EEXIST)
 			return false;
 		sp->spans[sp->grown].state = SPAN_LOST;
-		sp->grown += MGC_CHUNK_PAGES;
+		store_relaxed(&sp->grown, sp->grown + MGC_CHUNK_PAGES);
 	}
 	return false;
 }

@@ -19,6 +19,7 @@ void span_init(struct span *s, unsigned spanclass, unsigned sizeclass, uint32_t 
 	s->sizeclass = (uint8_t)sizeclass;
 	s->scan_from = 0;
 	s->overflow = 0;
+	s->closed = 0;
 	s->slack = 0;
 	store_relaxed(&s->sweepgen, sweepgen);
 	store_relaxed(&s->where, (uint8_t)SPAN_ON_NONE);
@@ -166,7 +167,7 @@ uint32_t span_count(const struct space *sp, const struct span *s)
 	return n;
 }
 
-uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie)
+uint32_t span_sweep(const struct space *sp, struct span *s, bool keep, uintptr_t *zombie)
 {
 	size_t nwords;
 	struct bitpair *b = span_bits(sp, s, &nwords);
@@ -181,7 +182,7 @@ uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie)
 				  ((size_t)bits_ctz(mark & ~alloc) << MGC_GRANULE_SHIFT);
 		if (alloc != mark)
 			and_seq(&b[i].alloc, mark); /* a concurrent free may clear more */
-		if (mark != 0)
+		if (mark != 0 && !keep)
 			store_relaxed(&b[i].mark, UINT64_C(0));
 		live += bits_count(mark & alloc);
 	}
@@ -189,6 +190,25 @@ uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie)
 	if (live < s->nslots)
 		store_relaxed(&s->needzero, (uint8_t)1); /* so may a free beside this */
 	return live;
+}
+
+uint32_t span_count_marks(const struct space *sp, const struct span *s)
+{
+	size_t nwords;
+	const struct bitpair *b = span_bits(sp, s, &nwords);
+	uint32_t n = 0;
+	for (size_t i = 0; i < nwords; i++)
+		n += bits_count(load_relaxed(&b[i].mark));
+	return n;
+}
+
+void span_clear_marks(const struct space *sp, struct span *s)
+{
+	size_t nwords;
+	struct bitpair *b = span_bits(sp, s, &nwords);
+	for (size_t i = 0; i < nwords; i++)
+		if (load_relaxed(&b[i].mark) != 0)
+			store_relaxed(&b[i].mark, UINT64_C(0));
 }
 
 bool span_is_unmarked(const struct space *sp, const struct span *s)

@@ -50,7 +50,8 @@ struct span {
 	uint8_t where; /* atomic; written under the central's lock */
 	uint8_t needzero; /* atomic: slots may hold old contents */
 	uint8_t overflow; /* atomic: holds marked objects that no grey queue knows */
-	uint8_t spare[3];
+	uint8_t closed; /* atomic: nobody takes slots from it, though some may be free; written with the world stopped */
+	uint8_t spare[2];
 };
 
 _Static_assert(sizeof(struct span) == 64, "1/128 of the heap: a cache line a page");
@@ -140,9 +141,13 @@ void span_drop_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t
 uint32_t span_count(const struct space *sp, const struct span *s);
 
 /* span_sweep - turns unmarked slots into free ones: alloc &= mark, mark = 0. The caller owns the
- * sweep (sweepgen h-1). Returns how many slots stay; *zombie is 0 or the address of a slot that is
+ * sweep (sweepgen h-1). keep: the marks stay. Returns how many slots stay; *zombie is 0 or the address of a slot that is
  * marked but was free (P2). */
-uint32_t span_sweep(const struct space *sp, struct span *s, uintptr_t *zombie);
+uint32_t span_sweep(const struct space *sp, struct span *s, bool keep, uintptr_t *zombie);
+
+/* span_count_marks - marked slots. span_clear_marks - none is. */
+uint32_t span_count_marks(const struct space *sp, const struct span *s);
+void span_clear_marks(const struct space *sp, struct span *s);
 
 /* span_is_unmarked - no mark bit is set. */
 bool span_is_unmarked(const struct space *sp, const struct span *s);

@@ -57,14 +57,17 @@ static void print_cycle(const struct gc *gc, const struct cycle_record *r)
 		  "MB "
 		  "goal, "
 		  "%lu MB stacks, %lu MB globals, %u P%s; pause %s ms, stop %s ms, objects %lu, "
-		  "threads %u, sweep %s ms, snapshot %s ms, signals %lu\n",
+		  "threads %u, sweep %s ms, snapshot %s ms, signals %lu, rescanned %lu KB\n",
 		  r->number, ms(r->start_ns / 1000).text, percent, ms(r->pause_ns).text,
-		  ms(beside).text, ms(stopped_cpu).text, ms(r->assist_ns).text,
-		  ms(background_cpu).text, mb(r->heap_before), mb(r->heap_before + r->born_nbytes),
-		  mb(r->heap_live), mb(r->heap_goal), mb(r->stack_nbytes), mb(r->roots_nbytes),
-		  r->nworkers, r->reason == CYCLE_FORCED ? " (forced)" : "", ms(r->pause_ns).text,
-		  ms(r->stopping_ns).text, r->marked_objects, r->nmutators, ms(r->sweep_ns).text,
-		  ms(r->snapshot_max_ns).text, r->nsignals);
+		  ms(beside).text, ms(stopped_cpu).text, ms(r->assist_ns).text, ms(background_cpu).text,
+		  mb(r->heap_before), mb(r->heap_before + r->born_nbytes), mb(r->heap_live),
+		  mb(r->heap_goal), mb(r->stack_nbytes), mb(r->roots_nbytes), r->nworkers,
+		  r->reason == CYCLE_FORCED ? " (forced)"
+		  : r->young                ? " (young)"
+					    : "",
+		  ms(r->pause_ns).text, ms(r->stopping_ns).text, r->marked_objects, r->nmutators,
+		  ms(r->sweep_ns).text, ms(r->snapshot_max_ns).text, r->nsignals,
+		  r->rescanned_nbytes >> 10);
 }
 
 void gctrace_start(struct gc *gc)

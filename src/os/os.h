@@ -73,6 +73,22 @@ size_t os_memory_limit(void);
 /* os_resident - bytes resident in this process, 0 when unknown. */
 size_t os_resident(void);
 
+/* Written pages. One range at a time; one caller at a time. Linux 6.7; elsewhere, and where a sandbox
+ * forbids it, os_written_start says so (ENOSYS, EINVAL, EPERM …) and the rest is not called.
+ *
+ * os_written_start - from now on the system can note writes to [lo, hi), which may be RESERVED in part.
+ * Opens two descriptors. os_written_stop - ends it. In the child of a fork: stop, and start again. */
+int os_written_start(uintptr_t lo, uintptr_t hi);
+void os_written_stop(void);
+/* os_written_each - calls fn for each run of pages of [lo, hi) that was written since it was last
+ * forgotten, or has never been; with `forget`, from here on such a page counts as not written until the next
+ * write: page by page in one step, so no write is missed. fn NULL: forgets only. 0 or an errno, after which
+ * nothing is known (the program closed our descriptors, say). [signal-safe] */
+int os_written_each(uintptr_t lo, uintptr_t hi, bool forget,
+		    void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void *arg);
+/* os_written_ignore - writes need not be noted for now: the next ones cost nothing. 0 or an errno. */
+int os_written_ignore(uintptr_t lo, uintptr_t hi);
+
 /* os_set_fault_hook - tests only: `hook(call, nbytes)` is asked before each memory call and says 0
  * to let it pass or the errno to fail with. `call` is the function's name without "os_": reserve,
  * reserve_at, reserve_readable, commit, decommit, discard, alloc; and for counting, as these do not

@@ -359,7 +359,7 @@ static uint32_t sweep(struct heap *h, struct span *s)
 {
 	uintptr_t zombie;
 	cr_assert_eq(s->sweepgen, heap_sweepgen(h) - 1);
-	uint32_t live = span_sweep(&h->pageheap.space, s, &zombie);
+	uint32_t live = span_sweep(&h->pageheap.space, s, false, &zombie);
 	cr_assert_eq(zombie, 0);
 	store_release(&s->sweepgen, heap_sweepgen(h));
 	nswept++;

@@ -13,6 +13,7 @@
 #include <ucontext.h>
 
 #include "face/runtime.h"
+#include "os/os.h"
 
 #define NNODES 6000
 #define MAX_EDGES 4
@@ -227,6 +228,17 @@ static void forget(struct world *w, int32_t id)
 	w->free_id[w->nfree++] = id;
 }
 
+/* The program is one without a barrier, whose written pages the system tells. */
+static bool plain_stores;
+
+static void store(void *slot, void *p)
+{
+	if (plain_stores)
+		*(void *volatile *)slot = p;
+	else
+		mgc_write(slot, p);
+}
+
 static void set_edge(struct world *w, int32_t from, unsigned e, int32_t to)
 {
 	struct node *n = &w->node[from];
@@ -236,7 +248,7 @@ static void set_edge(struct world *w, int32_t from, unsigned e, int32_t to)
 	void *p = to != NONE ? words_of(&w->node[to]) : NULL;
 	if (to != NONE)
 		w->node[to].nin++;
-	mgc_write(&words_of(n)[edge_word(n, e)], edge_value(n, p));
+	store(&words_of(n)[edge_word(n, e)], edge_value(n, p));
 }
 
 static void set_root(struct world *w, unsigned r, int32_t to)
@@ -251,7 +263,7 @@ static void set_root(struct world *w, unsigned r, int32_t to)
 	if (r >= FIRST_PLAIN_ROOT && r < NROOTS - CO_ROOTS)
 		*(void *volatile *)root->at = p;
 	else
-		mgc_write(root->at, p);
+		store(root->at, p);
 }
 
 /* random_node - one that can be reached, by a walk from a root; NONE when the root is empty. */
@@ -433,7 +445,9 @@ static void on_finalized(void *obj, void *arg)
 	if (rng_below(&w->rng, 4) == 0) { /* comes back to life; a short link is gone */
 		if (n->has_link && link_of(n) == NULL)
 			n->has_link = false;
-		set_root(w, (unsigned)rng_below(&w->rng, NROOTS), id);
+		unsigned r = (unsigned)rng_below(&w->rng, NROOTS);
+		if (w->root[r].node == NONE) /* what another one held could be found dead before the next check */
+			set_root(w, r, id);
 	}
 }
 
@@ -691,6 +705,10 @@ static void *prepare_library(void *arg)
 	else
 		CHECK_EQ(mgc_root_add(global_roots, sizeof global_roots, 0), 0);
 	mgc_run_finalizers();
+	if (plain_stores) { /* as the libgc face starts it */
+		runtime.gc.barriered = false;
+		runtime.gc.concurrent = false;
+	}
 	return arg;
 }
 
@@ -786,6 +804,98 @@ TEST_SECONDS(together_without_a_stop_checked, 60)
 TEST_SECONDS(together, 60)
 {
 	run_together(test_size(500000), 20000);
+}
+
+/* without_barrier - the program stores plainly, as those of the libgc face do. False: this system does not
+ * tell what is written. */
+static bool without_barrier(const char *settings)
+{
+	uintptr_t page = os_reserve(os_page_size(), 0);
+	int err = os_written_start(page, page + os_page_size());
+	os_written_stop();
+	if (err != 0) {
+		printf("  left out: the system does not note written pages (%s)\n", strerror(err));
+		return false;
+	}
+	setenv("MGC_DEBUG", settings, 1);
+	plain_stores = true;
+	return true;
+}
+
+TEST_SECONDS(alone_tracked, 60)
+{
+	if (without_barrier("tracked=3,gcstress=64,clobberfree=1"))
+		run_alone(test_size(200000), 10000);
+	CHECK_EQ(runtime.gc.tracked, plain_stores);
+}
+
+TEST_SECONDS(together_tracked, 60)
+{
+	if (without_barrier("tracked=3,clobberfree=1"))
+		run_together(test_size(200000), 20000);
+	CHECK_EQ(runtime.gc.tracked, plain_stores);
+}
+
+TEST_SECONDS(together_tracked_under_stress, 60)
+{
+	if (without_barrier("tracked=3,gcstress=16,verify=1,clobberfree=1,workers=3"))
+		run_together(test_size(40000), 5000);
+	CHECK_EQ(runtime.gc.tracked, plain_stores);
+}
+
+TEST_SECONDS(alone_young, 60)
+{
+	if (without_barrier("young=2,gcstress=16,verify=1,clobberfree=1"))
+		run_alone(test_size(200000), 10000);
+	CHECK_EQ(runtime.gc.young.sticky, plain_stores);
+}
+
+TEST_SECONDS(together_young, 60)
+{
+	if (without_barrier("young=2,clobberfree=1"))
+		run_together(test_size(200000), 20000);
+	CHECK_EQ(runtime.gc.young.sticky, plain_stores);
+}
+
+TEST_SECONDS(together_young_under_stress, 60)
+{
+	if (without_barrier("young=2,gcstress=16,verify=1,clobberfree=1,workers=3"))
+		run_together(test_size(40000), 5000);
+	CHECK_EQ(runtime.gc.young.sticky, plain_stores);
+}
+
+/* close_descriptors - as a program that becomes a daemon does, again and again. */
+static void *close_descriptors(void *arg)
+{
+	while (!__atomic_load_n((bool *)arg, __ATOMIC_ACQUIRE)) {
+		for (int fd = 3; fd < 512; fd++)
+			close(fd);
+		usleep(2000);
+	}
+	return NULL;
+}
+
+static void run_without_descriptors(const char *settings)
+{
+	bool done = false;
+	pthread_t thread;
+	if (!without_barrier(settings))
+		return;
+	CHECK_EQ(pthread_create(&thread, NULL, close_descriptors, &done), 0);
+	run_together(test_size(40000), 5000);
+	__atomic_store_n(&done, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	CHECK(runtime.gc.written.nfailures > 0);
+}
+
+TEST_SECONDS(together_tracked_without_descriptors, 60)
+{
+	run_without_descriptors("tracked=3,gcstress=16,verify=1,clobberfree=1");
+}
+
+TEST_SECONDS(together_young_without_descriptors, 60)
+{
+	run_without_descriptors("young=2,gcstress=16,verify=1,clobberfree=1");
 }
 
 /* Under so many signals qemu-user 7.2 falls over an assertion of its own (cpu == current_cpu), in one of 15

@@ -141,7 +141,7 @@ static void step_sweep(void)
 		live += taken[i];
 	}
 	s->needzero = 0;
-	cr_assert_eq(span_sweep(&sp, s, &zombie), live);
+	cr_assert_eq(span_sweep(&sp, s, false, &zombie), live);
 	cr_assert(zombie == 0 && s->scan_from == 0 && s->needzero == (live < s->nslots));
 }
 

@@ -25,7 +25,7 @@ static void free_it(void)
 
 static void sweep_it(void *s)
 {
-	live = span_sweep(&heap.pageheap.space, s, &zombie);
+	live = span_sweep(&heap.pageheap.space, s, false, &zombie);
 }
 
 static uint32_t sweep(struct heap *h, struct span *s)

@@ -105,7 +105,7 @@ Test(span, black_runs_are_marked, .timeout = 10)
 	for (uint32_t i = 0; i < 6; i++)
 		cr_expect_eq(space_is_marked(&sp, span_slot_addr(s, i)), i < 3);
 	span_mark_run(&sp, s, 4, 5);
-	cr_expect_eq(span_sweep(&sp, s, &zombie), 4);
+	cr_expect_eq(span_sweep(&sp, s, false, &zombie), 4);
 	cr_expect_eq(zombie, 0);
 	for (uint32_t i = 0; i < 6; i++) {
 		cr_expect(!space_is_marked(&sp, span_slot_addr(s, i)));
@@ -129,11 +129,11 @@ Test(span, sweep_says_what_is_needed, .timeout = 10)
 	s->needzero = 0;
 	s->scan_from = 5;
 	span_take_run(&sp, s, 0, s->nslots, true);
-	cr_expect_eq(span_sweep(&sp, s, &zombie), s->nslots);
+	cr_expect_eq(span_sweep(&sp, s, false, &zombie), s->nslots);
 	cr_expect_eq(s->needzero, 0, "all stay: no slot has old contents");
 	cr_expect_eq(s->scan_from, 0);
 	span_mark_run(&sp, s, 1, s->nslots);
-	cr_expect_eq(span_sweep(&sp, s, &zombie), s->nslots - 1);
+	cr_expect_eq(span_sweep(&sp, s, false, &zombie), s->nslots - 1);
 	cr_expect_eq(s->needzero, 1);
 }
 
@@ -145,7 +145,7 @@ Test(span, sweep_names_a_zombie, .timeout = 10)
 	span_mark_run(&sp, s, 0, 300);
 	span_drop_run(&sp, s, 290, 291);
 	space_mark(&sp, span_slot_addr(s, 290)); /* a pointer to it was left */
-	cr_expect_eq(span_sweep(&sp, s, &zombie), 299);
+	cr_expect_eq(span_sweep(&sp, s, false, &zombie), 299);
 	cr_expect(zombie != 0 && span_slot_of(s, zombie + MGC_GRANULE - 1) == 290);
 	cr_expect(!space_is_allocated(&sp, span_slot_addr(s, 290)), "and it stays free");
 }
@@ -160,8 +160,8 @@ Test(span, large, .timeout = 10)
 	cr_expect_eq(span_count(&sp, s), 1);
 	space_mark(&sp, s->base);
 	span_verify(&sp, s);
-	cr_expect_eq(span_sweep(&sp, s, &zombie), 1);
-	cr_expect_eq(span_sweep(&sp, s, &zombie), 0);
+	cr_expect_eq(span_sweep(&sp, s, false, &zombie), 1);
+	cr_expect_eq(span_sweep(&sp, s, false, &zombie), 0);
 	cr_expect_eq(span_count(&sp, s), 0);
 }
 

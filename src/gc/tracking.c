@@ -1,0 +1,200 @@
+/* tracking.c - a cycle beside a program that has no barrier: what it writes meanwhile is scanned again.
+ *
+ * WHAT   The system notes which pages of the heap are written (os_written_*). Everything is marked while
+ *        the program runs; then the marked objects on written pages are scanned again, round by round, as
+ *        long as that helps; then the world stops, shortly, and what was written since, and all roots, are
+ *        scanned once more.
+ * STATE  heap.phase_gen: OFF → MARK → (stop: CLEAR) → FLIP → OFF. Nobody shades. Births are white until the
+ *        last stop: most of them are dead by then, and the others are found from there; black after it.
+ * INV    K1 when the last stop ends, every object that is reachable is marked: say that a marked object
+ *           refers to an unmarked one. Then the reference was stored after the object was scanned, and so
+ *           after its page was last forgotten, for that comes before the scan; so the page is a written one,
+ *           and the object was scanned again in the stop.
+ *        K2 nothing is freed or reused from MARK to FLIP (barrier.h D4)
+ *        K3 callbacks that need a stopped world run in the stop only (grey_pool.beside)
+ *        If the system cannot say what was written (the program closed our descriptors), everything was.
+ * LOCKS  ROOTS, and REGISTRY while the world is stopped.
+ * FROM   Boehm, Demers, Shenker 1991, with the kernel's asynchronous write protection. */
+#include "base/bits.h"
+#include "base/check.h"
+#include "gc/cycle.h"
+#include "gc/cycle_form.h"
+#include "gc/quiesce.h"
+#include "os/os.h"
+
+/* A smaller heap is marked in a shorter stop than tracking it takes to set up. */
+#define FROM_NBYTES ((uint64_t)8 << 20)
+/* Rounds over written pages before the stop; no more when one did not halve what is left, or when so few
+ * are left that the stop is short. */
+#define MOST_ROUNDS 4
+#define FEW_NBYTES ((size_t)256 << 10)
+
+struct rescan {
+	struct marker *mk;
+	size_t nbytes;
+};
+
+static void rescan_run(void *arg, uintptr_t lo, uintptr_t hi)
+{
+	struct rescan *w = arg;
+	w->nbytes += hi - lo;
+	marker_rescan(w->mk, lo, hi);
+}
+
+/* rescan - what was written since it was forgotten; how much that was. */
+static size_t rescan(struct cycle *c, bool forget)
+{
+	struct gc *gc = c->gc;
+	struct rescan w = { .mk = &c->mk };
+	written_each(&gc->written, written_lo(&gc->written), written_hi(&gc->written), forget,
+		     rescan_run, &w);
+	cycle_drain(&c->mk);
+	return w.nbytes;
+}
+
+static void rescan_in_rounds(struct cycle *c)
+{
+	size_t before = SIZE_MAX;
+	for (unsigned i = 0; i < MOST_ROUNDS; i++) {
+		size_t now = rescan(c, true);
+		if (now <= FEW_NBYTES || now > before / 2)
+			return;
+		before = now;
+	}
+}
+
+/* stopped - calls fn in a stop. */
+static void stopped(struct cycle *c, void (*fn)(struct cycle *c))
+{
+	struct gc *gc = c->gc;
+	lock_acquire(&gc->roots.lock);
+	uint64_t begin = os_now_ns();
+	cycle_tell(gc, CYCLE_STOPPING);
+	stw_stop(&gc->stw, c->self);
+	cycle_tell(gc, CYCLE_STOPPED);
+	uint64_t stood = os_now_ns();
+	gc->pool.beside = false;
+	fn(c);
+	gc->pool.beside = true; /* for what is left of the mark */
+	cycle_tell(gc, CYCLE_STARTING);
+	stw_start(&gc->stw, c->self);
+	cycle_tell(gc, CYCLE_STARTED);
+	c->rec.stopping_ns = max_size(c->rec.stopping_ns, stood - begin);
+	c->rec.pause_ns = max_size(c->rec.pause_ns, os_now_ns() - begin);
+	lock_release(&gc->roots.lock);
+}
+
+/* look_around - what only a stop can tell, so that most of what hangs on it is marked beside the program. */
+static void look_around(struct cycle *c)
+{
+	stacks_take_again(&c->gc->roots);
+	cycle_mark_roots(c);
+	marker_rescan_waiting(&c->mk);
+}
+
+/* births_are_black - until the sweep generation changes; so are the slots that mutators have in hand. */
+static void births_are_black(struct gc *gc)
+{
+	gc->unborn_nbytes = 0;
+	LIST_EACH(it, &gc->heap->mutators) {
+		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		gc->unborn_nbytes += stacks_mark_unborn(m, NULL);
+		store_release(&m->taken, heap_sweepgen(gc->heap)); /* pairs: taken */
+	}
+}
+
+static void mark_each(struct marker *mk, const struct grey_block *b)
+{
+	for (; b != NULL; b = b->next)
+		for (uint32_t i = 0; i < b->n; i++)
+			(void)marker_object(mk, b->object[i]);
+}
+
+/* mark_freed - what was freed by hand meanwhile: cycle_flip takes the mark back, and knows a second free by
+ * its not being there. */
+static void mark_freed(struct cycle *c)
+{
+	mark_each(&c->mk, load_acquire(&c->gc->freed)); /* pairs: freed */
+	LIST_EACH(it, &c->gc->heap->mutators)
+		mark_each(&c->mk, load_acquire(&LIST_ENTRY(it, struct mutator, node)->freed)); /* pairs: freed */
+}
+
+/* finish - the mark ends. */
+static void finish(struct cycle *c)
+{
+	c->rec.heap_before = load_relaxed(&c->gc->heap->live_nbytes);
+	cycle_tell(c->gc, CYCLE_MARKING);
+	births_are_black(c->gc);
+	c->rec.rescanned_nbytes = rescan(c, false);
+	look_around(c);
+	mark_freed(c);
+	cycle_drain(&c->mk);
+	cycle_clear(c);
+	cycle_tell(c->gc, CYCLE_MARKED);
+}
+
+/* arm - from here on a write to the heap is noted, and a free is put off. */
+static void arm(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	cycle_sweep_cached(gc->heap);
+	(void)written_forget(&gc->written, written_lo(&gc->written), written_hi(&gc->written));
+	gc->pool.beside = true;
+	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
+	quiesce(&gc->stw, c->self);
+}
+
+static void disarm(struct gc *gc)
+{
+	gc->pool.beside = false;
+	written_ignore(&gc->written);
+}
+
+static void mark_roots(struct cycle *c)
+{
+	stopped(c, look_around);
+}
+
+void tracking_phases(struct cycle *c)
+{
+	uint64_t begin = os_now_ns();
+	arm(c);
+	cycle_mark_beside(c, mark_roots);
+	stopped(c, look_around); /* what the callbacks of objects that are marked by now refer to */
+	cycle_drain(&c->mk);
+	rescan_in_rounds(c);
+	c->rec.mark_ns = os_now_ns() - begin;
+	stopped(c, finish);
+	cycle_flip(c);
+	cycle_account(c, c->rec.heap_before);
+	disarm(c->gc);
+}
+
+/* wanted - knob `tracked`. */
+static bool wanted(const struct gc *gc)
+{
+	if (gc->barriered || !gc->knobs.concurrent || gc->young.sticky)
+		return false;
+	switch (gc->knobs.tracked) {
+	case 0:
+		return false;
+	case 1:
+		return load_relaxed(&gc->short_pauses) &&
+		       load_relaxed(&gc->heap->live_nbytes) >= FROM_NBYTES;
+	case 2:
+		return load_relaxed(&gc->heap->live_nbytes) >= FROM_NBYTES;
+	default:
+		return true;
+	}
+}
+
+void tracking_consider(struct gc *gc)
+{
+	if (gc->tracked && gc->written.on)
+		return;
+	gc->tracked = wanted(gc) && written_start(&gc->written);
+	if (!gc->barriered)
+		store_relaxed(&gc->concurrent, gc->tracked);
+	if (gc->tracked) /* the first write to a protected one splits it, and takes twenty times as long */
+		gc->heap->pageheap.huge_from_pages = SIZE_MAX;
+}

@@ -1,0 +1,208 @@
+/* young.c - see young.h. */
+#include "gc/young.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "os/os.h"
+
+/* With less than this live a whole mark takes less than what protecting pages costs. */
+#define FROM_NBYTES ((uint64_t)4 << 20)
+/* A span is dense when so many quarters of its slots are live. */
+#define DENSE_QUARTERS 3
+/* What the first write to a protected page costs, in objects scanned: 2 µs. */
+#define OBJECTS_PER_FAULT 128
+/* A young cycle that does more than this share of a whole one's work is not worth it; then so many cycles
+ * are whole ones. */
+#define WORTH_PCT 60
+#define PLAIN_CYCLES 8
+
+/* ── begin ──────────────────────────────────────────────────────────────────────────────── */
+
+static void open_span(void *arg, struct span *s)
+{
+	span_clear_marks(arg, s);
+	store_relaxed(&s->closed, (uint8_t)0);
+}
+
+void young_begin(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	struct young *y = &gc->young;
+	bool asked = c->rec.reason == CYCLE_FORCED || c->rec.reason == CYCLE_NO_MEMORY;
+	c->rec.young = y->sticky && gc->written.on && !y->whole_next && !asked &&
+		       !load_relaxed(&gc->short_pauses);
+	if (!y->sticky || c->rec.young)
+		return;
+	pageheap_each(&gc->heap->pageheap, open_span, &gc->heap->pageheap.space);
+	written_ignore(&gc->written);
+	y->sticky = false;
+}
+
+/* ── what may have been written to ──────────────────────────────────────────────────────── */
+
+/* Neighbours among the closed spans, so that the system is asked once for all of them. */
+struct stretch {
+	struct cycle *c;
+	uintptr_t lo, hi;
+	void (*flush)(struct stretch *st);
+	size_t nbytes_written;
+};
+
+static void stretch_flush(struct stretch *st)
+{
+	if (st->lo != st->hi)
+		st->flush(st);
+	st->lo = st->hi = 0;
+}
+
+static void stretch_add(struct stretch *st, const struct span *s)
+{
+	if (st->hi != s->base)
+		stretch_flush(st);
+	if (st->lo == st->hi)
+		st->lo = s->base;
+	st->hi = s->base + span_nbytes(s);
+}
+
+static enum scan_kind scan_of(const struct cycle *c, const struct span *s)
+{
+	return (enum scan_kind)c->gc->heap->layouts.spanclass[s->spanclass].scan;
+}
+
+static void rescan_written(void *arg, uintptr_t lo, uintptr_t hi)
+{
+	struct stretch *st = arg;
+	st->nbytes_written += hi - lo;
+	marker_rescan(&st->c->mk, lo, hi);
+}
+
+static void rescan_stretch(struct stretch *st)
+{
+	written_each(&st->c->gc->written, st->lo, st->hi, false, rescan_written, st);
+}
+
+static void rescan_span(void *arg, struct span *s)
+{
+	struct stretch *st = arg;
+	if (s->closed)
+		stretch_add(st, s);
+	else if (scan_of(st->c, s) != SCAN_NONE)
+		marker_rescan(&st->c->mk, s->base, s->base + span_nbytes(s));
+}
+
+void young_rescan(struct cycle *c)
+{
+	struct stretch st = { .c = c, .flush = rescan_stretch };
+	if (!c->rec.young)
+		return;
+	pageheap_each(&c->gc->heap->pageheap, rescan_span, &st);
+	stretch_flush(&st);
+	c->rec.rescanned_nbytes = st.nbytes_written;
+}
+
+/* ── end ────────────────────────────────────────────────────────────────────────────────── */
+
+struct census {
+	struct cycle *c;
+	uint64_t nscan, ndense; /* live objects with pointers; those of them that could be in closed spans */
+};
+
+static bool may_close(const struct cycle *c, const struct span *s, uint32_t live)
+{
+	enum scan_kind scan = scan_of(c, s);
+	return live != 0 && live * 4 >= s->nslots * DENSE_QUARTERS && scan != SCAN_NONE &&
+	       scan != SCAN_TRACE && s->where != SPAN_CACHED;
+}
+
+static void count_span(void *arg, struct span *s)
+{
+	struct census *all = arg;
+	struct cycle *c = all->c;
+	uint32_t live = span_count_marks(&c->gc->heap->pageheap.space, s);
+	c->live_nbytes += live * s->slot_nbytes;
+	c->live_objects += live;
+	all->nscan += scan_of(c, s) != SCAN_NONE ? live : 0;
+	all->ndense += may_close(c, s, live) ? live : 0;
+}
+
+static void close_span(void *arg, struct span *s)
+{
+	struct stretch *st = arg;
+	if (!may_close(st->c, s, span_count_marks(&st->c->gc->heap->pageheap.space, s)))
+		return;
+	store_relaxed(&s->closed, (uint8_t)1);
+	stretch_add(st, s);
+}
+
+static void close_stretch(struct stretch *st)
+{
+	(void)written_forget(&st->c->gc->written, st->lo, st->hi);
+}
+
+/* pays - after a whole mark: the live heap is about what it was, so it is no heap that just grows, and most
+ * of it can be closed. */
+static bool pays(const struct census *all)
+{
+	uint64_t now = all->c->live_nbytes, before = all->c->gc->young.whole_nbytes;
+	uint64_t change = now > before ? now - before : before - now;
+	return now >= FROM_NBYTES && change <= now / 4 && all->ndense >= all->nscan / 4 * 3;
+}
+
+/* may_stick - whether the next cycle is to be a young one. */
+static bool may_stick(const struct census *all)
+{
+	struct gc *gc = all->c->gc;
+	struct young *y = &gc->young;
+	bool always = gc->knobs.young > 1 || MGC_HOSTILE;
+	if (gc->knobs.young == 0 || load_relaxed(&gc->short_pauses) || gc->knobs.tracked > 1)
+		return false;
+	if (y->plain_cycles > 0) {
+		y->plain_cycles--;
+		return false;
+	}
+	return (always || pays(all)) && written_start(&gc->written);
+}
+
+void young_end(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	struct census all = { .c = c };
+	struct stretch st = { .c = c, .flush = close_stretch };
+	if (gc->barriered)
+		return;
+	pageheap_each(&gc->heap->pageheap, count_span, &all);
+	if (!c->rec.young) {
+		gc->young.sticky = may_stick(&all);
+		gc->young.whole_nbytes = c->live_nbytes;
+		gc->young.whole_next = false;
+	}
+	if (!gc->young.sticky)
+		return;
+	gc->heap->pageheap.huge_from_pages = SIZE_MAX; /* to protect a part of one splits it */
+	pageheap_each(&gc->heap->pageheap, close_span, &st);
+	stretch_flush(&st);
+}
+
+/* ── was it worth it? ───────────────────────────────────────────────────────────────────── */
+
+bool young_failed(const struct cycle *c)
+{
+	return c->rec.young && c->gc->young.whole_next;
+}
+
+void young_judge(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	struct young *y = &gc->young;
+	if (!c->rec.young)
+		return;
+	/* half of the room is gone: what is dead among the old takes too much of it, or nothing young dies */
+	uint64_t goal = gc->goal_nbytes, room = goal > y->whole_nbytes ? goal - y->whole_nbytes : 0;
+	y->whole_next = c->rec.heap_live > y->whole_nbytes + room / 2 || gc->written.failed;
+	uint64_t work = c->mk.rescanned_objects + c->mk.marked_objects +
+			OBJECTS_PER_FAULT * (c->rec.rescanned_nbytes / os_page_size());
+	if (work * 100 > c->live_objects * WORTH_PCT && gc->knobs.young < 2) {
+		y->plain_cycles = PLAIN_CYCLES;
+		y->whole_next = true;
+	}
+}

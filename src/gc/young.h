@@ -1,0 +1,40 @@
+/* young.h - stopping cycles that mark only what is young: generations for programs without a barrier.
+ *
+ * WHAT   A whole cycle may leave its marks: what is marked is old then, and the next cycle, a young one, does
+ *        not look at it again, unless it was written to. For that the dense spans are closed: nobody
+ *        takes slots from them, and the system notes writes to their pages (written.h). All other spans
+ *        stay open, are written to freely, and what is old in them is scanned anew in each young cycle.
+ *        Pages are written by nearly everybody who allocates; so it is that few faults happen, and that
+ *        a heap whose live objects lie scattered gains nothing: then young cycles are not begun.
+ * STATE  of gc.young:  plain → (whole cycle: pays) → sticky → (young cycles) → whole cycle → plain or sticky
+ *        span.closed changes in the stop only; mark bits are cleared at the beginning of a whole cycle
+ *        when marks were kept, else by sweeping.
+ * INV    G1 at the end of a cycle's mark every reachable object is marked. Of a young one: say that an old
+ *           object refers to an unmarked one. It was scanned in the cycle that made it old, or in a later
+ *           one, when it referred to nothing unmarked; so it was written to later. Its page is noted, or its
+ *           span is open: it was scanned again.
+ *        G2 what a callback reads may lie anywhere, so objects with callbacks are never in closed spans
+ *        G3 slots in hand are marked in the stop, and born old; their spans are CACHED, and open
+ * WHO    stopping.c for the steps, cycle.c for the choice.
+ * LOCKS  WORLD; steps with the world stopped.
+ * FROM   sticky mark bits: Demers et al. 1990; the choice of what to protect is ours (docs/adr/0025). */
+#ifndef MGC_GC_YOUNG_H
+#define MGC_GC_YOUNG_H
+#ifndef MGC_IMPL
+#error "internal header of mallocgc"
+#endif
+#include "gc/cycle_form.h"
+
+/* young_begin - chooses the kind of this cycle; forgets the old, for a whole one. In the stop. */
+void young_begin(struct cycle *c);
+/* young_rescan - what of the old may have been written to. */
+void young_rescan(struct cycle *c);
+/* young_end - after the mark, in the stop: counts what lives, closes dense spans for the next. */
+void young_end(struct cycle *c);
+
+/* young_failed - after a young cycle: what it left should be marked as a whole, at once. */
+bool young_failed(const struct cycle *c);
+/* young_judge - between cycles: was it worth it? */
+void young_judge(struct cycle *c);
+
+#endif
