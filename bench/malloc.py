@@ -151,6 +151,14 @@ class Table:
                 print("%-16s" % f"{group} ({len(programs)})" + "".join(
                     "%11s" % ("%.3f" % m if m else "-") for m in means))
 
+    def parallelism(self):
+        """CPUs that the two-thread programs really had: near 1 on a busy machine, whose wall times then
+        say little about two threads."""
+        shares = [run["cpu_s"] / run["wall_s"] for p in self.chosen(TWO)
+                  for run in self.runs.values.get((p.name, BASE), {}).values()]
+        if shares:
+            print(f"\nthe two-thread programs had {statistics.median(shares):.2f} CPUs (median, {BASE})")
+
     def verdicts(self):
         """(text, ratio, limit) of each target that can be judged from these runs."""
         runs, judged = self.runs, []
@@ -294,6 +302,7 @@ def run_programs(context, peers, log, options, programs):
     if BASE in peers:
         for metric in METRICS:
             table.show(metric)
+        table.parallelism()
         judged = table.verdicts() if OURS in peers else []
         missed = [j for j in judged if j[1] > j[2]]
         print(f"\n{len(judged) - len(missed)} targets met, {len(missed)} missed")
