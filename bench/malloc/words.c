@@ -84,7 +84,8 @@ static uint64_t finish(struct table *t)
 		}
 	}
 	free(t->bucket);
-	sum += strlen(line);
+	for (size_t i = 0; i < n; i++)
+		sum += (unsigned char)line[i];
 	free(line);
 	return sum;
 }
