@@ -11,6 +11,7 @@ of calls instead: ns and instructions for one malloc and its free, and the start
 Exit status: 1 if a run failed or an output differed; a missed target alone is none unless --strict.
 """
 import argparse
+import csv
 import math
 import os
 import re
@@ -90,20 +91,22 @@ class Runs:
         for rep in range(self.reps):
             for i in range(len(names)):  # another one starts each round
                 self.one(program, self.peers[names[(i + rep) % len(names)]], rep)
-        self.compare_output(program)
+        for text in self.different_output(program):
+            self.log.fail(text)
         ours = OURS if OURS in self.peers else names[0]
         print(f"{program.name:16} " + "  ".join(
             f"{name} {self.cell(program.name, name, 'wall_s', True)}" for name in names)
             + f"   [{ours} wall s]", flush=True)
 
-    def compare_output(self, program):
+    def different_output(self, program):
+        """What to say of each malloc under which the program printed something else; they have failed."""
         sums = {(name, run["checksum"]) for name in self.peers
                 for run in self.values.get((program.name, name), {}).values()}
         common = Counter(checksum for _, checksum in sorted(sums)).most_common(1)
-        for name, checksum in sorted(sums):
-            if checksum != common[0][0]:
-                self.log.fail(f"{program.name} {name}: output differs ({checksum}, others {common[0][0]})")
-                self.failed[program.name, name] = self.reps
+        wrong = [(name, checksum) for name, checksum in sorted(sums) if checksum != common[0][0]]
+        self.failed.update({(program.name, name): self.reps for name, _ in wrong})
+        return [f"{program.name} {name}: output differs ({checksum}, others {common[0][0]})"
+                for name, checksum in wrong]
 
     def ratio(self, program, peer, metric, base=BASE):
         """Median over the repetitions of peer / base; None where either failed or is not there."""
@@ -275,6 +278,8 @@ def options_of(parser):
     parser.add_argument("--micro", action="store_true", help="single patterns of calls, and start-up")
     parser.add_argument("--out", metavar="FILE.csv", help="default bench/results/<time>-malloc-<commit>.csv")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="build tree with lib/")
+    parser.add_argument("--table", action="append", metavar="FILE.csv", help="run nothing: the tables of earlier "
+                        "runs; may be repeated, so that they can be taken in pieces")
     parser.add_argument("--strict", action="store_true", help="a missed target is a failure")
     options = parser.parse_args()
     options.reps = options.reps or (1 if options.quick else 5)
@@ -283,6 +288,47 @@ def options_of(parser):
     for name in set(options.peers) - set(NAMES):
         parser.error(f"no malloc named {name}: {', '.join(NAMES)}")
     return options
+
+
+def old_runs(paths, programs):
+    """(runs, programs) as earlier CSVs have them, so that a long measurement may be taken in pieces."""
+    class Old:
+        def __init__(self, name):
+            self.name = name
+    runs = Runs(None, {}, None, 1)
+    for number_of_file, path in enumerate(paths):
+        with open(path, encoding="utf-8") as f:
+            for row in csv.DictReader(f):
+                key = row["program"], row["variant"]
+                runs.peers.setdefault(row["variant"], Old(row["variant"]))
+                if row["exit"] == "0":
+                    values = {m: float(row[m]) for m in METRICS if row[m]} | {"checksum": row["checksum"]}
+                    runs.values.setdefault(key, {})[number_of_file, row["rep"]] = values
+                else:
+                    runs.failed[key] = runs.failed.get(key, 0) + 1
+    runs.peers = {name: runs.peers[name] for name in NAMES if name in runs.peers}
+    programs = [p for p in programs if any((p.name, name) in runs.values for name in runs.peers)]
+    for program in programs:
+        for text in runs.different_output(program):
+            print("FAILED " + text)
+    return runs, programs
+
+
+def show(runs, programs):
+    """Tables and targets; the targets that were missed."""
+    table = Table(runs, programs)
+    if BASE not in runs.peers:
+        return []
+    for metric in METRICS:
+        table.show(metric)
+    table.parallelism()
+    judged = table.verdicts() if OURS in runs.peers else []
+    missed = [j for j in judged if j[1] > j[2]]
+    print(f"\n{len(judged) - len(missed)} targets met, {len(missed)} missed")
+    for text, ratio, limit in judged:
+        if ratio > limit or limit != WORST_LIMIT:
+            print(f"{'MISS' if ratio > limit else 'met '} {text}: {ratio:.3f}, at most {limit:.2f}")
+    return missed
 
 
 def run_programs(context, peers, log, options, programs):
@@ -297,25 +343,15 @@ def run_programs(context, peers, log, options, programs):
     runs = Runs(context, peers, log, options.reps)
     for program in usable:
         runs.program(program)
-    table = Table(runs, usable)
-    missed = []
-    if BASE in peers:
-        for metric in METRICS:
-            table.show(metric)
-        table.parallelism()
-        judged = table.verdicts() if OURS in peers else []
-        missed = [j for j in judged if j[1] > j[2]]
-        print(f"\n{len(judged) - len(missed)} targets met, {len(missed)} missed")
-        for text, ratio, limit in judged:
-            if ratio > limit or limit != WORST_LIMIT:
-                print(f"{'MISS' if ratio > limit else 'met '} {text}: {ratio:.3f}, at most {limit:.2f}")
-    return missed
+    return show(runs, usable)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     options = options_of(parser)
     programs = [] if options.micro else choose(c_programs() + real_programs(), options.only, parser)
+    if options.table:
+        sys.exit(1 if show(*old_runs(options.table, programs)) and options.strict else 0)
     context = Context(options)
     for source in dict.fromkeys(["micro", *(p.source for p in programs if p.source)]):
         context.build(source)
