@@ -191,6 +191,37 @@ if(TARGET example-mistakes)
   add_dependencies(tests-conform example-mistakes) # test/conform/debugging_test.py
 endif()
 
+# examples/scheme: an interpreter; its tests are test/*_test.scm. Once more with a collection at every
+# 200th refill, where collections are rare otherwise.
+if(TARGET mallocgc)
+  set(scheme ${PROJECT_SOURCE_DIR}/examples/scheme)
+  file(GLOB files CONFIGURE_DEPENDS ${scheme}/*.c)
+  add_executable(example-scheme EXCLUDE_FROM_ALL ${files})
+  set_target_properties(example-scheme PROPERTIES OUTPUT_NAME scheme
+    RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
+  set_property(SOURCE ${scheme}/main.c PROPERTY OBJECT_DEPENDS ${scheme}/prelude.scm)
+  target_compile_definitions(example-scheme PRIVATE PRELUDE="${scheme}/prelude.scm")
+  target_link_libraries(example-scheme PRIVATE mgc_flags mallocgc m)
+  if(NOT CMAKE_CROSSCOMPILING)
+    add_test(NAME examples/scheme/repl COMMAND ${Python3_EXECUTABLE} ${scheme}/test/repl.py
+      $<TARGET_FILE:example-scheme>)
+    set_tests_properties(examples/scheme/repl PROPERTIES LABELS examples TIMEOUT 120
+      ENVIRONMENT "${MGC_TEST_ENV}")
+  endif()
+  file(GLOB files CONFIGURE_DEPENDS ${scheme}/test/*_test.scm)
+  foreach(file ${files})
+    get_filename_component(name ${file} NAME_WE)
+    string(REGEX REPLACE "_test$" "" name ${name})
+    foreach(kind "" -stress)
+      set(test examples/scheme${kind}/${name})
+      mgc_add_test(${test} examples example-scheme 60 ${file})
+      set_tests_properties(${test} PROPERTIES WORKING_DIRECTORY ${scheme}/test)
+    endforeach()
+    set_tests_properties(${test} PROPERTIES
+      ENVIRONMENT "${MGC_TEST_ENV};MGC_DEBUG=gcstress=200,verify=1,clobberfree=1")
+  endforeach()
+endif()
+
 # --- fuzz: test/fuzz/NAME.c defines LLVMFuzzerTestOneInput. With MGC_FUZZ it is a libFuzzer
 # program; otherwise a plain test that replays the saved corpus test/fuzz/corpus/NAME/. --------
 file(GLOB files CONFIGURE_DEPENDS test/fuzz/*.c)
