@@ -9,19 +9,18 @@
 
 #include "vm.h"
 
-/* Every word of a scanned object is a value. AMBIGUOUS: a fixnum may look like an address of the heap, and
- * then is taken for one; nothing worse comes of it, as nothing moves. A type for each small size, because
- * mgc_new() of a type is the short way. */
+/* Every word of a scanned object is a value, and the tags say which are references: objects and pairs. A type
+ * for each small size, because mgc_new() of a type is the short way. */
+#define VALUES .ptr_tag_mask = TAG_MASK, .ptr_tags = 1 << TAG_OBJECT | 1 << TAG_PAIR
 enum { NSIZED = 17 };
 static struct mgc_type word_types[NSIZED];
 static struct mgc_type words_type = {
-	.name = "words", .size = sizeof(value), .ptr_bytes = sizeof(value), .flags = MGC_TYPE_AMBIGUOUS
+	.name = "words", .size = sizeof(value), .ptr_bytes = sizeof(value), VALUES
 };
 struct mgc_type closure_types[9];
-struct mgc_type pair_type = { .name = "pair",
-			      .size = sizeof(struct pair),
-			      .ptr_bytes = sizeof(struct pair),
-			      .flags = MGC_TYPE_AMBIGUOUS };
+struct mgc_type pair_type = {
+	.name = "pair", .size = sizeof(struct pair), .ptr_bytes = sizeof(struct pair), VALUES
+};
 struct mgc_type flonum_type = { .name = "flonum", .size = sizeof(struct flonum) };
 
 struct roots root;
@@ -31,9 +30,9 @@ enum { NBUCKETS = 1024 };
 
 static void sized_type(struct mgc_type *type, const char *name, size_t nwords)
 {
+	*type = words_type;
 	type->name = name;
 	type->size = type->ptr_bytes = nwords * sizeof(value);
-	type->flags = MGC_TYPE_AMBIGUOUS;
 }
 
 void heap_init(void)

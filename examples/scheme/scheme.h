@@ -15,7 +15,7 @@
  * UNITS  Slots and words are 8 bytes; string lengths are characters. */
 #ifndef SCHEME_H
 #define SCHEME_H
-#include <mallocgc.h>
+#include <mallocgc-inline.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdbool.h>

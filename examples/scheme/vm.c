@@ -153,6 +153,12 @@ static value *refill(struct vm *vm)
 	return to + (n - from);
 }
 
+/* forget - the words that frames used up to now, so that none of them keeps anything alive. */
+static void forget(struct vm *vm, value *to)
+{
+	memset(vm->stack, 0, (size_t)((char *)to - (char *)vm->stack));
+}
+
 /* resume - the continuation's frames replace all there are; its argument is returned to them. */
 static value resume(struct vm *vm, value v, int n, value *a)
 {
@@ -171,6 +177,7 @@ static value resume(struct vm *vm, value v, int n, value *a)
 	vm->r.parameters = k->parameters;
 	vm->r.next = nwords != 0 ? v : k->next;
 	vm->r.next_words = nwords != 0 ? fixnum((intptr_t)nwords) : k->next_words;
+	forget(vm, vm->top);
 	vm->argv = push_bottom(vm);
 	return result;
 }
@@ -684,14 +691,25 @@ static void raise_thrown(struct vm *vm)
 	sp[1] = (value)vm->pc;
 	sp[2] = fixnum(sp - vm->fp);
 	sp[FRAME_WORDS] = vm->r.thrown;
+	vm->r.thrown = 0;
 	vm->argv = sp + FRAME_WORDS;
 	vm->tail_n = 1;
 	vm->r.tail = root.raise;
 }
 
+/* wipe_stack - C frames that were left by longjmp lie below: what they held would be taken for references by
+ * later frames that do not fill all of their own words. */
+static __attribute__((noinline)) void wipe_stack(void)
+{
+	char space[1 << 14];
+	memset(space, 0, sizeof space);
+	__asm__ volatile("" : : "r"(space) : "memory");
+}
+
 bool vm_run(struct vm *vm, value thunk, value *result)
 {
 	jmp_buf escape;
+	forget(vm, vm->stack + WORKING_WORDS);
 	vm->fp = vm->sp = vm->argv = push_bottom(vm);
 	vm->pc = NULL;
 	vm->r.next = vm->r.closure = 0;
@@ -701,8 +719,10 @@ bool vm_run(struct vm *vm, value thunk, value *result)
 	vm->top = vm->stack + SLACK_WORDS;
 	vm->failed = false;
 	vm->escape = &escape;
-	if (setjmp(escape) != 0)
+	if (setjmp(escape) != 0) {
+		wipe_stack();
 		raise_thrown(vm);
+	}
 	*result = loop(vm);
 	vm->escape = NULL;
 	if (vm->failed)
