@@ -1,7 +1,7 @@
 /* tables.c - hash tables, in the manner of SRFI 69: a vector of lists of (key . value).
  * WHAT   Nothing moves, so an object's address is its hash code for eq?, for ever.
- * INV    the vector is taken once for each operation: threads that use a table without a mutex may lose
- *        each other's entries, but nothing else */
+ * INV    the vector, and each link, is read once: threads that use a table without a mutex may lose each
+ *        other's entries, and the count may be wrong, but nothing else */
 #include "scheme.h"
 
 #include <string.h>
@@ -87,7 +87,7 @@ static void put(struct table *t, value key, value v)
 		set_slot(&pair_of(entry)->cdr, v);
 		return;
 	}
-	if ((size_t)fixnum_of(t->count) >= length_of(t->buckets))
+	if (fixnum_of(t->count) >= (intptr_t)length_of(t->buckets))
 		grow(t);
 	value *to = bucket(t->buckets, key, fixnum_of(t->sort));
 	set_slot(to, cons(cons(key, v), *to));
@@ -137,9 +137,10 @@ PRIMITIVE(p_table_delete)
 {
 	struct table *t = want_table(a[0]);
 	intptr_t sort = fixnum_of(t->sort);
-	for (value *link = bucket(t->buckets, a[1], sort); *link != V_NIL; link = &pair_of(*link)->cdr)
-		if (same(car(car(*link)), a[1], sort)) {
-			set_slot(link, cdr(*link));
+	value *link = bucket(t->buckets, a[1], sort);
+	for (value e; (e = *link) != V_NIL; link = &pair_of(e)->cdr) /* read once: see INV */
+		if (same(car(car(e)), a[1], sort)) {
+			set_slot(link, cdr(e));
 			t->count -= 2;
 			break;
 		}
