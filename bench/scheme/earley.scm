@@ -1,0 +1,66 @@
+;; earley.scm - a chart parser in the manner of Earley, for an ambiguous grammar of sums and products; counts
+;; items and parses. usage: earley.scm [LENGTH]
+(import (scheme base) (scheme write) (scheme process-context) (srfi 69))
+(define len (if (pair? (cdr (command-line))) (string->number (cadr (command-line))) 60))
+
+(define grammar
+  '((start (expr))
+    (expr (expr plus expr) (expr times expr) (open expr close) (number) (name) (name open args close))
+    (args () (list))
+    (list (expr) (expr comma list))))
+
+(define (alternatives symbol) (let ((rule (assq symbol grammar))) (if rule (cdr rule) #f)))
+
+;; An item: what it makes, what is still to come, where it began.
+(define (item head rest from) (vector head rest from))
+(define (head i) (vector-ref i 0))
+(define (rest i) (vector-ref i 1))
+(define (from i) (vector-ref i 2))
+
+(define (parse tokens)
+  (let* ((n (vector-length tokens)) (chart (make-vector (+ n 1) '())))
+    (define (add! k new seen work)
+      (let ((key (list (head new) (rest new) (from new))))
+        (if (hash-table-ref/default seen key #f)
+            work
+            (begin
+              (hash-table-set! seen key #t)
+              (vector-set! chart k (cons new (vector-ref chart k)))
+              (cons new work)))))
+    (define (complete! k done seen work)
+      (let loop ((waiting (vector-ref chart (from done))) (work work))
+        (cond ((null? waiting) work)
+              ((and (pair? (rest (car waiting))) (eq? (car (rest (car waiting))) (head done)))
+               (loop (cdr waiting)
+                     (add! k (item (head (car waiting)) (cdr (rest (car waiting))) (from (car waiting))) seen work)))
+              (else (loop (cdr waiting) work)))))
+    (define (predict! k symbol seen work)
+      (let loop ((as (alternatives symbol)) (work work))
+        (if (null? as) work (loop (cdr as) (add! k (item symbol (car as) k) seen work)))))
+    (let columns ((k 0) (scanned (list (item 'start '(expr) 0))) (items 0))
+      (let* ((seen (make-hash-table equal?))
+             (work (let loop ((l scanned) (work '())) (if (null? l) work (loop (cdr l) (add! k (car l) seen work))))))
+        (let loop ((work work) (next '()))
+          (if (pair? work)
+              (let ((i (car work)) (more (cdr work)))
+                (cond ((null? (rest i)) (loop (complete! k i seen more) next))
+                      ((alternatives (car (rest i))) (loop (predict! k (car (rest i)) seen more) next))
+                      ((and (< k n) (eq? (car (rest i)) (vector-ref tokens k)))
+                       (loop more (cons (item (head i) (cdr (rest i)) (from i)) next)))
+                      (else (loop more next))))
+              (if (and (< k n) (pair? next))
+                  (columns (+ k 1) next (+ items (length (vector-ref chart k))))
+                  (list k (+ items (length (vector-ref chart k)))
+                        (let accepted ((l (vector-ref chart k)))
+                          (and (pair? l)
+                               (or (and (eq? (head (car l)) 'start) (null? (rest (car l))) (= 0 (from (car l))))
+                                   (accepted (cdr l)))))))))))))
+
+(define (sentence n)
+  (let ((pattern '#(name open number plus name comma number times number close times open number plus name close plus)))
+    (let ((v (make-vector n 'number)))
+      (do ((i 0 (+ i 1))) ((>= (+ i 1) n) v)
+        (vector-set! v i (vector-ref pattern (modulo i 17)))))))
+
+(do ((k 0 (+ k 1))) ((= k 4))
+  (display (parse (sentence (+ (* 17 (quotient (* len (+ k 1)) 68)) 1)))) (newline))
