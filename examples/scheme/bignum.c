@@ -54,6 +54,8 @@ static value normal(struct bignum *b, size_t n, bool negative)
 
 value big_from(intptr_t i)
 {
+	if (fixnum_of(fixnum(i)) == i)
+		return fixnum(i);
 	struct bignum *b = make(2);
 	uint64_t m = i < 0 ? -(uint64_t)i : (uint64_t)i;
 	b->limb[0] = (uint32_t)m;

@@ -110,11 +110,26 @@ static value num_div(value a, value b)
 		value rest;
 		if (b == fixnum(0))
 			fail("division by zero", a);
+		if (is_fixnum(a) && is_fixnum(b)) {
+			if (fixnum_of(a) % fixnum_of(b) == 0)
+				return big_from(fixnum_of(a) / fixnum_of(b));
+			return make_flonum((double)fixnum_of(a) / (double)fixnum_of(b));
+		}
 		value q = big_divide(a, b, &rest);
 		if (rest == fixnum(0))
 			return q;
 	}
 	return make_flonum(num_double(a) / num_double(b));
+}
+
+static value divide_fixnums(intptr_t a, intptr_t b, bool floored, bool want_rest)
+{
+	intptr_t q = a / b, rest = a % b; /* a fixnum is not the most negative word: no overflow */
+	if (floored && rest != 0 && (rest < 0) != (b < 0)) {
+		q--;
+		rest += b;
+	}
+	return want_rest ? fixnum(rest) : big_from(q);
 }
 
 /* divide - truncated, or towards minus infinity; the part that is wanted. */
@@ -131,6 +146,8 @@ static value divide(value a, value b, bool floored, bool want_rest)
 	}
 	if (b == fixnum(0))
 		fail("division by zero", a);
+	if (is_fixnum(a) && is_fixnum(b))
+		return divide_fixnums(fixnum_of(a), fixnum_of(b), floored, want_rest);
 	value rest, q = big_divide(a, b, &rest);
 	if (floored && rest != fixnum(0) && num_compare(rest, fixnum(0)) != num_compare(b, fixnum(0))) {
 		q = num_sub(q, fixnum(1));
