@@ -17,6 +17,12 @@ static struct mgc_type word_types[NSIZED];
 static struct mgc_type words_type = {
 	.name = "words", .size = sizeof(value), .ptr_bytes = sizeof(value), VALUES
 };
+/* Words of the stack: between a frame's own there may be old ones, of objects that are gone. */
+static struct mgc_type frames_type = { .name = "frames",
+				       .size = sizeof(value),
+				       .ptr_bytes = sizeof(value),
+				       .flags = MGC_TYPE_AMBIGUOUS,
+				       VALUES };
 struct mgc_type closure_types[9];
 struct mgc_type pair_type = {
 	.name = "pair", .size = sizeof(struct pair), .ptr_bytes = sizeof(struct pair), VALUES
@@ -76,6 +82,15 @@ value object_new(enum kind kind, size_t nslots)
 	struct object *o = nwords < NSIZED
 				   ? mgc_new(&word_types[nwords])
 				   : mgc_alloc(nwords * sizeof(value), &words_type, MGC_ARRAY);
+	if (o == NULL)
+		out_of_memory();
+	o->header = make_header(kind, nslots);
+	return (value)o;
+}
+
+value frames_new(enum kind kind, size_t nslots)
+{
+	struct object *o = mgc_alloc((nslots + 1) * sizeof(value), &frames_type, MGC_ARRAY);
 	if (o == NULL)
 		out_of_memory();
 	o->header = make_header(kind, nslots);

@@ -249,8 +249,10 @@ extern struct roots {
 void heap_init(void);
 _Noreturn void out_of_memory(void);
 void heap_keep_reserve(void); /* makes the reserve, if it was used and there is room again */
-/* object_new - all slots 0. object_with: two to four slots given. */
+/* object_new - all slots 0. frames_new: for words copied from the stack. object_with: two to four slots
+ * given. */
 value object_new(enum kind kind, size_t nslots);
+value frames_new(enum kind kind, size_t nslots);
 value object_with(enum kind kind, size_t nslots, value a, value b, value c, value d);
 /* bytes_new - an object without references; its contents are 0. */
 void *bytes_new(enum kind kind, size_t length, size_t nbytes);

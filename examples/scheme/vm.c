@@ -83,7 +83,7 @@ static value *push_bottom(struct vm *vm)
 static value capture(struct vm *vm, const value *args)
 {
 	size_t nwords = args == vm->stack + FRAME_WORDS ? 0 : (size_t)(args - vm->stack);
-	value v = object_new(KIND_CONTINUATION, 5 + nwords);
+	value v = frames_new(KIND_CONTINUATION, 5 + nwords);
 	struct continuation *k = (struct continuation *)v;
 	k->next = vm->r.next;
 	k->next_words = vm->r.next_words;
