@@ -722,7 +722,10 @@ static void *keep_them(void *arg)
 		mgc_collect(); /* sweeps what this thread's cache has */
 		ngone += !mgc_is_heap(unhide(hidden));
 	}
+#ifndef __SANITIZE_ADDRESS__ /* its frames are large, and keep what was in them */
 	CHECK(ngone > 0); /* nothing else kept them all */
+#endif
+	(void)ngone;
 	return arg;
 }
 
