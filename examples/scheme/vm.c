@@ -325,7 +325,7 @@ static void set_global(value sym, value v, bool define)
 
 #define BOTH_FIXNUMS(a, b) ((a) & (b) & TAG_FIXNUM)
 /* Where C code may look at the machine, or fail. */
-#define SAVE() (vm->sp = sp, vm->fp = fp, vm->pc = pc, vm->r.closure = closure)
+#define SAVE() (vm->sp = sp, vm->fp = fp)
 #define COMPARE(op) \
 	if (!BOTH_FIXNUMS(sp[-1], acc)) \
 		goto two; \
@@ -687,8 +687,8 @@ static value loop(struct vm *vm)
 static void raise_thrown(struct vm *vm)
 {
 	value *sp = vm->sp;
-	sp[0] = vm->r.closure != 0 ? vm->r.closure : bottom;
-	sp[1] = (value)vm->pc;
+	sp[0] = bottom; /* nobody returns there */
+	sp[1] = (value)entry_of(code_of(bottom));
 	sp[2] = fixnum(sp - vm->fp);
 	sp[FRAME_WORDS] = vm->r.thrown;
 	vm->r.thrown = 0;
@@ -711,8 +711,7 @@ bool vm_run(struct vm *vm, value thunk, value *result)
 	jmp_buf escape;
 	forget(vm, vm->stack + WORKING_WORDS);
 	vm->fp = vm->sp = vm->argv = push_bottom(vm);
-	vm->pc = NULL;
-	vm->r.next = vm->r.closure = 0;
+	vm->r.next = 0;
 	vm->r.next_words = fixnum(0);
 	vm->tail_n = 0;
 	vm->r.tail = thunk;

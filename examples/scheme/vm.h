@@ -98,7 +98,6 @@ struct vm {
 	value *top; /* read by the collector */
 	/* as of the last call out of the loop */
 	value *sp, *fp, *argv; /* argv: the arguments of the primitive that is called */
-	const uint32_t *pc;
 	const struct prim_info *inlined; /* the primitive behind an instruction, while r.self is 0 */
 	int tail_n; /* arguments of a tail call that a primitive asks for */
 	value *volatile limit; /* frames end below it; NULL: somebody pressed ^C */
@@ -106,7 +105,6 @@ struct vm {
 	jmp_buf *escape; /* of the running vm_run */
 	/* the owned range begins here */
 	struct {
-		value closure; /* running, as of the last call out of the loop */
 		value next, next_words; /* what lies under the stack: that many words of a continuation */
 		value winders, handlers, parameters; /* the dynamic environment: lists */
 		value self; /* the primitive that is called */
