@@ -1,6 +1,6 @@
 /* poll_test.c (plain) - threads that no signal interrupts: none is installed (MGC_INIT_POLL), they block it, or
  * somebody took it away; who is late is named; what a signal interrupts and what not (EINTR).
- * not under: thread, cross */
+ * not under: thread, cross, hostile, address */
 #include <poll.h>
 #include <sys/syscall.h>
 
