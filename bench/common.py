@@ -37,8 +37,8 @@ def parse_lines(text):
     return values
 
 
-def idlest_cpu(cpus, seconds=0.2):
-    """The CPU with the most idle time just now."""
+def idlest_cpus(cpus, n, seconds=0.2):
+    """The n CPUs with the most idle time just now."""
     def idle():
         rows = {}
         with open("/proc/stat", encoding="ascii") as f:
@@ -50,7 +50,11 @@ def idlest_cpu(cpus, seconds=0.2):
     before = idle()
     time.sleep(seconds)
     after = idle()
-    return max(cpus, key=lambda c: after.get(c, 0) - before.get(c, 0))
+    return sorted(cpus, key=lambda c: before.get(c, 0) - after.get(c, 0))[:n]
+
+
+def idlest_cpu(cpus, seconds=0.2):
+    return idlest_cpus(cpus, 1, seconds)[0]
 
 
 def commit_id():

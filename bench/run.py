@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from common import (C_DIR, ROOT, WARM_AT_START_MIB, Launcher, Log, compile_c, idlest_cpu, number, parse_lines,
+from common import (C_DIR, ROOT, WARM_AT_START_MIB, Launcher, Log, compile_c, idlest_cpus, number, parse_lines,
                     skip)
 
 GO_DIR = os.path.join(ROOT, "bench", "go")
@@ -46,6 +46,8 @@ class Bench:
     warm_mib: int = 0  # memory to touch and free before each run
     timeout_s: int = 300
     default: bool = True
+    nprocs: int = 1    # processors that each run may use
+    variants: tuple = ()  # only these; (): all
 
 
 def against_go(ratio):
@@ -63,14 +65,30 @@ def process_metrics(wall=0.4, cpu=0.4, rss=1.0):
             *GC_METRICS]
 
 
+def latency_metrics(kind, tail):
+    """Percentiles of all runs together (`pooled`: Histogram below), and the median of the maxima."""
+    return [*[Metric(f"{kind}_p{q}_us", "us") for q in ("50", "99")],
+            Metric(f"{kind}_p99.9_us", "us", against_go(tail[0])),
+            Metric(f"{kind}_p99.99_us", "us", against_go(tail[1])),
+            Metric(f"{kind}_max_us", "us", against_go(tail[2]))]
+
+
+LRU_METRICS = [*latency_metrics("service", (1.0, 0.1, 0.2)), *latency_metrics("response", (1.0, 0.1, 0.2)),
+               Metric("run_cpu_s", "s"), Metric("rss_mib", "MiB", against_go(1.0)), *GC_METRICS]
 SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-ALLOC_METRICS = [Metric(f"{kind}_{size}_{clock}", "ns", against_go(0.4))
+ALLOC_METRICS = [Metric(f"{kind}_{size}_{clock}", "ns", against_go(0.35))
                  for clock in ("ns", "cpu_ns") for kind in ("scan", "noscan") for size in SIZES]
 MARK_METRICS = [Metric("cpu_ns_per_object", "ns", against_go(0.15)),
                 Metric("cpu_ns_per_object_min", "ns"),
                 Metric("wall_ns_per_object", "ns"),
                 Metric("rss_mib", "MiB"), GC_METRICS[1]]
-MARK_NO_TARGET = [Metric(m.key, m.unit) for m in MARK_METRICS]
+
+
+def mark_metrics(at_most):
+    """The same with another target; a list leaves nothing to do at once, a tree little to wait for."""
+    return [Metric(MARK_METRICS[0].key, "ns", against_go(at_most)), *MARK_METRICS[1:]]
+
+
 RSS_METRICS = [Metric("rss_to_limit", "x", {OURS: (None, 1.0)}),
                Metric("rss_after_mib", "MiB"), Metric("live_mib", "MiB"),
                Metric("full_rss_mib", "MiB"), Metric("collect_ms", "ms"), Metric("fill_s", "s"), *GC_METRICS]
@@ -82,12 +100,18 @@ BENCHES = [
           timeout_s=900, default=False),
     Bench("gcbench", "gcbench", ["0"], ["0"], process_metrics(), 256),
     Bench("gcbench-4x", "gcbench", ["2"], ["1"], process_metrics(), 512, default=False),
+    Bench("binary-trees-2p", "binary_trees", ["18"], ["15"], process_metrics(), 256, nprocs=2),
+    Bench("gcbench-2p", "gcbench", ["0"], ["0"], process_metrics(), 256, nprocs=2),
+    Bench("alloc-2p", "alloc", ["1024"], ["128"], ALLOC_METRICS + [Metric("rss_mib", "MiB", against_go(1.0)), *GC_METRICS],
+          nprocs=2, default=False),
+    Bench("lru", "lru", ["8388608", "200000", "20"], ["262144", "200000", "2"], LRU_METRICS, 3072,
+          nprocs=2, variants=(OURS, "go")),
     Bench("mark-random", "mark", ["random", "3276800", "7"], ["random", "819200", "3"],
           MARK_METRICS, 1024),
     Bench("mark-list", "mark", ["list", "3276800", "5"], ["list", "819200", "3"],
-          MARK_NO_TARGET, 1024),
+          mark_metrics(0.5), 1024),
     Bench("mark-tree", "mark", ["tree", "3276800", "7"], ["tree", "819200", "3"],
-          MARK_NO_TARGET, 1024),
+          mark_metrics(0.8), 1024),
     Bench("rss", "rss", ["1024", "4"], ["256", "4"], RSS_METRICS, 2048),
     Bench("rss-empty", "rss", ["1024", "0"], ["256", "0"], RSS_METRICS, 2048, default=False),
 ]
@@ -186,6 +210,35 @@ class Builder:
 
 # ---- running --------------------------------------------------------------------------------------
 
+class Histogram:
+    """The counts of bench/c/histogram.h, of any number of runs."""
+
+    def __init__(self, lines):
+        self.count = {}
+        for pair in ",".join(lines).split(","):
+            bucket, n = map(int, pair.split(":"))
+            self.count[bucket] = self.count.get(bucket, 0) + n
+
+    @staticmethod
+    def end_ns(bucket):
+        return bucket + 1 if bucket < 64 else (bucket % 64 + 65) << (bucket // 64 - 1)
+
+    def percentile_us(self, q):
+        left = sum(self.count.values()) * q / 100
+        for bucket in sorted(self.count):
+            left -= self.count[bucket]
+            if left <= 0:
+                return self.end_ns(bucket) / 1e3
+        return self.end_ns(max(self.count)) / 1e3
+
+
+def parse_histograms(text):
+    """{name: counts} of the lines `<name>_histogram counts`."""
+    words = [line.split() for line in text.splitlines()]
+    return {w[0].removesuffix("_histogram"): w[1] for w in words
+            if len(w) == 2 and w[0].endswith("_histogram")}
+
+
 class Runner:
     def __init__(self, options, builder, launcher, log):
         self.options, self.builder, self.launcher, self.log = options, builder, launcher, log
@@ -196,24 +249,28 @@ class Runner:
         prefix, extra = self.builder.variants[variant]
         args = bench.quick_args if self.options.quick else bench.args
         command = [self.builder.path(prefix, bench.source), *args]
-        cpu = idlest_cpu(self.cpus) if not self.options.no_pin else None
+        pin = not self.options.no_pin and bench.nprocs <= len(self.cpus)
+        cpu = ",".join(map(str, idlest_cpus(self.cpus, bench.nprocs))) if pin else None
+        if "GOMAXPROCS" in extra:
+            extra = {**extra, "GOMAXPROCS": str(bench.nprocs)}
         done, cost = self.launcher.run(command, env=extra, cpu=cpu, warm_mib=bench.warm_mib,
                                        timeout_s=bench.timeout_s)
-        values = parse_lines(done.stdout)
+        values, histograms = parse_lines(done.stdout), parse_histograms(done.stdout)
         checksum = values.pop("checksum", "")
+        counts = {k + "_histogram": v for k, v in histograms.items()}
         self.log.row(program=bench.name, variant=variant, version=self.builder.notes.get(variant, ""),
                      rep=rep, cpu=cpu, command=" ".join([os.path.relpath(command[0], ROOT), *args]),
                      environment=" ".join(f"{k}={v}" for k, v in extra.items()),
                      exit=done.returncode, checksum=checksum,
-                     metrics=";".join(f"{k}={v}" for k, v in values.items()), **cost)
+                     metrics=";".join(f"{k}={v}" for k, v in {**values, **counts}.items()), **cost)
         if self.log.ended(f"{bench.name} {variant} rep {rep}", done):
-            entry = {**cost, **values, "checksum": checksum}
+            entry = {**cost, **values, "checksum": checksum, "histograms": histograms}
             self.results.setdefault((bench.name, variant), []).append(entry)
 
     def bench(self, bench):
         print(f"\n== {bench.name} {' '.join(bench.quick_args if self.options.quick else bench.args)}",
               flush=True)
-        variants = list(self.builder.variants)
+        variants = [v for v in self.builder.variants if not bench.variants or v in bench.variants]
         for rep in range(self.options.reps):
             for i in range(len(variants)):  # another one starts each round
                 self.one(bench, variants[(i + rep) % len(variants)], rep)
@@ -233,7 +290,17 @@ class Table:
         self.runner, self.missed, self.met = runner, [], 0
         self.variants = list(runner.builder.variants)
 
+    def pooled(self, bench, variant, key):
+        """A percentile of all runs of a variant; None when the key is none of those."""
+        name, _, q = key.removesuffix("_us").rpartition("_p")
+        runs = self.runner.results.get((bench.name, variant), [])
+        lines = [r["histograms"][name] for r in runs if name in r["histograms"]]
+        return Histogram(lines).percentile_us(float(q)) if lines and q else None
+
     def stat(self, bench, variant, key):
+        pooled = self.pooled(bench, variant, key)
+        if pooled is not None:
+            return pooled, pooled
         values = [r[key] for r in self.runner.results.get((bench.name, variant), []) if key in r]
         return (statistics.median(values), min(values)) if values else None
 

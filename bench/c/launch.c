@@ -1,9 +1,9 @@
 /* launch.c - run one program and say what it cost: wall, CPU and peak RSS as lines in a file.
  *
- * WHAT   launch [-w MIB] [-c CPU] [-t SECONDS] [-e NAME=VALUE]... -o FILE -- PROGRAM ARGS...
+ * WHAT   launch [-w MIB] [-c CPUS] [-t SECONDS] [-e NAME=VALUE]... -o FILE -- PROGRAM ARGS...
  *          -w  first touch and free that much memory in a child: on a virtual machine memory that
  *              went back to the host is many times slower to touch than memory freed just now
- *          -c  pin the program to one CPU   -t  kill it after that time
+ *          -c  pin the program to CPUs, as 0 or 0,1   -t  kill it after that time
  *          -e  for the program's environment only: LD_PRELOAD must not reach this one
  * WHO    bench/common.py. A small C program does this because the kernel lets a child's peak RSS
  *        start from its parent's at exec: under Python everything would read at least 15 MB.
@@ -60,6 +60,22 @@ static void warm(size_t nbytes)
 		fprintf(stderr, "launch: could not warm %zu bytes\n", nbytes);
 }
 
+static void pin(const char *cpus)
+{
+	cpu_set_t set;
+	char *end;
+	if (!cpus)
+		return;
+	CPU_ZERO(&set);
+	for (; *cpus; cpus = *end == ',' ? end + 1 : end) {
+		CPU_SET(strtoul(cpus, &end, 10), &set);
+		if (end == cpus)
+			break;
+	}
+	if (sched_setaffinity(0, sizeof set, &set))
+		die("sched_setaffinity");
+}
+
 static double seconds(struct timeval t)
 {
 	return (double)t.tv_sec + (double)t.tv_usec / 1e6;
@@ -68,15 +84,15 @@ static double seconds(struct timeval t)
 int main(int argc, char **argv)
 {
 	size_t warm_mib = 0;
-	int cpu = -1, timeout = 0, opt;
-	const char *out = NULL;
+	int timeout = 0, opt;
+	const char *out = NULL, *cpus = NULL;
 	char *extra[argc]; /* for the program's environment */
 	int nextra = 0;
 	while ((opt = getopt(argc, argv, "+w:c:t:e:o:")) != -1) {
 		if (opt == 'w')
 			warm_mib = strtoul(optarg, NULL, 10);
 		else if (opt == 'c')
-			cpu = atoi(optarg);
+			cpus = optarg;
 		else if (opt == 't')
 			timeout = atoi(optarg);
 		else if (opt == 'e')
@@ -87,7 +103,7 @@ int main(int argc, char **argv)
 			return 126;
 	}
 	if (!out || optind >= argc) {
-		fprintf(stderr, "usage: launch [-w MIB] [-c CPU] [-t SECONDS] [-e NAME=VALUE]... "
+		fprintf(stderr, "usage: launch [-w MIB] [-c CPUS] [-t SECONDS] [-e NAME=VALUE]... "
 				"-o FILE -- "
 				"PROGRAM ARGS\n");
 		return 126;
@@ -105,13 +121,7 @@ int main(int argc, char **argv)
 	if (child < 0)
 		die("fork");
 	if (child == 0) {
-		if (cpu >= 0) {
-			cpu_set_t set;
-			CPU_ZERO(&set);
-			CPU_SET(cpu, &set);
-			if (sched_setaffinity(0, sizeof set, &set))
-				die("sched_setaffinity");
-		}
+		pin(cpus);
 		while (nextra > 0)
 			putenv(extra[--nextra]);
 		execvp(argv[optind], argv + optind);

@@ -33,6 +33,14 @@
 #define cas_relaxed(p, expected, v) \
 	__atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
 
+/* max_relaxed - *p = the larger of *p and v. */
+MGC_INLINE void max_relaxed(uint64_t *p, uint64_t v)
+{
+	uint64_t old = load_relaxed(p);
+	while (v > old && !cas_relaxed(p, &old, v))
+		;
+}
+
 MGC_INLINE void fence_seq(void)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);

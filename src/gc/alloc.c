@@ -25,21 +25,29 @@ static bool stress_due(struct gc *gc)
  * a processor. False: it did not for long. */
 static bool wait_begin(struct gc *gc)
 {
-	for (unsigned i = 0; i < BEGIN_WAITS; i++) {
+	uint64_t begin = 0;
+	bool begun = false;
+	for (unsigned i = 0; i < BEGIN_WAITS && !begun; i++) {
 		uint64_t pg = heap_phase_gen(gc->heap);
-		if (phase_gen_phase(pg) != PHASE_OFF ||
-		    load_relaxed(&gc->heap->live_nbytes) < load_relaxed(&gc->goal_nbytes))
-			return true;
+		begun = phase_gen_phase(pg) != PHASE_OFF ||
+			load_relaxed(&gc->heap->live_nbytes) < load_relaxed(&gc->goal_nbytes);
+		if (begun)
+			break;
+		begin = begin != 0 ? begin : delay_begin(gc);
 		heap_wait_phase(gc->heap, pg);
 	}
-	return false;
+	delay_end(gc, DELAY_WAIT, begin);
+	return begun;
 }
 
 /* trigger_reached - a cycle is due, or runs. */
 static void trigger_reached(struct gc *gc, struct mutator *m, size_t nbytes)
 {
-	if (heap_phase(gc->heap) != PHASE_OFF)
+	struct heap *h = gc->heap;
+	if (heap_phase(h) != PHASE_OFF)
 		collector_debit(gc, m, nbytes);
+	else if (load_relaxed(&h->live_nbytes) < load_relaxed(&h->trigger_nbytes))
+		return; /* the trigger that the caller saw was that of the cycle that has just ended */
 	else if (!gc->concurrent || !collector_request(gc) || !wait_begin(gc))
 		cycle_collect(gc, m, CYCLE_HEAP);
 }
@@ -70,7 +78,10 @@ static void make_room(struct gc *gc, struct mutator *m)
 MGC_NOINLINE uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsigned sc)
 {
 	before_refill(gc, m, REFILL_BYTES);
-	if (MGC_UNLIKELY(!cache_refill(m, sc))) {
+	uint64_t begin = delay_begin(gc);
+	bool refilled = cache_refill(m, sc);
+	delay_end(gc, DELAY_REFILL, begin);
+	if (MGC_UNLIKELY(!refilled)) {
 		make_room(gc, m);
 		if (!cache_refill(m, sc))
 			return 0;
@@ -98,7 +109,9 @@ static uintptr_t alloc_large(struct gc *gc, struct mutator *m, unsigned layout, 
 			     size_t align)
 {
 	before_refill(gc, m, nbytes);
+	uint64_t begin = delay_begin(gc);
 	uintptr_t p = cache_alloc_large(m, layout, nbytes, align);
+	delay_end(gc, DELAY_REFILL, begin);
 	if (MGC_UNLIKELY(p == 0)) {
 		make_room(gc, m);
 		p = cache_alloc_large(m, layout, nbytes, align);

@@ -3,16 +3,23 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "gc/cycle.h"
 #include "heap/mutator.h"
 #include "os/os.h"
 
 #define SWEEP_AFTER_NS UINT64_C(50000000)
 #define RELEASE_AFTER_NS UINT64_C(250000000)
+/* A program that allocates less than this in that time is idle. */
+#define IDLE_BYTES ((uint64_t)64 << 10)
+/* A program that allocated anything since the last cycle gets one after this time, as in Go. */
+#define FORCED_AFTER_NS UINT64_C(120000000000)
 /* One step of sweeping frees at most this much before it lets a cycle in. */
 #define SWEEP_STEP_PAGES 512
 /* Free memory that stays resident for the next allocation. */
 #define KEEP_SHARE 32
 #define KEEP_BYTES ((size_t)2 << 20)
+/* and what the program allocates in this many times RELEASE_AFTER_NS: 10 s. */
+#define KEEP_PERIODS 40
 #define RELEASE_STEP ((size_t)1 << 20)
 /* Give back in runs of 2 MiB first; only what is still too much in smaller ones. */
 #define LONG_RUN_PAGES ((size_t)256)
@@ -21,6 +28,7 @@
 static uint32_t wait_quiet(struct gc *gc, uint32_t seen, uint64_t ns)
 {
 	for (;;) {
+		pageheap_touch_ahead(&gc->heap->pageheap);
 		int err = os_wait(&gc->background_word, seen, ns);
 		uint32_t now = load_acquire(&gc->background_word); /* pairs: background */
 		if (now == seen && err != 0)
@@ -39,11 +47,13 @@ static void sweep_all(struct gc *gc)
 	} while (freed >= SWEEP_STEP_PAGES);
 }
 
-static size_t too_much(struct gc *gc)
+/* too_much - free memory beside what an idle program keeps, and what this one will have used again soon:
+ * it allocated that much while we waited. */
+static size_t too_much(struct gc *gc, size_t allocated_nbytes)
 {
 	struct pageheap_stats s;
 	pageheap_read_stats(&gc->heap->pageheap, &s);
-	size_t keep = s.used_nbytes / KEEP_SHARE + KEEP_BYTES;
+	size_t keep = s.used_nbytes / KEEP_SHARE + KEEP_BYTES + allocated_nbytes * KEEP_PERIODS;
 	return s.dirty_nbytes > keep ? s.dirty_nbytes - keep : 0;
 }
 
@@ -60,10 +70,39 @@ static void release(struct gc *gc, size_t nbytes, size_t min_pages)
 	}
 }
 
-static void release_some(struct gc *gc)
+/* release_idle - after each period without a cycle, until all is given back that is worth it or a cycle
+ * comes. What a busy program needs anew would cost it a fault for each page. */
+static void release_idle(struct gc *gc, uint32_t seen)
 {
-	release(gc, too_much(gc), LONG_RUN_PAGES);
-	release(gc, too_much(gc), 1);
+	uint64_t before, after = load_relaxed(&gc->heap->allocated_nbytes);
+	for (bool first = true; wait_quiet(gc, seen, RELEASE_AFTER_NS) == seen; first = false) {
+		before = after;
+		after = load_relaxed(&gc->heap->allocated_nbytes);
+		if (!first && after - before < IDLE_BYTES) {
+			release(gc, SIZE_MAX, 1);
+			return;
+		}
+		release(gc, too_much(gc, after - before), LONG_RUN_PAGES);
+		release(gc, too_much(gc, after - before), 1);
+	}
+}
+
+/* wait_cycle - until one has ended; one is asked for when none came for long and the program lives on: it
+ * may have dropped much since. */
+static void wait_cycle(struct gc *gc, uint32_t seen)
+{
+	uint64_t allocated = load_relaxed(&gc->heap->allocated_nbytes);
+	while (load_acquire(&gc->background_word) == seen) { /* pairs: background */
+		pageheap_touch_ahead(&gc->heap->pageheap);
+		int err = os_wait(&gc->background_word, seen,
+				  load_relaxed(&gc->concurrent) ? FORCED_AFTER_NS : 0);
+		uint64_t now = load_relaxed(&gc->heap->allocated_nbytes);
+		if (err == 0 || now == allocated || gc->pacer.percent < 0 ||
+		    load_relaxed(&gc->disabled) > 0)
+			continue;
+		cycle_collect(gc, NULL, CYCLE_PERIODIC);
+		allocated = now;
+	}
 }
 
 static void run(void *arg)
@@ -72,15 +111,10 @@ static void run(void *arg)
 	uint32_t seen = 0;
 	mutator_tls = &mutator_collector;
 	for (;;) {
-		while (load_acquire(&gc->background_word) == seen) /* pairs: background */
-			os_wait(&gc->background_word, seen, 0);
+		wait_cycle(gc, seen);
 		seen = wait_quiet(gc, load_acquire(&gc->background_word), SWEEP_AFTER_NS); /* pairs: background */
 		sweep_all(gc);
-		if (wait_quiet(gc, seen, RELEASE_AFTER_NS) != seen)
-			continue;
-		release_some(gc);
-		if (wait_quiet(gc, seen, RELEASE_AFTER_NS) == seen)
-			release(gc, SIZE_MAX, 1);
+		release_idle(gc, seen);
 	}
 }
 
@@ -94,6 +128,13 @@ void background_after_cycle(struct gc *gc)
 		return;
 	}
 	gc->background_started = os_spawn(run, gc, "mgc-background") == 0;
+}
+
+void background_touch(void *heap)
+{
+	struct gc *gc = ((struct heap *)heap)->gc;
+	if (load_relaxed(&gc->background_started)) /* else nobody waits for the word */
+		os_wake(&gc->background_word, 1);
 }
 
 size_t background_release(struct gc *gc)

@@ -2,7 +2,9 @@
  * memory back, runs due finalizers of the native face.
  * WHEN   it starts after the first cycle, never in a process that does not collect. Some 50 ms after a
  *        cycle it sweeps in small steps; when no cycle came for 300 ms it gives memory back until free
- *        resident memory is at most 1/32 of what is in use, plus 2 MiB; after 550 ms all of it.
+ *        resident memory is at most 1/32 of what is in use, plus 2 MiB, plus what the program will
+ *        have allocated in 10 s if it goes on as it did; from 550 ms on all of it, once the program is
+ *        idle. When no cycle came for two minutes it asks for one.
  * LOCKS  WORLD for each step of sweeping, so that a cycle never starts in the middle of one. */
 #ifndef MGC_GC_BACKGROUND_H
 #define MGC_GC_BACKGROUND_H
@@ -13,6 +15,8 @@
 
 /* background_after_cycle - tells it that a cycle ended, starting it if need be. */
 void background_after_cycle(struct gc *gc);
+/* background_touch - pageheap.touch: it shall touch memory ahead of the program. */
+void background_touch(void *heap);
 /* background_release - gives all free memory back now; bytes. */
 size_t background_release(struct gc *gc);
 void background_after_fork(struct gc *gc);

@@ -12,7 +12,13 @@
 /* An assist marks at least this much, or what joining costs is not earned; and at most this much, so that
  * no allocation takes long. */
 #define ASSIST_LEAST ((uint64_t)32 << 10)
-#define ASSIST_MOST ((uint64_t)512 << 10)
+#define ASSIST_MOST ((uint64_t)64 << 10)
+/* So long a cycle may hold a mutator whose allocation is past the goal; then half of the time, and the heap
+ * grows. A small heap takes less than 10 ms to be marked; more only when others have the processors, and then
+ * to allocate meanwhile would bring nothing. */
+#define HOLD_MOST_NS UINT64_C(10000000)
+#define HOLD_SMALL_NS UINT64_C(100000000)
+#define SMALL_HEAP ((uint64_t)64 << 20)
 
 static void run(void *arg)
 {
@@ -69,12 +75,12 @@ void collector_begin(struct gc *gc)
 {
 	struct collector *c = &gc->collector;
 	uint64_t live = load_relaxed(&gc->heap->live_nbytes);
+	store_relaxed(&c->begun_ns, os_now_ns());
 	take_pacer(gc);
 	store_relaxed(&c->assist_objects, UINT64_C(0));
 	store_relaxed(&c->assist_nbytes, UINT64_C(0));
 	store_relaxed(&c->assist_ns, UINT64_C(0));
 	store_relaxed(&c->paid_nbytes, UINT64_C(0));
-	store_relaxed(&c->owed, UINT64_C(0));
 	c->most_nbytes = live + gc->pacer.roots_nbytes;
 	store_relaxed(&gc->pool.marked_nbytes, UINT64_C(0));
 	pacer_start_cycle(&gc->pacer, live);
@@ -87,6 +93,7 @@ void collector_end(struct gc *gc, const struct pacer_cycle *c)
 {
 	take_pacer(gc);
 	pacer_end_cycle(&gc->pacer, c);
+	store_relaxed(&gc->collector.owed, UINT64_C(0));
 	give_pacer(gc);
 }
 
@@ -121,6 +128,7 @@ static MGC_NOINLINE uint64_t assist(struct gc *gc, uint64_t nbytes)
 {
 	struct marker mk;
 	uint64_t begin = os_thread_cpu_ns();
+	uint64_t wall = delay_begin(gc);
 	annotate_quiet(true);
 	marker_init(&mk, gc->heap, &gc->pool, gc->knobs.invalidptr == 0);
 	marker_assist(&mk, nbytes);
@@ -129,6 +137,7 @@ static MGC_NOINLINE uint64_t assist(struct gc *gc, uint64_t nbytes)
 	add_relaxed(&gc->collector.assist_objects, mk.marked_objects);
 	add_relaxed(&gc->collector.assist_nbytes, mk.marked_nbytes);
 	add_relaxed(&gc->collector.assist_ns, os_thread_cpu_ns() - begin);
+	delay_end(gc, DELAY_ASSIST, wall);
 	return mk.marked_nbytes;
 }
 
@@ -147,11 +156,10 @@ static uint64_t join_and_assist(struct gc *gc, struct mutator *m, uint64_t nbyte
 	return done;
 }
 
-void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes)
+/* pay_debt - what nbytes owe, when it has become enough to be worth it. */
+static void pay_debt(struct gc *gc, struct mutator *m, uint64_t nbytes)
 {
-	struct collector *c = &gc->collector;
-	look(gc);
-	m->debt_nbytes += load_relaxed(&c->owed) * nbytes / OWED_UNIT;
+	m->debt_nbytes += load_relaxed(&gc->collector.owed) * nbytes / OWED_UNIT;
 	if (m->debt_nbytes < ASSIST_LEAST)
 		return;
 	m->debt_nbytes -= paid_by_others(gc, m->debt_nbytes);
@@ -159,9 +167,45 @@ void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes)
 		return;
 	uint64_t debt = min_size(m->debt_nbytes, ASSIST_MOST), done = join_and_assist(gc, m, debt);
 	m->debt_nbytes = debt > done ? debt - done : 0;
-	uint64_t pg = heap_phase_gen(gc->heap), live = load_relaxed(&gc->heap->live_nbytes);
-	if (done == 0 && phase_gen_phase(pg) != PHASE_OFF && live > load_relaxed(&gc->goal_nbytes))
-		heap_wait_phase(gc->heap, pg); /* nothing to take over: leave the processor to who has it */
+}
+
+/* past_goal - a cycle runs, its phase word in *pg, and should have ended by now. */
+static bool past_goal(struct gc *gc, uint64_t *pg)
+{
+	*pg = heap_phase_gen(gc->heap);
+	return phase_gen_phase(*pg) != PHASE_OFF &&
+	       load_relaxed(&gc->heap->live_nbytes) > load_relaxed(&gc->goal_nbytes);
+}
+
+/* hold - keeps the mutator from allocating past the goal: it helps, or leaves the processor to who has
+ * what there is to do (with one processor, the mutator's). Not for longer than
+ * that and half of the cycle. */
+static void hold(struct gc *gc, struct mutator *m)
+{
+	uint64_t pg, begin = os_now_ns(), now = begin;
+	uint64_t most = load_relaxed(&gc->goal_nbytes) < SMALL_HEAP ? HOLD_SMALL_NS : HOLD_MOST_NS;
+	while (past_goal(gc, &pg)) {
+		if (m->held_gen != phase_gen_sweepgen(pg))
+			m->held_ns = 0;
+		m->held_gen = phase_gen_sweepgen(pg);
+		if (m->held_ns >= most + (now - load_relaxed(&gc->collector.begun_ns)) / 2)
+			break;
+		if (join_and_assist(gc, m, ASSIST_MOST) == 0)
+			heap_wait_phase(gc->heap, pg);
+		uint64_t then = now;
+		now = os_now_ns();
+		m->held_ns += now - then;
+	}
+	max_relaxed(&gc->longest_ns[DELAY_WAIT], now - begin);
+}
+
+void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes)
+{
+	uint64_t pg;
+	look(gc);
+	pay_debt(gc, m, nbytes);
+	if (MGC_UNLIKELY(past_goal(gc, &pg)))
+		hold(gc, m);
 }
 
 void collector_after_fork(struct gc *gc)

@@ -19,6 +19,7 @@ struct collector {
 	uint32_t wanted; /* atomic: a request that no cycle has answered yet */
 	uint64_t assist_objects, assist_nbytes; /* atomic: marked by assists in this cycle */
 	uint64_t assist_ns; /* atomic */
+	uint64_t begun_ns; /* atomic: when this cycle began */
 	uint32_t pacing; /* atomic, as a spin lock: the pacer is looked at, or changed */
 	uint64_t owed; /* atomic: what OWED_UNIT allocated bytes owe now */
 	uint64_t most_nbytes; /* the work, if nothing has died */

@@ -253,6 +253,7 @@ static void discard_buffers(struct cycle *c)
 		grey_put_empty(&gc->pool, b);
 }
 
+/* cycle_flip - nobody takes a run or frees from here on, until the cycle is OFF. */
 void cycle_flip(struct cycle *c)
 {
 	unmark_freed(c); /* most of them, before anybody has to wait */
@@ -260,7 +261,6 @@ void cycle_flip(struct cycle *c)
 	q(c);
 	unmark_freed(c);
 	discard_buffers(c);
-	cycle_start_sweep(c->gc->heap);
 }
 
 /* account - `before` is what was counted as live when the last snapshot was taken: what came after was
@@ -289,6 +289,7 @@ static void barriered_phases(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	arm(c);
+	collector_begin(gc); /* not before ARM: who finds the heap at its trigger in OFF asks for a cycle */
 	take_roots(c);
 	uint64_t before = load_relaxed(&gc->heap->live_nbytes), mark_begin = os_now_ns();
 	mark(c);
@@ -302,14 +303,15 @@ void concurrent_cycle(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	uint64_t begin = os_now_ns(), cpu_begin = os_thread_cpu_ns(), all_begin = os_cpu_ns();
-	collector_begin(gc);
 	if (gc->tracked)
 		tracking_phases(c);
 	else
 		barriered_phases(c);
-	c->rec.cycle_ns = os_now_ns() - begin;
 	c->rec.cpu_ns = os_thread_cpu_ns() - cpu_begin + workers_cpu_ns(&gc->workers, c->nhelpers) +
 			c->rec.assist_ns;
 	uint64_t all = os_cpu_ns() - all_begin;
 	c->rec.mutator_ns = all > c->rec.cpu_ns ? all - c->rec.cpu_ns : 0;
+	cycle_settle(c);
+	cycle_start_sweep(gc->heap);
+	c->rec.cycle_ns = os_now_ns() - begin;
 }

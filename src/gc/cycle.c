@@ -17,16 +17,15 @@
 /* Helpers are not worth waking for less live memory than this: a wake costs about 50 µs here. */
 #define PARALLEL_FROM_BYTES ((uint64_t)2 << 20)
 
+/* The grey queue keeps this part of what is live, or the next cycle's stores wait for fresh pages. */
+#define GREY_KEEP_PART 64
+
 /* A fork waits this long for threads that have the loader's lock to collect. More would not help: then
  * somebody has it who waits for the fork. */
 #define LOADER_WAIT_NS UINT64_C(200000000)
 
 void cycle_set_goal(struct gc *gc)
 {
-	struct pageheap_stats s;
-	pageheap_read_stats(&gc->heap->pageheap, &s);
-	gc->pacer.slack_nbytes =
-		s.used_nbytes > gc->pacer.live_nbytes ? s.used_nbytes - gc->pacer.live_nbytes : 0;
 	store_relaxed(&gc->goal_nbytes, pacer_goal(&gc->pacer));
 	store_relaxed(&gc->heap->trigger_nbytes,
 		      gc->concurrent ? pacer_trigger(&gc->pacer) : gc->goal_nbytes);
@@ -89,6 +88,36 @@ static uint64_t expected_to_live(const struct cycle_record *r)
 	return (uint64_t)((double)r->born_nbytes * (share < 0.5 ? 0.5 : share < 1 ? share : 1));
 }
 
+/* heap_slack - pages of spans beyond what is handed out of them, when that is heap_nbytes. */
+static uint64_t heap_slack(struct gc *gc, uint64_t heap_nbytes)
+{
+	struct pageheap_stats s;
+	pageheap_read_stats(&gc->heap->pageheap, &s);
+	return s.used_nbytes > heap_nbytes ? s.used_nbytes - heap_nbytes : 0;
+}
+
+void cycle_settle(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	struct cycle_record *r = &c->rec;
+	r->roots_nbytes = gc->roots.scanned_nbytes;
+	r->stack_nbytes = gc->roots.stack_nbytes;
+	young_judge(c);
+	gc->pacer.slack_nbytes = heap_slack(gc, r->heap_before + r->born_nbytes);
+	if (!c->rec.young) /* else the goal stays */
+		collector_end(
+			gc, &(struct pacer_cycle){ .heap_nbytes = r->heap_before + r->born_nbytes,
+						   .live_nbytes = r->heap_live + expected_to_live(r),
+						   .scan_nbytes = r->heap_live,
+						   .roots_nbytes = r->stack_nbytes + r->roots_nbytes,
+						   .gc_ns = gc->concurrent ? r->cpu_ns : 0,
+						   .mutator_ns = r->mutator_ns });
+	written_settle(&gc->written);
+	tracking_consider(gc);
+	cycle_set_goal(gc);
+	r->heap_goal = gc->goal_nbytes;
+}
+
 static void record(struct cycle *c)
 {
 	struct gc *gc = c->gc;
@@ -96,22 +125,9 @@ static void record(struct cycle *c)
 	gc->pause_total_ns += r->pause_ns;
 	gc->pause_max_ns = max_size(gc->pause_max_ns, r->pause_ns);
 	gc->nforced += r->reason == CYCLE_FORCED;
-	r->roots_nbytes = gc->roots.scanned_nbytes;
-	r->stack_nbytes = gc->roots.stack_nbytes;
-	young_judge(c);
-	if (!c->rec.young) /* else the goal stays */
-		collector_end(
-			gc, &(struct pacer_cycle){ .heap_nbytes = r->heap_before + r->born_nbytes,
-						   .live_nbytes = r->heap_live + expected_to_live(r),
-						   .scan_nbytes = r->heap_live,
-						   .roots_nbytes = r->stack_nbytes + r->roots_nbytes,
-						   .gc_ns = r->cycle_ns == 0 ? 0 : r->cpu_ns,
-						   .mutator_ns = r->mutator_ns });
-	written_settle(&gc->written);
-	tracking_consider(gc);
-	cycle_set_goal(gc);
-	r->heap_goal = gc->goal_nbytes;
 	r->number = gc->ncycles + 1;
+	for (unsigned i = 0; i < NDELAYS; i++)
+		r->longest_ns[i] = swap_acq_rel(&gc->longest_ns[i], UINT64_C(0));
 	r->total_gc_cpu_ns = gc->last.total_gc_cpu_ns + r->cpu_ns + r->sweep_ns;
 	gc->last = *r;
 	store_release(&gc->ncycles, r->number); /* pairs: cycle-count */
@@ -127,7 +143,8 @@ static uint32_t wanted_helpers(const struct cycle *c)
 	if (gc->pacer.live_nbytes < PARALLEL_FROM_BYTES && !MGC_HOSTILE)
 		return 0;
 	/* beside the program: a quarter of the processors, the collecting thread among them */
-	return gc->concurrent && c->rec.reason == CYCLE_HEAP ? gc->workers.limit / 4 : gc->workers.limit;
+	bool by_itself = c->rec.reason == CYCLE_HEAP || c->rec.reason == CYCLE_PERIODIC;
+	return gc->concurrent && by_itself ? gc->workers.limit / 4 : gc->workers.limit;
 }
 
 /* run - WORLD is held, the caller is inside a section of its own. */
@@ -143,7 +160,7 @@ static void run(struct cycle *c)
 	else
 		stopping_cycle(c);
 	workers_end(&gc->workers);
-	grey_trim(&gc->pool);
+	grey_trim(&gc->pool, c->rec.heap_live / GREY_KEEP_PART);
 	specials_tidy(&gc->specials);
 	sweep_large(gc->heap);
 	if (c->rec.reason == CYCLE_FORCED || c->rec.reason == CYCLE_NO_MEMORY)

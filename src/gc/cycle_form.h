@@ -45,6 +45,9 @@ void cycle_account(struct cycle *c, uint64_t before);
 
 /* cycle_sweep_cached - the spans that caches kept since the last cycle. */
 void cycle_sweep_cached(struct heap *h);
+/* cycle_settle - the record says what was found: the pacer learns it, and the next cycle has its goal.
+ * Nobody allocates meanwhile, or what is allocated before that would be nobody's business. */
+void cycle_settle(struct cycle *c);
 /* cycle_start_sweep - the marks become valid: everything is unswept from here on, phase OFF. */
 void cycle_start_sweep(struct heap *h);
 /* cycle_verify - the verify knob, before roots are taken. The world stands still. */

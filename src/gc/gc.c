@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "gc/background.h"
 #include "gc/barrier.h"
 #include "gc/cycle.h"
 #include "gc/snapshot.h"
@@ -60,6 +61,7 @@ static void apply_knobs(struct gc *gc)
 		gc->heap->pageheap.huge_from_pages = SIZE_MAX;
 	gc->workers.limit = helpers_wanted(k);
 	gc->heap->layouts.by_type = k->types || k->gccheckmark != 0;
+	gc->pool.one_processor = gc->workers.limit == 0;
 }
 
 int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal, bool concurrent)
@@ -82,6 +84,7 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 	h->pageheap.reclaim_arg = h;
 	gc->barriered = concurrent;
 	gc->written.space = &h->pageheap.space;
+	h->pageheap.touch = background_touch;
 	gc->concurrent = concurrent && knobs->concurrent;
 	cycle_set_goal(gc);
 	int err = stw_init(&gc->stw, h, signal, knobs->poll != 0);

@@ -19,8 +19,9 @@
 #include "gc/workers.h"
 #include "gc/written.h"
 #include "heap/heap.h"
+#include "os/os.h"
 
-enum cycle_reason { CYCLE_HEAP, CYCLE_FORCED, CYCLE_NO_MEMORY, CYCLE_STRESS };
+enum cycle_reason { CYCLE_HEAP, CYCLE_FORCED, CYCLE_NO_MEMORY, CYCLE_STRESS, CYCLE_PERIODIC };
 
 /* The moments of a cycle that a face may want to pass on. */
 enum cycle_event {
@@ -34,10 +35,15 @@ enum cycle_event {
 	CYCLE_END,
 };
 
+/* What holds an allocation up: a run to be made (a span to be swept, pages to be had, the flip of a
+ * cycle), marking that it owes, sleeping because the cycle does not keep up. */
+enum delay { DELAY_REFILL, DELAY_ASSIST, DELAY_WAIT, NDELAYS };
+
 /* What is known of a finished cycle. */
 struct cycle_record {
 	uint64_t number;
 	enum cycle_reason reason;
+	uint64_t longest_ns[NDELAYS]; /* of any thread since the last cycle ended, if they are measured */
 	uint64_t start_ns; /* since the collector started */
 	uint64_t sweep_ns; /* sweeping what the last cycle left, before the stop */
 	uint64_t stopping_ns; /* until the last thread stood still */
@@ -92,6 +98,8 @@ struct gc {
 	bool short_pauses; /* atomic; a program without a barrier asked for them */
 	struct young young; /* under world */
 	struct written written; /* under world */
+	bool delays; /* are measured: two looks at the clock for each refill */
+	uint64_t longest_ns[NDELAYS]; /* atomic */
 	uint64_t unborn_nbytes; /* atomic: unborn slots that this cycle's snapshots found */
 	uint64_t snapshot_max_ns; /* atomic: the longest snapshot of this cycle */
 	uint64_t nsignals; /* sent for snapshots, this cycle */
@@ -119,6 +127,18 @@ struct gc {
 	uint32_t background_started; /* atomic */
 	uint32_t background_word; /* atomic, futex: cycles the background thread may tidy after */
 };
+
+/* delay_begin, delay_end - around what may hold an allocation up. */
+MGC_INLINE uint64_t delay_begin(const struct gc *gc)
+{
+	return MGC_UNLIKELY(gc->delays) ? os_now_ns() : 0;
+}
+
+MGC_INLINE void delay_end(struct gc *gc, enum delay kind, uint64_t begin)
+{
+	if (MGC_UNLIKELY(begin != 0))
+		max_relaxed(&gc->longest_ns[kind], os_now_ns() - begin);
+}
 
 /* gc_init - makes h a collected heap. 0 or an errno. signal 0: any free one. concurrent: the program
  * stores through the barrier. */

@@ -50,11 +50,11 @@ static void flush_pending(struct marker *mk)
 
 void marker_finish(struct marker *mk)
 {
-	MGC_CHECK(mk->ring_n == 0);
 	flush_pending(mk);
 	tell(mk, mk->marked_nbytes);
-	memset(mk->ring, 0, sizeof mk->ring); /* what stays behind on this stack would keep objects later */
-	memset(mk->fifo, 0, sizeof mk->fifo);
+	for (unsigned i = 0; i < MARK_RING; i++)
+		MGC_CHECK(mk->ring[i] == 0);
+	memset(mk->recent, 0, sizeof mk->recent); /* what stays on this stack would keep objects later */
 	if (mk->block != NULL) {
 		MGC_CHECK(mk->block->n == 0);
 		grey_put_empty(mk->pool, mk->block);
@@ -76,9 +76,8 @@ struct hot {
 	uintptr_t *bottom; /* of my block */
 	uintptr_t *top; /* its next free cell */
 	uintptr_t *full; /* its end */
-	unsigned ring_in, ring_n;
+	unsigned ring_in;
 	bool alone, watched;
-	uint64_t marked_nbytes, marked_objects;
 };
 
 /* A queue entry: the address of an object, or of a piece of a large one, and its span class above. */
@@ -102,7 +101,6 @@ MGC_INLINE struct hot hot_load(struct marker *mk)
 			 .bits = mk->bits,
 			 .spanclass = mk->spanclass,
 			 .ring_in = mk->ring_at,
-			 .ring_n = mk->ring_n,
 			 .alone = mk->alone,
 			 .watched = mk->watch != NULL };
 	hot_load_block(&h);
@@ -115,15 +113,10 @@ MGC_INLINE void hot_store_block(const struct hot *h)
 		h->mk->block->n = (uint32_t)(h->top - h->mk->block->object);
 }
 
-MGC_INLINE void hot_store(struct hot *h)
+MGC_INLINE void hot_store(const struct hot *h)
 {
-	struct marker *mk = h->mk;
 	hot_store_block(h);
-	mk->ring_at = h->ring_in;
-	mk->ring_n = h->ring_n;
-	mk->marked_nbytes += h->marked_nbytes;
-	mk->marked_objects += h->marked_objects;
-	h->marked_nbytes = h->marked_objects = 0;
+	h->mk->ring_at = h->ring_in;
 }
 
 /* ── the grey queue ─────────────────────────────────────────────────────────────────────── */
@@ -214,10 +207,11 @@ static void look_into(void *arg, struct span *s, uintptr_t object)
 }
 
 /* invalid_pointer - the word waited in the ring, so what is being scanned now need not be its holder. */
-static MGC_COLD void invalid_pointer(struct marker *mk, uintptr_t word)
+static MGC_COLD void invalid_pointer(struct marker *mk, uintptr_t tagged)
 {
-	if (mk->ignore_invalid || (word & MARK_AMBIGUOUS))
+	if (mk->ignore_invalid || (tagged & MARK_AMBIGUOUS))
 		return;
+	uintptr_t word = mk->base + tagged;
 	struct span *s = space_span(&mk->heap->pageheap.space, word), *hs;
 	struct holder f = { .heap = mk->heap, .word = word };
 	const char *what = s == NULL ? "in no allocated page" : "a free slot";
@@ -251,10 +245,11 @@ MGC_INLINE bool set_mark(struct hot *h, struct bitpair *pair, uint64_t bit, uint
 	return (or_relaxed(&pair->mark, bit) & bit) == 0;
 }
 
-/* mark_candidate - resolves the word to its slot, sets the mark bit, queues what has pointers. */
+/* mark_candidate - resolves the word, an offset into the space, to its slot; sets the mark bit; queues
+ * what has pointers. */
 MGC_INLINE void mark_candidate(struct hot *h, uintptr_t tagged)
 {
-	uintptr_t off = (tagged & ~MARK_AMBIGUOUS) - h->base;
+	uintptr_t off = tagged & ~MARK_AMBIGUOUS;
 	uint32_t desc = load_acquire(&h->desc[off >> MGC_PAGE_SHIFT]); /* pairs: desc-publish */
 	unsigned id = desc_spanclass(desc);
 	const struct spanclass *sc = &h->spanclass[id];
@@ -279,39 +274,37 @@ MGC_INLINE void mark_candidate(struct hot *h, uintptr_t tagged)
 	}
 	if (!set_mark(h, pair, bit, seen))
 		return;
-	h->marked_objects++;
-	h->marked_nbytes += sc->slot_nbytes;
+	h->mk->marked_objects++;
+	h->mk->marked_nbytes += sc->slot_nbytes;
 	if (MGC_UNLIKELY(h->watched))
 		h->mk->watch(h->mk->watch_arg, h->base + start);
 	if (MGC_UNLIKELY(sc->slot_nbytes == 0)) {
 		hot_store_block(h);
-		h->marked_nbytes += push_large(h->mk, h->base + start, id);
+		h->mk->marked_nbytes += push_large(h->mk, h->base + start, id);
 		hot_load_block(h);
 	} else if (sc->scan != SCAN_NONE) {
 		push(h, (h->base + start) | (uintptr_t)id << ENTRY_SHIFT);
 	}
 }
 
-/* candidate - puts the word at the end of the ring; marks the oldest one when it is full. */
+/* candidate - puts the word at the end of the ring; marks the oldest one. Zero is an empty cell: page 0
+ * is hidden. */
 MGC_INLINE void candidate(struct hot *h, uintptr_t word, uintptr_t ambiguous)
 {
-	uintptr_t off = word - h->base;
+	uintptr_t off = word - h->base, tagged = off | ambiguous;
 	if (off >= h->nbytes)
 		return;
-	/* the same type or constant stands in object after object: once is enough, but what a stack may
-	 * hold for any reason is an error in an object */
-	uintptr_t tagged = word | ambiguous;
-	uintptr_t *recent = &h->mk->recent[(off >> 4) % MARK_RECENT];
-	if (*recent == tagged)
-		return;
-	*recent = tagged;
+	if (ambiguous != 0) { /* the same type or constant stands in object after object: once is enough */
+		uintptr_t *recent = &h->mk->recent[(off >> 4) % MARK_RECENT];
+		if (*recent == tagged)
+			return;
+		*recent = tagged;
+	}
 	__builtin_prefetch(&h->bits[off >> 10], 1);
 	uintptr_t *cell = &h->mk->ring[h->ring_in++ % MARK_RING], oldest = *cell;
 	*cell = tagged;
-	if (MGC_LIKELY(h->ring_n == MARK_RING))
+	if (MGC_LIKELY(oldest != 0))
 		mark_candidate(h, oldest);
-	else
-		h->ring_n++;
 }
 
 void marker_candidate_slow(struct marker *mk, uintptr_t tagged)
@@ -321,26 +314,30 @@ void marker_candidate_slow(struct marker *mk, uintptr_t tagged)
 	hot_store(&h);
 }
 
-/* flush_ring - marks all that wait. A short ring means a graph without width: then the objects' own
- * lines are asked for together with those of their bits. */
-static void flush_ring(struct marker *mk)
+/* flush_ring - marks all that wait; false: nothing did. A short ring means a graph without width: then the
+ * objects' own lines are asked for together with those of their bits. */
+static bool flush_ring(struct marker *mk)
 {
 	struct hot h = hot_load(mk);
-	unsigned n = h.ring_n, at = h.ring_in - n;
+	unsigned n = 0;
 	uintptr_t waiting[MARK_RING];
-	h.ring_n = 0;
-	for (unsigned i = 0; i < n; i++) {
-		waiting[i] = mk->ring[(at + i) % MARK_RING];
-		__builtin_prefetch((void *)(waiting[i] & ~MARK_AMBIGUOUS));
+	for (unsigned i = 0; i < MARK_RING; i++) {
+		uintptr_t *cell = &mk->ring[(h.ring_in + i) % MARK_RING];
+		if (*cell == 0)
+			continue;
+		__builtin_prefetch((void *)(h.base + (*cell & ~MARK_AMBIGUOUS)));
+		waiting[n++] = *cell;
+		*cell = 0;
 	}
 	for (unsigned i = 0; i < n; i++)
 		mark_candidate(&h, waiting[i]);
 	hot_store(&h);
+	return n != 0;
 }
 
 void marker_settle(struct marker *mk)
 {
-	flush_ring(mk);
+	(void)flush_ring(mk);
 }
 
 bool marker_object(struct marker *mk, uintptr_t addr)
@@ -348,7 +345,7 @@ bool marker_object(struct marker *mk, uintptr_t addr)
 	if (space_is_marked(&mk->heap->pageheap.space, addr))
 		return false;
 	struct hot h = hot_load(mk);
-	mark_candidate(&h, addr | MARK_AMBIGUOUS);
+	mark_candidate(&h, (addr - h.base) | MARK_AMBIGUOUS);
 	hot_store(&h);
 	return true;
 }
@@ -518,9 +515,12 @@ MGC_INLINE void scan(struct hot *h, uintptr_t entry)
 	const struct spanclass *sc = &h->spanclass[entry >> ENTRY_SHIFT];
 	const uintptr_t *w = (const uintptr_t *)(entry & ENTRY_ADDR);
 	uintptr_t ambiguous = sc->flags & LAYOUT_AMBIGUOUS ? MARK_AMBIGUOUS : 0;
-	if (sc->scan == SCAN_MASK64) {
+	if (MGC_LIKELY(sc->scan == SCAN_MASK64 && ambiguous == 0)) {
 		for (uint64_t m = sc->mask; m != 0; m &= m - 1)
-			candidate(h, load_relaxed(&w[bits_ctz(m)]), ambiguous);
+			candidate(h, load_relaxed(&w[bits_ctz(m)]), 0);
+	} else if (sc->scan == SCAN_MASK64) {
+		for (uint64_t m = sc->mask; m != 0; m &= m - 1)
+			candidate(h, load_relaxed(&w[bits_ctz(m)]), MARK_AMBIGUOUS);
 	} else if (MGC_LIKELY(sc->scan == SCAN_ALL && sc->slot_nbytes != 0)) {
 		scan_words(h, w, w + sc->slot_nbytes / sizeof(uintptr_t), ambiguous);
 	} else if (sc->scan == SCAN_CODED64) {
@@ -571,41 +571,72 @@ static bool wanted_by_others(const struct grey_pool *p)
 	return load_relaxed(&p->nidle) != 0 || load_relaxed(&p->hungry) != 0;
 }
 
+/* look_around - now and then: tells how far it is, and gives when somebody has nothing. */
+static MGC_NOINLINE void look_around(struct hot *h, unsigned n)
+{
+	struct marker *mk = h->mk;
+	if (n % TELL_EVERY == 0)
+		tell(mk, mk->marked_nbytes);
+	if (wanted_by_others(mk->pool)) {
+		hot_store_block(h);
+		share(mk);
+		hot_load_block(h);
+	}
+}
+
+/* next_waiting - the first of the FIFO's cells from `at` on that is not empty; 0: all are. */
+static unsigned next_waiting(const struct marker *mk, unsigned at)
+{
+	for (unsigned i = 1; i <= MARK_FIFO; i++)
+		if (mk->fifo[(at + i - 1) % MARK_FIFO] != 0)
+			return i;
+	return 0;
+}
+
+/* stop_here - an assist has enough: what waits in the FIFO goes back to the block. */
+static void stop_here(struct hot *h)
+{
+	for (unsigned i = 0; i < MARK_FIFO; i++) {
+		uintptr_t entry = h->mk->fifo[i];
+		h->mk->fifo[i] = 0;
+		if (entry != 0)
+			push(h, entry);
+	}
+	hot_store(h);
+}
+
 /* drain_some - until my block, my FIFO and my ring are empty (true), or until the marker has marked
- * `until` bytes in all: then what is left is in the block and the ring. */
+ * `until` bytes in all: then what is left is in the block and the ring. Each step takes an entry off the
+ * block and leaves it in the FIFO's cell, while its line arrives, for the one that came there 16 steps
+ * before; zero is an empty cell. */
 MGC_INLINE bool drain_some(struct marker *mk, uint64_t until)
 {
 	struct hot h = hot_load(mk);
-	unsigned fifo_out = 0, fifo_n = 0;
+	unsigned at = 0;
 	for (unsigned n = 0;; n++) {
-		if (until != UINT64_MAX && mk->marked_nbytes + h.marked_nbytes >= until) {
-			while (fifo_n-- > 0)
-				push(&h, mk->fifo[fifo_out++ % MARK_FIFO]);
-			hot_store(&h);
-			return false;
+		uintptr_t *cell = &mk->fifo[at++ % MARK_FIFO], entry = *cell, next = 0;
+		if (MGC_LIKELY(h.top != h.bottom)) {
+			next = *--h.top;
+			__builtin_prefetch((void *)(next & ENTRY_ADDR));
 		}
-		while (fifo_n < MARK_FIFO && h.top != h.bottom) {
-			uintptr_t entry = *--h.top;
-			__builtin_prefetch((void *)(entry & ENTRY_ADDR));
-			mk->fifo[(fifo_out + fifo_n++) % MARK_FIFO] = entry;
-		}
-		if (MGC_UNLIKELY(fifo_n == 0)) {
+		*cell = next;
+		if (MGC_UNLIKELY(entry == 0)) {
+			unsigned skip = next == 0 ? next_waiting(mk, at) : 1;
+			at += skip - 1;
+			if (skip != 0)
+				continue;
 			hot_store(&h);
-			if (h.ring_n == 0)
+			if (!flush_ring(mk))
 				return true;
-			flush_ring(mk);
 			h = hot_load(mk);
 			continue;
 		}
-		uintptr_t entry = mk->fifo[fifo_out++ % MARK_FIFO];
-		fifo_n--;
 		scan(&h, entry);
-		if (MGC_UNLIKELY(n % TELL_EVERY == 0))
-			tell(mk, mk->marked_nbytes + h.marked_nbytes);
-		if (MGC_UNLIKELY(n % SHARE_EVERY == 0) && wanted_by_others(mk->pool)) {
-			hot_store_block(&h);
-			share(mk);
-			hot_load_block(&h);
+		if (MGC_UNLIKELY(n % SHARE_EVERY == 0))
+			look_around(&h, n);
+		if (until != UINT64_MAX && mk->marked_nbytes >= until) {
+			stop_here(&h);
+			return false;
 		}
 	}
 }
@@ -645,7 +676,7 @@ void marker_drain(struct marker *mk)
 /* unload - what I have goes to the others. */
 static void unload(struct marker *mk)
 {
-	flush_ring(mk);
+	(void)flush_ring(mk);
 	if (mk->block != NULL && mk->block->n != 0) {
 		grey_put_full(mk->pool, mk->block);
 		mk->block = NULL;
@@ -659,7 +690,7 @@ static struct grey_block *take_or_ask(struct grey_pool *p)
 	if (b != NULL)
 		return b;
 	store_relaxed(&p->hungry, 1u);
-	for (unsigned i = 0; i < ASK_SPINS && b == NULL; i++) {
+	for (unsigned i = 0; i < ASK_SPINS && b == NULL && !p->one_processor; i++) {
 		cpu_relax();
 		b = grey_take_full(p);
 	}

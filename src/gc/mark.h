@@ -40,10 +40,10 @@ struct marker {
 	struct heap *heap;
 	struct grey_pool *pool;
 	struct grey_block *block; /* mine, never NULL once started */
-	unsigned ring_at, ring_n;
-	uintptr_t ring[MARK_RING];
-	uintptr_t recent[MARK_RECENT]; /* words that were candidates lately: types, common constants */
-	uintptr_t fifo[MARK_FIFO];
+	unsigned ring_at;
+	uintptr_t ring[MARK_RING]; /* candidates as offsets; 0: none */
+	uintptr_t recent[MARK_RECENT]; /* ambiguous candidates of late: types, common constants */
+	uintptr_t fifo[MARK_FIFO]; /* entries; 0: none */
 	bool ignore_invalid;
 	bool alone; /* nobody else sets mark bits now: no atomic instruction is needed */
 	unsigned npending;

@@ -14,9 +14,7 @@
 static void note_duration(struct gc *gc, struct mutator *m, uint64_t ns)
 {
 	m->snapshot_ns = ns;
-	uint64_t longest = load_relaxed(&gc->snapshot_max_ns);
-	while (ns > longest && !cas_relaxed(&gc->snapshot_max_ns, &longest, ns))
-		;
+	max_relaxed(&gc->snapshot_max_ns, ns);
 }
 
 void snapshot_take(struct gc *gc, struct mutator *m, bool tls)

@@ -118,5 +118,6 @@ void stopping_cycle(struct cycle *c)
 	cycle_tell(gc, CYCLE_STARTED);
 	c->rec.pause_ns = os_now_ns() - begin;
 	c->rec.cpu_ns = os_cpu_ns() - cpu_begin;
+	cycle_settle(c);
 	lock_release(&gc->roots.lock);
 }

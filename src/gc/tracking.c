@@ -159,6 +159,7 @@ void tracking_phases(struct cycle *c)
 {
 	uint64_t begin = os_now_ns();
 	arm(c);
+	collector_begin(c->gc); /* not before the phase is MARK: see barriered_phases */
 	cycle_mark_beside(c, mark_roots);
 	stopped(c, look_around); /* what the callbacks of objects that are marked by now refer to */
 	cycle_drain(&c->mk);

@@ -214,19 +214,19 @@ void grey_leave(struct grey_pool *p)
 	sub_acq_rel(&p->nmarkers, 1u); /* pairs: mark-join */
 }
 
-void grey_trim(struct grey_pool *p)
+void grey_trim(struct grey_pool *p, size_t keep_nbytes)
 {
 	lock_acquire(&p->lock);
 	MGC_CHECK(p->full == NULL);
 	p->empty = NULL;
-	while (p->slabs != NULL && p->slabs->next != NULL) {
+	while (p->nslabs > 1 && p->nslabs * SLAB_NBYTES > keep_nbytes) {
 		struct grey_slab *s = p->slabs;
 		p->slabs = s->next;
 		p->nslabs--;
 		os_release((uintptr_t)s, s->nbytes);
 	}
-	if (p->slabs != NULL)
-		cut_slab(p, p->slabs);
+	for (struct grey_slab *s = p->slabs; s != NULL; s = s->next)
+		cut_slab(p, s);
 	lock_release(&p->lock);
 }
 

@@ -41,7 +41,7 @@ struct grey_block {
 	uintptr_t object[GREY_BLOCK_OBJECTS];
 };
 
-/* Blocks come from the system in slabs; all but the first go back after each cycle. */
+/* Blocks come from the system in slabs; most go back after each cycle. */
 struct grey_slab {
 	struct grey_slab *next;
 	size_t nbytes;
@@ -55,6 +55,7 @@ struct grey_pool {
 	uint32_t nmarkers; /* atomic: taking part in this mark; GREY_OPEN set while more may join */
 	uint32_t nidle; /* atomic */
 	uint32_t hungry; /* atomic: an assist found nothing to take */
+	bool one_processor; /* who has something to give does not run while somebody asks for it */
 	uint32_t overflow; /* atomic */
 	uint32_t lost_pending; /* atomic: there was no memory to note a pair */
 	bool beside; /* the program runs, and has no barrier: what needs a stopped world waits. Set by the
@@ -95,7 +96,8 @@ void grey_leave(struct grey_pool *p);
 void grey_reserve(struct grey_pool *p);
 /* grey_nbytes - memory that the pool has from the system. */
 size_t grey_nbytes(struct grey_pool *p);
-/* grey_trim - after a cycle: gives slabs back to the system. Every block must be on `empty`. */
-void grey_trim(struct grey_pool *p);
+/* grey_trim - after a cycle: gives slabs back to the system, but one and keep_nbytes. Every block must be on
+ * `empty`. */
+void grey_trim(struct grey_pool *p, size_t keep_nbytes);
 
 #endif

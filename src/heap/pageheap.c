@@ -16,6 +16,13 @@
 /* One give-back hides at most this much from allocation while the system works on it. */
 #define SCAVENGE_STEP_PAGES ((size_t)512)
 
+/* Heaps above this size grow and are touched this much ahead of the program, which tells where it is
+ * each time it came this much farther. */
+#define AHEAD_FROM_PAGES (((size_t)128 << 20) >> MGC_PAGE_SHIFT)
+#define AHEAD_PAGES (((size_t)12 << 20) >> MGC_PAGE_SHIFT)
+#define AHEAD_TELL_PAGES (((size_t)1 << 20) >> MGC_PAGE_SHIFT)
+#define AHEAD_STEP_PAGES (((size_t)2 << 20) >> MGC_PAGE_SHIFT)
+
 int pageheap_init(struct pageheap *ph, size_t max_nbytes)
 {
 	memset(ph, 0, sizeof *ph);
@@ -51,6 +58,15 @@ static bool fits_limit(const struct pageheap *ph, size_t npages)
 	return limit == SIZE_MAX || (ph->used_pages + npages) << MGC_PAGE_SHIFT <= limit;
 }
 
+/* advise_huge - what of the new pages lies above the bound. */
+static void advise_huge(struct pageheap *ph, size_t first, size_t end)
+{
+	first = max_size(first, ph->huge_from_pages);
+	if (first < end && os_huge_page_size() != 0)
+		os_advise_huge(space_page_addr(&ph->space, first), (end - first) << MGC_PAGE_SHIFT,
+			       true);
+}
+
 /* grow - adds chunks for a run of npages with that alignment. Lock held. */
 static bool grow(struct pageheap *ph, size_t npages, size_t align_pages)
 {
@@ -71,8 +87,7 @@ static bool grow(struct pageheap *ph, size_t npages, size_t align_pages)
 		MGC_CHECK(pagealloc_alloc(&ph->pages, 1, 1, &page, &nclean) && page == 0);
 		ph->hidden_pages = 1;
 	}
-	if (first >= ph->huge_from_pages && os_huge_page_size() != 0)
-		os_advise_huge(space_page_addr(&ph->space, first), added << MGC_PAGE_SHIFT, true);
+	advise_huge(ph, first, first + added);
 	return true;
 }
 
@@ -113,6 +128,43 @@ static void keep_limit(struct pageheap *ph)
 		pageheap_scavenge(ph, resident - limit, 1);
 }
 
+/* note_reached - of a new span: how far the heap is in use. Without the lock. */
+static void note_reached(struct pageheap *ph, const struct span *s)
+{
+	size_t end = (size_t)(s - ph->space.spans) + s->npages;
+	if (end < load_relaxed(&ph->reached_pages) + AHEAD_TELL_PAGES || ph->touch == NULL)
+		return;
+	store_relaxed(&ph->reached_pages, end);
+	if (end >= AHEAD_FROM_PAGES)
+		ph->touch(ph->reclaim_arg);
+}
+
+/* next_ahead - pages [*first, *end) shall be touched; false: enough are. */
+static bool next_ahead(struct pageheap *ph, size_t *first, size_t *end)
+{
+	size_t reached = load_relaxed(&ph->reached_pages), wanted = reached + AHEAD_PAGES;
+	*first = max_size(ph->touched_pages, reached);
+	if (reached < AHEAD_FROM_PAGES || *first >= wanted || load_relaxed(&ph->limit_nbytes) != SIZE_MAX)
+		return false;
+	lock_acquire(&ph->lock);
+	if (*first >= ph->space.grown)
+		(void)grow(ph, 1, 1);
+	*end = min_size(*first + AHEAD_STEP_PAGES, ph->space.grown);
+	lock_release(&ph->lock);
+	*end -= *end % AHEAD_STEP_PAGES; /* whole huge pages */
+	return *first < *end;
+}
+
+void pageheap_touch_ahead(struct pageheap *ph)
+{
+	size_t first, end;
+	while (next_ahead(ph, &first, &end)) {
+		os_populate(space_page_addr(&ph->space, first), (end - first) << MGC_PAGE_SHIFT);
+		space_touch_tables(&ph->space, first, end - first);
+		ph->touched_pages = end;
+	}
+}
+
 struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pages)
 {
 	if (npages > ph->space.npages || align_pages > MGC_ARENA_SIZE >> MGC_PAGE_SHIFT)
@@ -128,10 +180,12 @@ struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pag
 		if (s == NULL && attempt == 0 && ph->reclaim != NULL)
 			ph->reclaim(ph->reclaim_arg, npages);
 	}
-	if (s != NULL && load_relaxed(&ph->limit_nbytes) != SIZE_MAX)
+	if (s == NULL)
+		return NULL;
+	if (load_relaxed(&ph->limit_nbytes) != SIZE_MAX)
 		keep_limit(ph);
-	if (s != NULL)
-		annotate_alloc(s->base, span_nbytes(s), true);
+	annotate_alloc(s->base, span_nbytes(s), true);
+	note_reached(ph, s);
 	return s;
 }
 

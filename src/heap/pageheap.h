@@ -40,7 +40,11 @@ struct pageheap {
 	/* The collector's: sweeps until npages were freed or nothing is left; returns pages freed.
 	 * NULL: no collector. Called without the lock, from an allocation that would grow the heap. */
 	size_t (*reclaim)(void *arg, size_t npages);
-	void *reclaim_arg;
+	void *reclaim_arg; /* of the next one, too */
+	/* The collector's: somebody shall call pageheap_touch_ahead soon. NULL: nobody does. */
+	void (*touch)(void *arg);
+	size_t reached_pages; /* atomic: the end of the highest span ever made, in steps */
+	size_t touched_pages; /* pages below it are not the business of pageheap_touch_ahead any more */
 };
 
 /* pageheap_init - reserves the address range. max_nbytes 0: as the system's budget allows. 0 or errno. */
@@ -69,6 +73,11 @@ bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages);
  * min_pages, until nbytes were given back or none is left. Returns the bytes. Holds the lock only to
  * find runs, not while the system works. */
 size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages);
+
+/* pageheap_touch_ahead - grows a large heap by some MiB more than is in use and touches them, so that a
+ * mutator does not wait for the system: a first touch of a huge page is 190 µs here, and 4 ms when the
+ * host has to find the memory. One thread at a time. */
+void pageheap_touch_ahead(struct pageheap *ph);
 
 struct pageheap_stats {
 	size_t used_nbytes; /* in spans, or taken */

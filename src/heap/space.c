@@ -157,19 +157,35 @@ bool space_grow(struct space *sp, size_t nchunks, size_t *first_page)
 	return false;
 }
 
-/* discard_within - what lies in whole system pages of [lo, hi). */
-static void discard_within(uintptr_t lo, uintptr_t hi)
+/* each_table - calls fn for what of each table lies in whole system pages of what serves these pages. */
+static void each_table(const struct space *sp, size_t first_page, size_t npages,
+		       void (*fn)(uintptr_t addr, size_t nbytes))
 {
-	lo = align_up(lo, os_page_size());
-	hi = align_down(hi, os_page_size());
-	if (lo < hi)
-		(void)os_discard(lo, hi - lo); /* refused: it stays resident, no harm */
+	size_t pairs = MGC_PAGE_SIZE / 1024;
+	uintptr_t ends[2][2] = {
+		{ (uintptr_t)&sp->spans[first_page], (uintptr_t)&sp->spans[first_page + npages] },
+		{ (uintptr_t)&sp->bits[first_page * pairs],
+		  (uintptr_t)&sp->bits[(first_page + npages) * pairs] },
+	};
+	for (unsigned i = 0; i < 2; i++) {
+		uintptr_t lo = align_up(ends[i][0], os_page_size());
+		uintptr_t hi = align_down(ends[i][1], os_page_size());
+		if (lo < hi)
+			fn(lo, hi - lo);
+	}
+}
+
+static void discard(uintptr_t addr, size_t nbytes)
+{
+	(void)os_discard(addr, nbytes); /* refused: it stays resident, no harm */
 }
 
 void space_discard_tables(const struct space *sp, size_t first_page, size_t npages)
 {
-	size_t pairs = MGC_PAGE_SIZE / 1024;
-	discard_within((uintptr_t)&sp->spans[first_page], (uintptr_t)&sp->spans[first_page + npages]);
-	discard_within((uintptr_t)&sp->bits[first_page * pairs],
-		       (uintptr_t)&sp->bits[(first_page + npages) * pairs]);
+	each_table(sp, first_page, npages, discard);
+}
+
+void space_touch_tables(const struct space *sp, size_t first_page, size_t npages)
+{
+	each_table(sp, first_page, npages, os_populate);
 }

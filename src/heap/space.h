@@ -83,6 +83,9 @@ bool space_grow(struct space *sp, size_t nchunks, size_t *first_page);
  * late free may still look at them (central_note_free), and to it a zero record is no span either. */
 void space_discard_tables(const struct space *sp, size_t first_page, size_t npages);
 
+/* space_touch_tables - makes that memory resident, before those pages are used. */
+void space_touch_tables(const struct space *sp, size_t first_page, size_t npages);
+
 /* space_tables_nbytes - of the tables, as far as they are committed. Caller holds PAGEHEAP. */
 size_t space_tables_nbytes(const struct space *sp);
 

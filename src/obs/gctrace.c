@@ -4,8 +4,8 @@
  *   P P [(forced)] [; pause p ms, stop s ms, objects n, threads t, sweep w ms]
  *
  * a and c are the parts with the world stopped (here: all of it stands in a, and c is 0), b what ran
- * beside the program; e and f are the processor time of assists and of the background. What was sent and
- * the longest snapshot follow behind. */
+ * beside the program; e and f are the processor time of assists and of the background. What was sent, the
+ * longest snapshot, and what held an allocation up longest follow behind. */
 #include "obs/gctrace.h"
 
 #include <fcntl.h>
@@ -57,7 +57,9 @@ static void print_cycle(const struct gc *gc, const struct cycle_record *r)
 		  "MB "
 		  "goal, "
 		  "%lu MB stacks, %lu MB globals, %u P%s; pause %s ms, stop %s ms, objects %lu, "
-		  "threads %u, sweep %s ms, snapshot %s ms, signals %lu, rescanned %lu KB\n",
+		  "threads %u, sweep %s ms, snapshot %s ms, signals %lu, longest refill %s ms, "
+		  "assist %s ms, "
+		  "wait %s ms, rescanned %lu KB\n",
 		  r->number, ms(r->start_ns / 1000).text, percent, ms(r->pause_ns).text,
 		  ms(beside).text, ms(stopped_cpu).text, ms(r->assist_ns).text, ms(background_cpu).text,
 		  mb(r->heap_before), mb(r->heap_before + r->born_nbytes), mb(r->heap_live),
@@ -67,12 +69,14 @@ static void print_cycle(const struct gc *gc, const struct cycle_record *r)
 					    : "",
 		  ms(r->pause_ns).text, ms(r->stopping_ns).text, r->marked_objects, r->nmutators,
 		  ms(r->sweep_ns).text, ms(r->snapshot_max_ns).text, r->nsignals,
-		  r->rescanned_nbytes >> 10);
+		  ms(r->longest_ns[DELAY_REFILL]).text, ms(r->longest_ns[DELAY_ASSIST]).text,
+		  ms(r->longest_ns[DELAY_WAIT]).text, r->rescanned_nbytes >> 10);
 }
 
 void gctrace_start(struct gc *gc)
 {
 	gc->observer = print_cycle;
+	gc->delays = true;
 }
 
 void gctrace_exit_summary(struct gc *gc)

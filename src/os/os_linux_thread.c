@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <link.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -128,6 +129,8 @@ static void *helper_main(void *p)
 	store_release(&start->taken, 1u); /* pairs: helper-start */
 	os_wake(&start->taken, 1); /* a stale address by now, perhaps: waking nobody is harmless */
 	pthread_setname_np(pthread_self(), name);
+	/* waking up, a helper does not push a thread of the program from its processor */
+	(void)sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 });
 	fn(arg);
 	return NULL;
 }

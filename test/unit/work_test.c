@@ -32,7 +32,7 @@ TEST(blocks)
 	CHECK(grey_take_full(&p) == b[3] && b[3]->n == 3);
 	for (size_t i = 0; i < N; i++)
 		grey_put_empty(&p, b[i]);
-	grey_trim(&p);
+	grey_trim(&p, 0);
 	CHECK_EQ(p.nslabs, 1);
 	CHECK(grey_take_empty(&p) != NULL);
 	grey_pool_destroy(&p);
@@ -157,7 +157,7 @@ TEST(end_of_a_mark)
 		CHECK(!grey_join(&m.pool));
 		while (load_acquire(&m.left) != 0)
 			sched_yield();
-		grey_trim(&m.pool);
+		grey_trim(&m.pool, 0);
 	}
 	store_release(&m.round, UINT32_MAX);
 	for (unsigned i = 0; i < 3; i++)

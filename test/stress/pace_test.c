@@ -1,0 +1,90 @@
+/* pace_test.c - as many collections as the goal asks for: neither twice as many, because one was asked for
+ * while another was about to begin or had just ended, nor with a heap far beyond its goal, because the
+ * collecting thread was late.   links: mallocgc */
+#include <mallocgc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+/* The hostile build collects at every chance, and a sanitizer has memory of its own. */
+#if defined __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SKIP 1
+#endif
+#endif
+#if !defined SKIP && (defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__)
+#define SKIP 1
+#endif
+#if !defined SKIP && defined MGC_HOSTILE
+#define SKIP MGC_HOSTILE
+#endif
+#ifndef SKIP
+#define SKIP 0
+#endif
+
+enum { LIVE_BYTES = 16 << 20, CHURN_BYTES = 1 << 30, NODE_BYTES = 64 };
+
+struct node {
+	struct node *next;
+	char rest[NODE_BYTES - sizeof(struct node *)];
+};
+static struct mgc_type node_type = { .name = "node", .size = sizeof(struct node), .ptr_bytes = 8 };
+static struct node *kept;
+
+static struct mgc_stats stats(void)
+{
+	struct mgc_stats s = { .struct_size = sizeof s };
+	mgc_read_stats(&s);
+	return s;
+}
+
+static void keep(size_t nbytes)
+{
+	for (size_t n = nbytes / NODE_BYTES; n > 0; n--) {
+		struct node *fresh = mgc_new(&node_type);
+		fresh->next = kept;
+		mgc_write(&kept, fresh);
+	}
+}
+
+/* churn - allocates that much garbage, without asking for statistics: that would wait for a cycle's end. */
+static void churn(size_t nbytes)
+{
+	for (size_t n = 0; n < nbytes / NODE_BYTES; n++) {
+		struct node *fresh = mgc_new(&node_type);
+		fresh->rest[0] = 1;
+	}
+}
+
+static double peak_resident(void)
+{
+	struct rusage use;
+	getrusage(RUSAGE_SELF, &use);
+	return (double)use.ru_maxrss * 1024;
+}
+
+int main(void)
+{
+	int failures = 0;
+	if (SKIP)
+		return 77;
+	if (mgc_thread_attach() != 0 || mgc_root_add(&kept, sizeof kept, 0) != 0)
+		return 1;
+	keep(LIVE_BYTES);
+	mgc_collect();
+	struct mgc_stats before = stats();
+	churn(CHURN_BYTES);
+	double most = peak_resident(), live = (double)before.heap_live;
+	double cycles = (double)(stats().cycles - before.cycles), due = CHURN_BYTES / live;
+	printf("%.0f cycles, %.0f due; resident at most %.1f MB, live %.1f MB\n", cycles, due,
+	       most / 1e6, live / 1e6);
+	if (cycles > 1.5 * due) {
+		printf("FAILED: more cycles than the goal asks for\n");
+		failures++;
+	}
+	if (most > 3 * live) {
+		printf("FAILED: the heap grew far beyond its goal\n");
+		failures++;
+	}
+	return failures != 0;
+}
