@@ -2,12 +2,13 @@
 .DEFAULT_GOAL := all
 SHELL := /bin/bash
 PREFIX ?= /usr/local
+SOAK_SECS := $(or $(SECS),1800)
 SECS ?= 10
 export CMAKE_GENERATOR ?= $(if $(shell command -v ninja),Ninja,Unix Makefiles)
 MAKEFLAGS += --no-print-directory
 
 PRESET ?= release
-.PHONY: help all deps deps-arm64 demo test test-long test-arm64 stress fuzz bench bench-malloc lint \
+.PHONY: help all deps deps-arm64 demo test test-long test-arm64 stress soak fuzz bench bench-malloc lint \
         format docs install clean
 
 ## help: this list
@@ -50,6 +51,15 @@ test-arm64: deps-arm64
 ## stress: the stress tests for SECS seconds each; SAN=asan|ubsan|tsan|hostile picks a build
 stress:
 	@MGC_TEST_SECONDS=$(SECS) python3 tools/test.py --label stress $(or $(SAN),release)
+
+## soak: everything at once for SECS seconds (half an hour), hostile and release; THREADS threads (64)
+soak:
+	@for preset in hostile release; do \
+	  cmake --preset $$preset --log-level=WARNING >/dev/null && \
+	  cmake --build --preset $$preset --parallel --target test-stress-torture >/dev/null && \
+	  MGC_TEST_SECONDS=$(SOAK_SECS) THREADS=$(or $(THREADS),64) \
+	    build/$$([ $$preset = release ] || echo $$preset/)test/test-stress-torture || exit 1; \
+	done
 
 ## fuzz: each fuzz target for SECS seconds (clang, libFuzzer)
 fuzz:

@@ -41,7 +41,7 @@ bool collector_request(struct gc *gc)
 {
 	struct collector *c = &gc->collector;
 	if (load_acquire(&c->started) == 0 && swap_acq_rel(&c->started, 1u) == 0) { /* pairs: collector */
-		if (os_spawn(run, gc, "mgc-cycle") != 0) {
+		if (stw_spawn(&gc->stw, run, gc, "mgc-cycle") != 0) {
 			store_release(&c->started, 0u); /* pairs: collector */
 			return false;
 		}

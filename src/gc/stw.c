@@ -229,6 +229,18 @@ void stw_unblock(struct stw *stw, struct mutator *m)
 		stw_park(stw, m);
 }
 
+int stw_spawn(struct stw *stw, void (*fn)(void *), void *arg, const char *name)
+{
+	struct mutator *m = mutator_self();
+	bool running = m != &mutator_none && m->sec == 0 && load_relaxed(&m->status) == MUTATOR_RUNNING;
+	if (running)
+		stw_block(m);
+	int err = os_spawn(fn, arg, name);
+	if (running)
+		stw_unblock(stw, m);
+	return err;
+}
+
 /* ── the collector's side ───────────────────────────────────────────────────────────────── */
 
 int stw_init(struct stw *stw, struct heap *h, int signal, bool poll)

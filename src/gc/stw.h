@@ -69,6 +69,10 @@ void stw_block_save(uintptr_t *save, struct mutator *m);
 #define stw_block(m) stw_block_save((m)->saved, (m))
 void stw_unblock(struct stw *stw, struct mutator *m);
 
+/* stw_spawn - os_spawn by whoever calls, as BLOCKED if it is a mutator outside sections: starting a thread may
+ * wait for the loader's lock, which a cycle that stops the world can have. */
+int stw_spawn(struct stw *stw, void (*fn)(void *), void *arg, const char *name);
+
 /* The callee-saved registers, as many as C keeps values in: on arm64 the low halves of v8 … v15 too. */
 #if defined(__x86_64__)
 #define STW_NREGS 6

@@ -6,6 +6,8 @@
 
 /* Spins this often before it sleeps: sections are shorter than a system call (185 ns here). */
 #define SPINS 60
+/* Who was woken this often in vain is handed the lock. */
+#define PATIENCE 4
 
 MGC_TLS struct lock_thread lock_thread;
 void (*lock_stop_hook)(void);
@@ -32,19 +34,13 @@ void lock_gate_open(void)
 	os_wake(&lock_gate, UINT32_MAX);
 }
 
-static void release_state(struct lock *l)
-{
-	if (swap_acq_rel(&l->state, 0u) == 2)
-		lock_release_slow(l);
-}
-
 /* lock_gate_wait - gives the lock back until the gate is open (L3): whoever closed it and then saw the lock
  * free either came after us, or we see what it stored. */
 void lock_gate_wait(struct lock *l)
 {
 	do {
 		uint32_t expected = 0;
-		release_state(l);
+		lock_release_state(l);
 		lock_leave();
 		while (load_acquire(&lock_gate) != 0) /* pairs: gate */
 			os_wait(&lock_gate, 1, 0);
@@ -54,27 +50,72 @@ void lock_gate_wait(struct lock *l)
 	} while (lock_gate_shut());
 }
 
+/* ── waiting ────────────────────────────────────────────────────────────────────────────── */
+
+/* take_from - the lock is free, or was handed to those who sleep and the caller was woken. */
+static bool take_from(struct lock *l, uint32_t *seen, bool woken)
+{
+	bool mine = *seen == LOCK_FREE || (*seen == LOCK_HANDED && woken);
+	return mine && cas_acq_rel(&l->state, seen, (uint32_t)LOCK_WAITED); /* pairs: lock-handed */
+}
+
+/* announce - before it sleeps: the state says so. */
+static bool announce(struct lock *l, uint32_t *seen, uint32_t as)
+{
+	if (*seen >= as)
+		return true;
+	if (!cas_acq_rel(&l->state, seen, as))
+		return false;
+	*seen = as;
+	return true;
+}
+
+static bool spin(struct lock *l)
+{
+	for (unsigned i = 0; i < SPINS; i++) {
+		uint32_t expected = LOCK_FREE;
+		if (load_relaxed(&l->state) == LOCK_FREE &&
+		    cas_acq_rel(&l->state, &expected, (uint32_t)LOCK_HELD))
+			return true;
+		cpu_relax();
+	}
+	return false;
+}
+
+/* Without LOCK_STARVED a thread that takes the lock in a loop has it back each time before a sleeper looks:
+ * for seconds, and the sleeper may be in a section that a cycle waits for. L2: one that is held over a stop
+ * must not be handed to a thread that is stopped. */
 void lock_acquire_slow(struct lock *l)
 {
 	bool over_stop = l->rank <= LOCK_REGISTRY;
-	for (unsigned i = 0; i < SPINS; i++) {
-		uint32_t expected = 0;
-		if (load_relaxed(&l->state) == 0 && cas_acq_rel(&l->state, &expected, 1u))
+	if (spin(l))
+		return;
+	bool slept = false;
+	for (unsigned nwoken = 0;;) {
+		uint32_t seen = load_relaxed(&l->state);
+		if (take_from(l, &seen, slept))
 			return;
-		cpu_relax();
-	}
-	while (swap_acq_rel(&l->state, 2u) != 0) {
+		bool starved = nwoken >= PATIENCE && !over_stop;
+		if (seen == LOCK_FREE || !announce(l, &seen, starved ? LOCK_STARVED : LOCK_WAITED))
+			continue;
 		if (over_stop) /* L2 */
 			lock_leave();
-		os_wait(&l->state, 2, 0);
+		nwoken += os_wait(&l->state, seen, 0) == 0; /* not by a signal */
 		if (over_stop)
 			lock_enter();
+		slept = true;
 	}
 }
 
 void lock_release_slow(struct lock *l)
 {
-	os_wake(&l->state, 1);
+	uint32_t seen = LOCK_WAITED;
+	if (cas_acq_rel(&l->state, &seen, (uint32_t)LOCK_FREE)) {
+		os_wake(&l->state, 1);
+	} else {
+		store_release(&l->state, (uint32_t)LOCK_HANDED); /* pairs: lock-handed */
+		os_wake(&l->state, UINT32_MAX); /* whoever of them comes first */
+	}
 }
 
 #if MGC_ASSERT

@@ -1,7 +1,8 @@
 /* lock.h - a mutex with a rank. A thread may take a lock only above every rank it holds; equal
  * ranks nest only where all centrals are taken, in the order of their table. MGC_ASSERT builds check it
  * on each acquire. Only WORLD, PAGEHEAP and RECORDS may be held across a system call that can take long.
- * STATE  0 free → 1 held → 2 held, somebody sleeps.
+ * STATE  free → held → waited: somebody sleeps → starved: who slept was woken often, and in vain.
+ *        Released: free; but starved → handed: only who slept takes it.
  * INV    L1 a thread that is stopped holds no lock: the stop handler looks at lock_thread, and the
  *           thread stands still when it gives back its last one
  *        L2 who sleeps for a lock that is held over a stop (up to REGISTRY) may be stopped; so such a lock
@@ -39,8 +40,10 @@ enum lock_rank {
 #undef X
 };
 
+enum lock_state { LOCK_FREE, LOCK_HELD, LOCK_WAITED, LOCK_STARVED, LOCK_HANDED };
+
 struct lock {
-	uint32_t state;
+	uint32_t state; /* atomic, futex */
 	uint32_t rank;
 };
 
@@ -133,17 +136,23 @@ MGC_INLINE void lock_acquire(struct lock *l)
 	lock_note_acquire(l);
 }
 
+MGC_INLINE void lock_release_state(struct lock *l)
+{
+	uint32_t expected = LOCK_HELD;
+	if (MGC_UNLIKELY(!cas_acq_rel(&l->state, &expected, (uint32_t)LOCK_FREE)))
+		lock_release_slow(l);
+}
+
 MGC_INLINE void lock_release(struct lock *l)
 {
 	lock_note_release(l);
-	if (MGC_UNLIKELY(swap_acq_rel(&l->state, 0u) == 2))
-		lock_release_slow(l);
+	lock_release_state(l);
 	lock_leave();
 }
 
 MGC_INLINE bool lock_is_held(struct lock *l)
 {
-	return load_relaxed(&l->state) != 0;
+	return load_relaxed(&l->state) != LOCK_FREE;
 }
 
 #endif

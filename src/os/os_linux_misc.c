@@ -122,9 +122,15 @@ unsigned os_nprocs(void)
 
 /* ── waiting ────────────────────────────────────────────────────────────────────────────── */
 
+#define TSAN_WAIT_NS UINT64_C(10000000)
+
 int os_wait(uint32_t *word, uint32_t expected, uint64_t timeout_ns)
 {
 	int saved = errno;
+	/* TSan keeps a signal for the next atomic operation: one that comes just before the call would wait
+	 * for its end, and who waits for the signal's handler would wait for ever. */
+	if (MGC_WITH_TSAN && timeout_ns == 0)
+		timeout_ns = TSAN_WAIT_NS;
 	struct timespec t = timespec_of(timeout_ns);
 	BEFORE_SLEEP();
 	long failed = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE_OP, expected,

@@ -1,7 +1,6 @@
 /* entry_test.c (plain) - every entry point of the native API in a loop on some threads, while another
  * collects all the time: a thread that is stopped inside one must hold nothing that anybody needs.
- * A mistake here is a deadlock, so the time limit is the check.
- * not under: thread (a report of ThreadSanitizer on the list of stacks is not explained yet) */
+ * A mistake here is a deadlock, so the time limit is the check. */
 #include <limits.h>
 
 #include "lib/plain.h"

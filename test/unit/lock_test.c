@@ -119,6 +119,33 @@ Test(lock, who_sleeps_may_be_stopped_only_for_some, .timeout = 20)
 	}
 }
 
+/* A thread that takes the lock again at once, each time, has to let the sleeper have it. */
+static void *take_at_last(void *arg)
+{
+	lock_acquire(arg);
+	lock_release(arg);
+	return NULL;
+}
+
+Test(lock, nobody_sleeps_for_ever, .timeout = 50)
+{
+	pthread_t thread;
+	struct lock l;
+	unsigned nrounds = 0;
+	lock_init(&l, LOCK_SPECIAL);
+	lock_acquire(&l);
+	cr_assert_eq(pthread_create(&thread, NULL, take_at_last, &l), 0);
+	do { /* it sleeps, or is about to */
+		while (load_relaxed(&l.state) == LOCK_HELD)
+			os_yield();
+		os_sleep_ns(2000000);
+		lock_release(&l);
+	} while (lock_try(&l) && ++nrounds < 50);
+	cr_assert_lt(nrounds, 50);
+	pthread_join(thread, NULL);
+	cr_assert_eq(load_relaxed(&l.state), LOCK_FREE);
+}
+
 /* L3: the gate is closed, and the lock seen free, between any two instructions of lock_acquire: the
  * thread has not got the lock when the gate opens. */
 #if STEP_WORKS

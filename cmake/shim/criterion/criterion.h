@@ -6,6 +6,7 @@
  * UNITS  seconds. Limits are stretched by CR_SLOW, for those builds are slow. */
 #ifndef CRITERION_SHIM_H
 #define CRITERION_SHIM_H
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -149,7 +150,7 @@ static int cr_wait(pid_t pid, double seconds, const sigset_t *sigchld)
 	struct timespec limit = { seconds > 0 ? (time_t)(seconds * CR_SLOW) + 1 : 86400, 0 };
 	int status;
 	while (waitpid(pid, &status, WNOHANG) == 0) {
-		if (sigtimedwait(sigchld, NULL, &limit) > 0)
+		if (sigtimedwait(sigchld, NULL, &limit) > 0 || errno == EINTR) /* stopped, and continued */
 			continue;
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
