@@ -1,6 +1,6 @@
 /* poll_test.c (plain) - threads that no signal interrupts: none is installed (MGC_INIT_POLL), they block it, or
  * somebody took it away; who is late is named; what a signal interrupts and what not (EINTR).
- * not under: thread, cross, hostile, address */
+ * not under: thread, cross */
 #include <poll.h>
 #include <sys/syscall.h>
 
@@ -31,10 +31,14 @@ static void *make_object(void *arg)
 	return NULL;
 }
 
+/* new_object - made by another thread, for which this one must not wait as RUNNING: a cycle that is under way,
+ * or that the allocation begins, waits for this one's answer, and the other for the cycle. */
 static uintptr_t new_object(void)
 {
 	uintptr_t hidden;
+	mgc_blocking_enter();
 	on_thread(make_object, &hidden);
+	mgc_blocking_leave();
 	return hidden;
 }
 
