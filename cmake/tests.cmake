@@ -187,9 +187,11 @@ foreach(file ${files})
   endif()
 endforeach()
 
-if(TARGET example-mistakes)
-  add_dependencies(tests-conform example-mistakes) # test/conform/debugging_test.py
-endif()
+foreach(name mistakes service) # test/conform/debugging_test.py, watch_test.py
+  if(TARGET example-${name})
+    add_dependencies(tests-conform example-${name})
+  endif()
+endforeach()
 
 # examples/scheme: an interpreter; its tests are test/*_test.scm. Once more with a collection at every
 # 200th refill, where collections are rare otherwise.

@@ -389,6 +389,9 @@ struct mgc_stats {
 	uint64_t handles; /* objects: handles that were made and not freed */
 };
 MGC_API void mgc_read_stats(struct mgc_stats *stats);
+/* mgc_write_stats - all of them to fd; format: "text" (name and value a line), "json" (one line), or
+ * "openmetrics" (for Prometheus). 0, or -1: EINVAL (another format), or what write says. */
+MGC_API int mgc_write_stats(int fd, const char *format);
 
 /* ── what is in the heap ────────────────────────────────────────────────────────────────────
  * All stop the world for as long as it takes to walk the heap. Objects are called by the names of their

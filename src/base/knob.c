@@ -7,8 +7,9 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/statout.h"
 
-enum knob_type { KNOB_int, KNOB_bytes, KNOB_percent, KNOB_path };
+enum knob_type { KNOB_int, KNOB_bytes, KNOB_percent, KNOB_path, KNOB_stats };
 
 struct row {
 	const char *name;
@@ -30,11 +31,16 @@ static void store(struct knobs *k, const struct row *r, int64_t value)
 	*(int64_t *)((char *)k + r->offset) = value;
 }
 
+static bool is_text(const struct row *r)
+{
+	return r->type == KNOB_path || r->type == KNOB_stats;
+}
+
 void knob_defaults(struct knobs *k)
 {
 	memset(k, 0, sizeof *k);
 	for (size_t i = 0; i < NROWS; i++)
-		if (rows[i].type != KNOB_path)
+		if (!is_text(&rows[i]))
 			store(k, &rows[i], rows[i].def);
 }
 
@@ -76,7 +82,14 @@ static bool parse_number(enum knob_type type, const char *s, int64_t *out)
 static bool set_row(struct knobs *k, const struct row *r, const char *value, char *why, size_t nbytes)
 {
 	int64_t v = 0;
-	if (r->type == KNOB_path) {
+	enum stat_format format;
+	const char *file;
+	if (r->type == KNOB_stats && !stat_target(value, &format, &file)) {
+		mgc_format(why, nbytes, "%s=%s: not text, json or openmetrics, or one of them and :FILE",
+			   r->name, value);
+		return false;
+	}
+	if (is_text(r)) {
 		*(const char **)((char *)k + r->offset) = value;
 		return true;
 	}

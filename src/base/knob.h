@@ -16,6 +16,7 @@
 #define KNOB_TYPE_bytes int64_t
 #define KNOB_TYPE_percent int64_t
 #define KNOB_TYPE_path const char *
+#define KNOB_TYPE_stats const char * /* FORMAT or FORMAT:FILE (statout.h) */
 
 struct knobs {
 #define MGC_KNOB(id, env, type, def, lo, hi, unit, help) KNOB_TYPE_##type id;

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/knob.h"
 #include "cmd/cmd.h"
 #include "cmd/program.h"
 #include "mallocgc.h"
@@ -27,18 +28,23 @@ enum face { FACE_AUTO, FACE_LIBGC, FACE_MALLOC };
 struct request {
 	enum face face;
 	bool trace;
+	const char *stats, *limit, *percent; /* NULL: as the environment says */
 	char **argv; /* the program and its arguments */
 };
 
 static int help(void)
 {
-	puts("Usage: mallocgc run [--libgc|--malloc] [--trace] [--] PROGRAM [ARGS…]\n"
+	puts("Usage: mallocgc run [OPTIONS] [--] PROGRAM [ARGS…]\n"
 	     "Runs PROGRAM with its memory manager replaced.\n\n"
 	     "  --libgc   in the place of Boehm's collector: our libgc.so.1 is found first\n"
 	     "  --malloc  in the place of the C library's malloc, free, …\n"
 	     "            Without either: --libgc if PROGRAM is linked with libgc.so.1, else "
 	     "--malloc.\n"
-	     "  --trace   a line for each collection on standard error, or in the file MGC_LOG");
+	     "  --trace   a line for each collection on standard error, or in the file MGC_LOG\n"
+	     "  --stats FORMAT[:FILE]  statistics when it exits: text, json or openmetrics; %p in\n"
+	     "            FILE is the process\n"
+	     "  --limit BYTES  the most memory that the heap may keep resident, as 512MiB\n"
+	     "  --percent N  collect when the heap has grown by N % of what is live; off: never");
 	return finish_output();
 }
 
@@ -48,6 +54,9 @@ static int parse(struct request *r, int argc, char **argv)
 	static const struct option options[] = { { "libgc", no_argument, NULL, 'l' },
 						 { "malloc", no_argument, NULL, 'm' },
 						 { "trace", no_argument, NULL, 't' },
+						 { "stats", required_argument, NULL, 's' },
+						 { "limit", required_argument, NULL, 'L' },
+						 { "percent", required_argument, NULL, 'P' },
 						 { "help", no_argument, NULL, 'h' },
 						 { NULL, 0, NULL, 0 } };
 	int c;
@@ -58,6 +67,8 @@ static int parse(struct request *r, int argc, char **argv)
 			return help();
 		if (c == 't') {
 			r->trace = true;
+		} else if (c == 's' || c == 'L' || c == 'P') {
+			*(c == 's' ? &r->stats : c == 'L' ? &r->limit : &r->percent) = optarg;
 		} else if (c != 'l' && c != 'm') {
 			return bad_option("run", c, argv);
 		} else if (r->face != FACE_AUTO && r->face != face) {
@@ -143,6 +154,30 @@ static int add_trace(void)
 	return set_joined("MGC_DEBUG", environment("MGC_DEBUG"), ",", "gctrace=1");
 }
 
+/* set_knobs - the settings that were given as options, once they were found good. 0 or an exit status. */
+static int set_knobs(const struct request *r)
+{
+	const struct {
+		const char *option, *variable, *value;
+	} rows[] = { { "--stats", "MGC_STATS", r->stats },
+		     { "--limit", "MGC_LIMIT", r->limit },
+		     { "--percent", "MGC_PERCENT", r->percent } };
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct knobs k;
+		char why[256];
+		if (rows[i].value == NULL)
+			continue;
+		if (!knob_set(&k, rows[i].variable, rows[i].value, why, sizeof why))
+			return usage_error("run", "%s %s%s", rows[i].option, rows[i].value,
+					   why + strlen(rows[i].variable) + 1 + strlen(rows[i].value));
+		if (setenv(rows[i].variable, rows[i].value, 1) != 0) {
+			complain("%s cannot be set: %s", rows[i].variable, strerror(errno));
+			return STATUS_FAILED;
+		}
+	}
+	return 0;
+}
+
 /* choose_face - by what the program is linked with; 0 or an exit status. */
 static int choose_face(struct request *r, const struct program *p)
 {
@@ -154,8 +189,9 @@ static int choose_face(struct request *r, const struct program *p)
 			 p->elf);
 	if (r->face == FACE_AUTO)
 		r->face = uses_libgc ? FACE_LIBGC : FACE_MALLOC;
-	if (r->face == FACE_MALLOC && r->trace) {
-		complain("--trace shows collections, and --malloc has none");
+	if (r->face == FACE_MALLOC && (r->trace || r->percent != NULL)) {
+		complain("%s is about collections, and --malloc has none",
+			 r->trace ? "--trace" : "--percent");
 		return STATUS_FAILED;
 	}
 	return 0;
@@ -170,7 +206,8 @@ static int run_main(int argc, char **argv)
 		return status;
 	if ((status = program_find(&program, r.argv[0])) != 0 ||
 	    (status = program_check(&program)) != 0 || (status = choose_face(&r, &program)) != 0 ||
-	    (status = select_library(r.face)) != 0 || (r.trace && (status = add_trace()) != 0))
+	    (status = set_knobs(&r)) != 0 || (status = select_library(r.face)) != 0 ||
+	    (r.trace && (status = add_trace()) != 0))
 		return status;
 	execvp(program.path, r.argv);
 	complain("%s: %s", program.path, strerror(errno));

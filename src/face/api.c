@@ -7,6 +7,7 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "base/statout.h"
 #include "gc/background.h"
 #include "gc/barrier.h"
 #include "gc/cycle.h"
@@ -23,9 +24,9 @@ static void apply_init_flags(struct knobs *k)
 		k->poll = 1;
 }
 
-const struct runtime_config api_config = { .own_finalizer_thread = true,
-					   .concurrent = true,
-					   .adjust = apply_init_flags };
+const struct runtime_config api_config = {
+	.name = "native", .own_finalizer_thread = true, .concurrent = true, .adjust = apply_init_flags
+};
 
 MGC_COLD struct mutator *api_attach_writer(void)
 {
@@ -478,6 +479,23 @@ void mgc_read_stats(struct mgc_stats *stats)
 		mgc_misuse("mgc_read_stats: struct_size is %zu; set it to sizeof(struct mgc_stats)",
 			   stats->struct_size);
 	memcpy(stats, &s, min_size(stats->struct_size, sizeof s));
+}
+
+int mgc_write_stats(int fd, const char *format)
+{
+	enum stat_format f;
+	const char *file;
+	struct stat_values values;
+	if (!stat_target(format, &f, &file) || file != NULL) {
+		errno = EINVAL;
+		return -1;
+	}
+	runtime_start(&api_config);
+	runtime_read_stats(&values);
+	int err = stat_write(fd, f, &values);
+	if (err != 0)
+		errno = err;
+	return err == 0 ? 0 : -1;
 }
 
 const char *mgc_version(void)

@@ -165,6 +165,7 @@ static void after_start(void)
 }
 
 const struct runtime_config libgc_config = {
+	.name = "libgc",
 	.signal = SIGPWR,
 	.adjust = adjust,
 	.after_start = after_start,

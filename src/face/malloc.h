@@ -70,6 +70,9 @@ struct malloc_count {
 };
 void malloc_count(struct malloc_count *n);
 void malloc_print_summary(int fd);
+/* malloc_read_stats - those rows of stat.def that this face has. */
+struct stat_values;
+void malloc_read_stats(struct stat_values *out);
 
 /* C23; the C library's headers do not have them yet. */
 void free_sized(void *p, size_t nbytes);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/statout.h"
 #include "face/malloc.h"
 #include "os/os.h"
 
@@ -200,6 +201,11 @@ __attribute__((destructor)) static void on_exit_of_process(void)
 	check_lists();
 	if (malloc_started() && malloc_face.knobs_read && malloc_face.knobs.exitstats)
 		malloc_print_summary(STDERR_FILENO);
+	if (malloc_face.knobs_read && malloc_face.knobs.stats != NULL) {
+		static struct stat_values values;
+		malloc_read_stats(&values);
+		stat_write_target(malloc_face.knobs.stats, &values);
+	}
 }
 
 __attribute__((constructor)) static void construct(void)

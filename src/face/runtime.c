@@ -9,19 +9,31 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "base/watch.h"
 #include "gc/background.h"
 #include "gc/barrier.h"
+#include "face/watch_layout.h"
 #include "gc/cycle.h"
 #include "obs/census.h"
 #include "obs/gctrace.h"
+#include "obs/stats.h"
 #include "os/os.h"
 
 struct runtime runtime;
+static uint32_t started; /* atomic */
+
+const struct watch runtime_watch = { .magic = WATCH_MAGIC,
+				     .layout = WATCH_LAYOUT_GC,
+				     .version = MGC_VERSION_STRING,
+				     .started = &started,
+				     .face = WATCH_COLLECTED,
+				     .nbytes = sizeof(struct watch),
+				     .root = &runtime };
+WATCH_NOTE(runtime_watch);
 
 static pthread_once_t start_once = PTHREAD_ONCE_INIT;
 static const struct runtime_config *start_config;
 static pthread_key_t exit_key;
-static bool started;
 
 /* ── finalizers and cleanups on threads of our own ──────────────────────────────────────── */
 
@@ -205,6 +217,18 @@ static void on_thread_exit(void *arg)
 		mutator_detach(mutator_self());
 }
 
+void runtime_read_stats(struct stat_values *out)
+{
+	stats_read(&runtime.gc, runtime.name, out);
+}
+
+static void write_stats(void)
+{
+	static struct stat_values values;
+	runtime_read_stats(&values);
+	stat_write_target(runtime.gc.knobs.stats, &values);
+}
+
 static void on_process_exit(void)
 {
 	struct mutator *m = runtime_self(load_relaxed(&start_config));
@@ -212,6 +236,8 @@ static void on_process_exit(void)
 		census_leaks(&runtime.gc, m, runtime.gc.knobs.leaks > 1, STDERR_FILENO);
 	if (runtime.gc.knobs.exitstats)
 		gctrace_exit_summary(&runtime.gc);
+	if (runtime.gc.knobs.stats != NULL)
+		write_stats();
 }
 
 static void start(void)
@@ -226,6 +252,7 @@ static void start(void)
 		err = gc_init(&runtime.gc, &runtime.heap, &k, config->signal, config->concurrent);
 	if (err != 0)
 		mgc_fatal("cannot start a heap: %s", strerror(err));
+	runtime.name = config->name;
 	runtime.gc.roots.globals = config->globals;
 	runtime.gc.roots.end_pointers = config->end_pointers;
 	if (config->own_finalizer_thread)
@@ -235,16 +262,18 @@ static void start(void)
 	if (pthread_key_create(&exit_key, on_thread_exit) != 0)
 		mgc_fatal("no thread-specific key left to learn of thread exits");
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-	if (k.exitstats || k.leaks)
+	if (k.scavtrace)
+		gctrace_start_scav(&runtime.gc);
+	if (k.exitstats || k.leaks || k.stats != NULL)
 		atexit(on_process_exit);
 	if (config->after_start != NULL)
 		config->after_start();
-	store_release(&started, true); /* pairs: runtime-started */
+	store_release(&started, 1u); /* pairs: runtime-started */
 }
 
 bool runtime_started(void)
 {
-	return load_acquire(&started); /* pairs: runtime-started */
+	return load_acquire(&started) != 0; /* pairs: runtime-started */
 }
 
 void runtime_start(const struct runtime_config *config)

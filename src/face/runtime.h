@@ -14,6 +14,7 @@
 struct runtime {
 	struct heap heap;
 	struct gc gc;
+	const char *name; /* of the face */
 	bool poll_finalizers; /* the program runs what is due itself */
 	uint32_t due_word; /* atomic, futex: something became due */
 	uint32_t nrunners; /* atomic: threads of the library's own that run it */
@@ -24,6 +25,7 @@ extern struct runtime runtime;
 
 /* What a face wants different. */
 struct runtime_config {
+	const char *name; /* of the face, in statistics */
 	int signal; /* 0: any free real-time signal */
 	void (*adjust)(struct knobs *k); /* before the heap exists; NULL: nothing */
 	void (*after_start)(void); /* the heap is there, no thread is attached; NULL: nothing */
@@ -39,6 +41,9 @@ void runtime_start(const struct runtime_config *config);
 /* runtime_attach - the calling thread becomes a mutator; NULL: no memory for its record. */
 struct mutator *runtime_attach(const struct runtime_config *config);
 void runtime_detach(void);
+/* runtime_read_stats - of the heap, with the face's name. */
+struct stat_values;
+void runtime_read_stats(struct stat_values *out);
 bool runtime_started(void);
 /* runtime_run_finalizers - finalizers and cleanups that are due, on this thread; how many. */
 size_t runtime_run_finalizers(void);

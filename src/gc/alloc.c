@@ -4,6 +4,7 @@
 #include "base/annotate.h"
 #include "base/bits.h"
 #include "base/check.h"
+#include "base/usdt.h"
 #include "gc/barrier.h"
 #include "gc/cycle.h"
 #include "gc/edge.h"
@@ -77,6 +78,7 @@ static void make_room(struct gc *gc, struct mutator *m)
 
 MGC_NOINLINE uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsigned sc)
 {
+	MGC_PROBE(alloc__slow, gc->heap->layouts.spanclass[sc].slot_nbytes, sc);
 	before_refill(gc, m, REFILL_BYTES);
 	uint64_t begin = delay_begin(gc);
 	bool refilled = cache_refill(m, sc);
@@ -108,6 +110,7 @@ uintptr_t gc_alloc_tiny(struct gc *gc, struct mutator *m, size_t nbytes)
 static uintptr_t alloc_large(struct gc *gc, struct mutator *m, unsigned layout, size_t nbytes,
 			     size_t align)
 {
+	MGC_PROBE(alloc__large, nbytes, layout);
 	before_refill(gc, m, nbytes);
 	uint64_t begin = delay_begin(gc);
 	uintptr_t p = cache_alloc_large(m, layout, nbytes, align);

@@ -68,6 +68,8 @@ static void release(struct gc *gc, size_t nbytes, size_t min_pages)
 		lock_release(&gc->world);
 		done += got;
 	}
+	if (done > 0 && gc->scavenged != NULL)
+		gc->scavenged(gc, done);
 }
 
 /* release_idle - after each period without a cycle, until all is given back that is worth it or a cycle

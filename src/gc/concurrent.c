@@ -17,6 +17,7 @@
 static void set_phase(struct cycle *c, enum gc_phase phase)
 {
 	heap_set_phase(c->gc->heap, phase, heap_sweepgen(c->gc->heap));
+	cycle_at(c, phase);
 }
 
 static void q(struct cycle *c)

@@ -130,6 +130,7 @@ static void record(struct cycle *c)
 		r->longest_ns[i] = swap_acq_rel(&gc->longest_ns[i], UINT64_C(0));
 	r->total_gc_cpu_ns = gc->last.total_gc_cpu_ns + r->cpu_ns + r->sweep_ns;
 	gc->last = *r;
+	gc_keep_record(gc, r);
 	store_release(&gc->ncycles, r->number); /* pairs: cycle-count */
 	if (gc->observer != NULL)
 		gc->observer(gc, r);

@@ -5,7 +5,9 @@
 #ifndef MGC_IMPL
 #error "internal header of mallocgc"
 #endif
+#include "base/usdt.h"
 #include "gc/gc.h"
+#include "os/os.h"
 
 struct cycle {
 	struct gc *gc;
@@ -55,5 +57,14 @@ void cycle_verify(struct cycle *c);
 /* cycle_drain - the marker, alone, marks all that is reachable from what it has, over pairs too. */
 void cycle_drain(struct marker *mk);
 void cycle_tell(struct gc *gc, enum cycle_event e);
+
+/* cycle_at - the cycle has come to that phase: for reports. */
+MGC_INLINE void cycle_at(struct cycle *c, enum gc_phase phase)
+{
+	uint64_t *at = &c->rec.phase_at_ns[phase];
+	if (*at == 0)
+		*at = os_now_ns() - c->gc->start_ns;
+	MGC_PROBE(gc__phase, phase, c->gc->ncycles + 1);
+}
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/statout.h"
 #include "gc/background.h"
 #include "gc/barrier.h"
 #include "gc/cycle.h"
@@ -92,13 +93,14 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 	return err;
 }
 
+void gc_keep_record(struct gc *gc, const struct cycle_record *r)
+{
+	gc->recent[r->number % RECENT_CYCLES] = *r;
+	if (r->pause_ns != 0)
+		histogram_add(&gc->pauses, r->pause_ns);
+}
+
 /* The struct in mallocgc.h is that of the rows. */
-enum {
-#define MGC_STAT(id, name, kind, unit, help) STAT_##id,
-#include "base/stat.def"
-#undef MGC_STAT
-	NSTATS
-};
 #define MGC_STAT(id, name, kind, unit, help) \
 	_Static_assert(offsetof(struct mgc_stats, id) == sizeof(size_t) + STAT_##id * sizeof(uint64_t), \
 		       "stat.def and struct mgc_stats differ: make docs");

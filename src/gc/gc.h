@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/histogram.h"
 #include "base/knob.h"
 #include "gc/collector.h"
 #include "gc/ephemeron.h"
@@ -66,7 +67,11 @@ struct cycle_record {
 	uint64_t finalizers_due;
 	uint32_t nworkers; /* threads that marked */
 	uint32_t nmutators;
+	uint64_t phase_at_ns[PHASE_FLIP + 1]; /* when it was first set, since the collector started; 0: it was not */
 };
+
+/* So many finished cycles are kept for who looks from outside. */
+#define RECENT_CYCLES 128
 
 /* Of young.h. */
 struct young {
@@ -92,6 +97,9 @@ struct gc {
 	uint64_t start_ns;
 	uint64_t pause_total_ns, pause_max_ns;
 	struct cycle_record last; /* world lock */
+	struct cycle_record recent[RECENT_CYCLES]; /* cycle N at N % RECENT_CYCLES; world lock */
+	struct histogram pauses; /* stops of the world */
+	struct histogram snapshots; /* each thread's time for its own snapshot */
 	bool concurrent; /* atomic; cycles run beside the program; else the world stops for all of each */
 	bool barriered; /* the program stores through the barrier */
 	bool tracked; /* concurrent without a barrier: the system tells what was written. Under world */
@@ -116,6 +124,8 @@ struct gc {
 	uint32_t nforks; /* written in the child of a fork */
 	/* called after each cycle, outside the stop, world lock held: one line of trace */
 	void (*observer)(const struct gc *gc, const struct cycle_record *r);
+	/* called when free memory was given back in the background: one line of trace */
+	void (*scavenged)(struct gc *gc, size_t nbytes);
 	/* a face's calls around a stop and after it; NULL: none */
 	void (*before_stop)(struct gc *gc); /* libgc's start callback: world still running */
 	void (*after_cycle)(struct gc *gc); /* world lock held */
@@ -143,6 +153,9 @@ MGC_INLINE void delay_end(struct gc *gc, enum delay kind, uint64_t begin)
 /* gc_init - makes h a collected heap. 0 or an errno. signal 0: any free one. concurrent: the program
  * stores through the barrier. */
 int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal, bool concurrent);
+
+/* gc_keep_record - among the recent cycles. WORLD is held. */
+void gc_keep_record(struct gc *gc, const struct cycle_record *r);
 
 /* gc_read_stats - fills everything but struct_size. */
 struct mgc_stats;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/usdt.h"
 #include "os/os.h"
 
 #define SPINS 200
@@ -52,6 +53,7 @@ static void wait_outside(struct mutator *m, uint32_t number)
 
 void quiesce(struct stw *stw, struct mutator *self)
 {
+	uint64_t begin = os_now_ns();
 	bool fenced = !stw->no_membarrier && os_membarrier();
 	lock_acquire(&stw->heap->registry_lock);
 	uint32_t number = stw->fence + 1;
@@ -65,4 +67,7 @@ void quiesce(struct stw *stw, struct mutator *self)
 		wait_outside(m, number);
 	}
 	lock_release(&stw->heap->registry_lock);
+	uint64_t ns = os_now_ns() - begin;
+	histogram_add(&stw->handshakes, ns);
+	MGC_PROBE(gc__handshake, ns, number);
 }

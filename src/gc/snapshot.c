@@ -5,6 +5,7 @@
 
 #include "base/annotate.h"
 #include "base/check.h"
+#include "base/usdt.h"
 #include "gc/barrier.h"
 #include "os/os.h"
 
@@ -15,6 +16,8 @@ static void note_duration(struct gc *gc, struct mutator *m, uint64_t ns)
 {
 	m->snapshot_ns = ns;
 	max_relaxed(&gc->snapshot_max_ns, ns);
+	histogram_add(&gc->snapshots, ns);
+	MGC_PROBE(gc__snapshot, ns, m->tid);
 }
 
 void snapshot_take(struct gc *gc, struct mutator *m, bool tls)

@@ -74,6 +74,7 @@ static void mark(struct cycle *c)
 	if (gc->knobs.gccheckmark)
 		checkmark_end(gc, &c->mk);
 	heap_set_phase(gc->heap, PHASE_CLEAR, heap_sweepgen(gc->heap));
+	cycle_at(c, PHASE_CLEAR);
 	specials_null_links(&gc->specials, &c->mk);
 	c->rec.finalizers_due = specials_revive(&gc->specials, &c->mk, gc->no_order, cycle_drain);
 	specials_bury(&gc->specials, &c->mk);
@@ -108,6 +109,7 @@ void stopping_cycle(struct cycle *c)
 		cycle_verify(c);
 	young_begin(c);
 	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
+	cycle_at(c, PHASE_MARK);
 	cycle_tell(gc, CYCLE_MARKING);
 	mark(c);
 	cycle_tell(gc, CYCLE_MARKED);

@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/histogram.h"
 #include "heap/mutator.h"
 
 struct stw {
@@ -32,6 +33,7 @@ struct stw {
 	uint32_t next_stop;
 	uint32_t nparked; /* atomic: woken on each park and each snapshot */
 	uint32_t fence; /* atomic: number of the last quiescence */
+	struct histogram handshakes; /* how long quiescences took */
 	bool no_membarrier; /* fences by signal */
 	bool poll; /* no signal at all: threads answer at their safepoints */
 	/* the calling mutator, whose sp and regs are set, takes its snapshot; NULL: this heap has none */

@@ -141,6 +141,7 @@ static void arm(struct cycle *c)
 	(void)written_forget(&gc->written, written_lo(&gc->written), written_hi(&gc->written));
 	gc->pool.beside = true;
 	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
+	cycle_at(c, PHASE_MARK);
 	quiesce(&gc->stw, c->self);
 }
 

@@ -26,6 +26,7 @@ void cache_flush_counts(struct mutator *m)
 	m->nbytes_handed = 0;
 	if (n == 0)
 		return;
+	m->allocated_nbytes += n;
 	add_relaxed(&m->heap->live_nbytes, n);
 	add_relaxed(&m->heap->allocated_nbytes, n);
 }

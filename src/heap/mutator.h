@@ -97,6 +97,7 @@ struct mutator {
 	uint32_t held_gen;
 	uint64_t snapshot_ns; /* how long the last snapshot took of this thread's time */
 
+	uint64_t allocated_nbytes; /* ever; owner */
 	uint64_t nbytes_handed; /* since the last flush into heap->live_nbytes */
 	struct list node; /* heap->mutators, or idle_records */
 };

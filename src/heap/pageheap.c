@@ -7,6 +7,7 @@
 #include "base/annotate.h"
 #include "base/bits.h"
 #include "base/check.h"
+#include "base/usdt.h"
 #include "os/os.h"
 
 /* Heaps below this stay on small pages: a first touch of 2 MiB makes all of it resident. Above, that is
@@ -291,6 +292,7 @@ size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages)
 		lock_release(&ph->lock);
 		below = first;
 	}
+	MGC_PROBE(heap__scavenge, done, nbytes);
 	return done;
 }
 

@@ -7,7 +7,7 @@
 #include "gc/cycle.h"
 #include "gc/graph.h"
 #include "gc/rootwalk.h"
-#include "obs/out.h"
+#include "base/out.h"
 #include "os/os.h"
 
 /* Of a long way, this many steps at its beginning and at its end are told. */

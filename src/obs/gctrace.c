@@ -79,6 +79,22 @@ void gctrace_start(struct gc *gc)
 	gc->delays = true;
 }
 
+/* Go's line; everything here is given back in the background, or by who needed the room and pays for it. */
+static void print_scavenge(struct gc *gc, size_t nbytes)
+{
+	struct pageheap_stats s;
+	pageheap_read_stats(&gc->heap->pageheap, &s);
+	size_t resident = s.used_nbytes + s.dirty_nbytes;
+	mgc_print(log_fd(gc), "scav %zu KiB work (bg), 0 KiB work (eager), %zu KiB total, %zu%% util\n",
+		  nbytes >> 10, s.clean_nbytes >> 10,
+		  resident > 0 ? 100 * s.used_nbytes / resident : 100);
+}
+
+void gctrace_start_scav(struct gc *gc)
+{
+	gc->scavenged = print_scavenge;
+}
+
 void gctrace_exit_summary(struct gc *gc)
 {
 	struct mgc_stats s = { .struct_size = sizeof s };

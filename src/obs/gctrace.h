@@ -9,6 +9,8 @@
 
 /* gctrace_start - prints from now on, to standard error or the file of MGC_LOG. */
 void gctrace_start(struct gc *gc);
+/* gctrace_start_scav - a line in Go's format when free memory was given back in the background. */
+void gctrace_start_scav(struct gc *gc);
 void gctrace_exit_summary(struct gc *gc);
 
 #endif

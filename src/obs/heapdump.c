@@ -8,7 +8,7 @@
 #include "gc/cycle.h"
 #include "gc/graph.h"
 #include "gc/rootwalk.h"
-#include "obs/out.h"
+#include "base/out.h"
 #include "os/os.h"
 
 struct dump {

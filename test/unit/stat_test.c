@@ -135,3 +135,30 @@ TEST(summary_has_every_row)
 	CHECK(allocated >= 100000 && strstr(e.text, line) != NULL);
 	CHECK(strstr(e.text, "\n/gc/cycles/forced:gc-cycles 2\n") != NULL);
 }
+
+/* ── give-back, a line each ─────────────────────────────────────────────────────────────── */
+
+static void give_back(void *arg)
+{
+	(void)arg;
+	setenv("MGC_DEBUG", "scavtrace=1", 1);
+	for (int i = 0; i < 64; i++)
+		memset(mgc_alloc((size_t)1 << 20, NULL, MGC_NOSCAN), 1, (size_t)1 << 20);
+	mgc_collect();
+	for (int i = 0; i < 400 && stats().scavenged < (uint64_t)1 << 20; i++)
+		usleep(10000);
+	usleep(10000); /* the line comes after the count */
+	exit(0);
+}
+
+TEST(scavtrace_has_gos_form)
+{
+	struct ending e = ending_of(give_back, NULL);
+	unsigned long work, total, util;
+	const char *line = strstr(e.text, "scav ");
+	CHECK_EQ(e.status, 0);
+	CHECK(line != NULL &&
+	      sscanf(line, "scav %lu KiB work (bg), 0 KiB work (eager), %lu KiB total, %lu%% util",
+		     &work, &total, &util) == 3);
+	CHECK(work >= 1024 && total >= work && util <= 100);
+}

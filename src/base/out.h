@@ -1,7 +1,7 @@
 /* out.h - buffered text to a file descriptor, without stdio and without the heap: it may be written to while
  * the world stands still. */
-#ifndef MGC_OBS_OUT_H
-#define MGC_OBS_OUT_H
+#ifndef MGC_BASE_OUT_H
+#define MGC_BASE_OUT_H
 #ifndef MGC_IMPL
 #error "internal header of mallocgc"
 #endif

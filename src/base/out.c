@@ -1,5 +1,5 @@
 /* out.c - see out.h. STATE the caller's. */
-#include "obs/out.h"
+#include "base/out.h"
 
 #include <errno.h>
 #include <stdarg.h>
