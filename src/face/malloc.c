@@ -32,7 +32,7 @@ void *malloc_from(struct mcache *c, size_t nbytes, size_t align, bool *zero)
 	return mcache_alloc_large(c, max_size(nbytes, 1), align, zero);
 }
 
-void *malloc_aligned(size_t nbytes, size_t align, bool *zero)
+MGC_NOINLINE void *malloc_slow(size_t nbytes, size_t align, bool *zero)
 {
 	int saved = errno;
 	bool ignored;
@@ -53,13 +53,22 @@ void *malloc_aligned(size_t nbytes, size_t align, bool *zero)
 
 MGC_NOINLINE void *malloc_long(size_t nbytes)
 {
-	/* still without a call to the system: most of the sizes between */
-	if (nbytes > MCACHE_DIRECT_NBYTES && nbytes <= MGC_MAX_SMALL) {
-		void *p = slab_pop(malloc_self->current[sizeclass_of(nbytes)]);
-		if (MGC_LIKELY(p != NULL))
-			return p;
+	struct mcache *c = malloc_self;
+	void *p = NULL;
+	if (nbytes > MGC_MAX_SMALL) {
+		if (nbytes <= MCACHE_MAX_RUN * SLAB_NBYTES)
+			p = mcache_alloc_run(c, nbytes);
+	} else if (nbytes > MCACHE_DIRECT_NBYTES) {
+		p = slab_pop(c->current[sizeclass_of(nbytes)]);
 	}
-	return malloc_aligned(nbytes, BLOCK_ALIGN, NULL);
+	return MGC_LIKELY(p != NULL) ? p : malloc_slow(nbytes, BLOCK_ALIGN, NULL);
+}
+
+void *malloc_aligned(size_t nbytes, size_t align)
+{
+	unsigned sc = nbytes <= MGC_MAX_SMALL ? mcache_class_aligned(nbytes, align) : 0;
+	void *p = sc != 0 ? slab_pop(malloc_self->current[sc]) : NULL;
+	return MGC_LIKELY(p != NULL) ? p : malloc_slow(nbytes, align, NULL);
 }
 
 MGC_EXPORT void *malloc(size_t nbytes)
@@ -76,7 +85,7 @@ MGC_EXPORT void *calloc(size_t n, size_t each)
 		nbytes = SIZE_MAX;
 	void *p = malloc_short(nbytes);
 	if (MGC_UNLIKELY(p == NULL))
-		p = malloc_aligned(nbytes, BLOCK_ALIGN, &zero);
+		p = malloc_slow(nbytes, BLOCK_ALIGN, &zero);
 	return p == NULL || zero ? p : memset(p, 0, nbytes);
 }
 
@@ -114,7 +123,7 @@ static struct slab *thread_block(const void *p, const char *caller)
 	return s;
 }
 
-MGC_NOINLINE void malloc_free_long(void *p)
+static MGC_NOINLINE void free_slow(void *p)
 {
 	if (p == NULL)
 		return;
@@ -123,6 +132,28 @@ MGC_NOINLINE void malloc_free_long(void *p)
 	struct mcache *c = malloc_self == &mcache_none ? malloc_cache() : malloc_own_cache();
 	mcache_free(c, &malloc_face.heap, s, p);
 	errno = saved;
+}
+
+/* malloc_free_long - the frees that are still short: of another thread's block, which only goes into the outbox
+ * or with its like to the owner, and of a run. A key says that its slab is some thread's; if that thread ends
+ * meanwhile, the slab becomes an orphan, and remains one while this block is in use. */
+MGC_NOINLINE void malloc_free_long(void *p)
+{
+	struct mcache *c = malloc_self;
+	const struct manual *h = c->heap;
+	uintptr_t addr = (uintptr_t)p, offset = addr & (SLAB_NBYTES - 1);
+	if (h == NULL || !space_contains(&h->pageheap.space, addr)) { /* no cache; NULL or foreign */
+		free_slow(p);
+		return;
+	}
+	struct slab *s = slab_of(&h->slabs, addr); /* the range begins at a unit, whose record is no other's */
+	if (load_relaxed(&s->key) != 0 && slab_is_block(s, addr - offset, addr))
+		mcache_send(c, s, p);
+	else if (offset == 0 && load_relaxed(&s->state) == SLAB_LARGE &&
+		 s->countdown <= MCACHE_MAX_RUN * SLAB_PAGES && load_relaxed(&s->owner) == NULL)
+		mcache_keep_run(c, s);
+	else
+		free_slow(p);
 }
 
 MGC_EXPORT void free(void *p)
@@ -151,7 +182,19 @@ static bool fits(size_t have, size_t nbytes)
 	return nbytes <= have && (nbytes >= have / 2 || have <= 64);
 }
 
-MGC_EXPORT void *realloc(void *p, size_t nbytes)
+/* move - a block of nbytes with what p, of `have` bytes, holds. */
+static void *move(void *p, size_t have, size_t nbytes)
+{
+	void *q = malloc(nbytes);
+	if (MGC_UNLIKELY(q == NULL))
+		return NULL;
+	memcpy(q, p, min_size(have, nbytes));
+	free(p);
+	return q;
+}
+
+/* realloc_long - of other threads' blocks, large objects, nothing, and mistakes. */
+static MGC_NOINLINE void *realloc_long(void *p, size_t nbytes)
 {
 	if (p == NULL)
 		return malloc(nbytes);
@@ -170,12 +213,17 @@ MGC_EXPORT void *realloc(void *p, size_t nbytes)
 		if (done)
 			return p;
 	}
-	void *q = malloc(nbytes);
-	if (q == NULL)
-		return NULL;
-	memcpy(q, p, min_size(have, nbytes));
-	free(p);
-	return q;
+	return move(p, have, nbytes);
+}
+
+MGC_EXPORT void *realloc(void *p, size_t nbytes)
+{
+	struct slab *s = malloc_slab((uintptr_t)p);
+	if (MGC_UNLIKELY(slab_key((uintptr_t)p) != load_relaxed(&s->key) || nbytes == 0 ||
+			 !slab_is_block(s, align_down((uintptr_t)p, SLAB_NBYTES), (uintptr_t)p)))
+		return realloc_long(p, nbytes);
+	size_t have = slab_block_nbytes(s);
+	return fits(have, nbytes) ? p : move(p, have, nbytes);
 }
 
 MGC_EXPORT void *reallocarray(void *p, size_t n, size_t each)
@@ -196,7 +244,7 @@ MGC_EXPORT void *aligned_alloc(size_t align, size_t nbytes)
 		errno = EINVAL;
 		return NULL;
 	}
-	return malloc_aligned(nbytes, align, NULL);
+	return malloc_aligned(nbytes, align);
 }
 
 MGC_EXPORT void *memalign(size_t align, size_t nbytes)
@@ -207,7 +255,7 @@ MGC_EXPORT void *memalign(size_t align, size_t nbytes)
 	}
 	if (!is_pow2(align)) /* as glibc: the next power of two */
 		align = align == 0 ? 1 : (size_t)1 << (64 - bits_clz(align));
-	return malloc_aligned(nbytes, align, NULL);
+	return malloc_aligned(nbytes, align);
 }
 
 MGC_EXPORT int posix_memalign(void **out, size_t align, size_t nbytes)
@@ -215,7 +263,7 @@ MGC_EXPORT int posix_memalign(void **out, size_t align, size_t nbytes)
 	if (!is_pow2(align) || align % sizeof(void *) != 0)
 		return EINVAL;
 	int saved = errno;
-	void *p = malloc_aligned(nbytes, align, NULL);
+	void *p = malloc_aligned(nbytes, align);
 	errno = saved;
 	if (p == NULL)
 		return ENOMEM;
@@ -225,7 +273,7 @@ MGC_EXPORT int posix_memalign(void **out, size_t align, size_t nbytes)
 
 MGC_EXPORT void *valloc(size_t nbytes)
 {
-	return malloc_aligned(nbytes, os_page_size(), NULL);
+	return malloc_aligned(nbytes, os_page_size());
 }
 
 MGC_EXPORT void *pvalloc(size_t nbytes)
@@ -235,7 +283,7 @@ MGC_EXPORT void *pvalloc(size_t nbytes)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return malloc_aligned(align_up(max_size(nbytes, 1), page), page, NULL);
+	return malloc_aligned(align_up(max_size(nbytes, 1), page), page);
 }
 
 MGC_EXPORT size_t malloc_usable_size(void *p)

@@ -53,10 +53,12 @@ void *malloc_from(struct mcache *c, size_t nbytes, size_t align, bool *zero);
 /* malloc_started - whether the heap exists. */
 bool malloc_started(void);
 
-/* malloc_long, malloc_aligned, malloc_free_long - the long ways. nbytes any, align a power of two.
- * NULL with errno ENOMEM: no memory. `zero`, if not NULL: says whether the block reads as zero. */
+/* malloc_long, malloc_aligned, malloc_free_long - the long ways: still without a call to the system where the
+ * thread's cache has something. malloc_slow - the longest. nbytes any, align a power of two. NULL with errno
+ * ENOMEM: no memory. `zero`, if not NULL: says whether the block reads as zero. */
 void *malloc_long(size_t nbytes);
-void *malloc_aligned(size_t nbytes, size_t align, bool *zero);
+void *malloc_aligned(size_t nbytes, size_t align);
+void *malloc_slow(size_t nbytes, size_t align, bool *zero);
 void malloc_free_long(void *p);
 
 /* malloc_block - the record of the object at p; dies when p begins none. `caller` is named. */
@@ -86,12 +88,18 @@ MGC_INLINE void *malloc_short(size_t nbytes)
 	return slab_pop(malloc_self->direct[(nbytes + BLOCK_ALIGN - 1) / BLOCK_ALIGN]);
 }
 
+/* malloc_slab - the record that the address finds: its own, if it lies in the heap. */
+MGC_INLINE struct slab *malloc_slab(uintptr_t addr)
+{
+	struct slabs t = { malloc_records, malloc_index_mask };
+	return slab_of(&t, addr);
+}
+
 /* malloc_free_inline - free and the deletes. */
 MGC_INLINE void malloc_free_inline(void *p)
 {
-	struct slabs t = { malloc_records, malloc_index_mask };
-	struct slab *s = slab_of(&t, (uintptr_t)p);
-	if (MGC_UNLIKELY(slab_key((uintptr_t)p) != s->key))
+	struct slab *s = malloc_slab((uintptr_t)p);
+	if (MGC_UNLIKELY(slab_key((uintptr_t)p) != s->key)) /* plain: the compiler folds no atomic load */
 		malloc_free_long(p);
 	else if (slab_push(s, p))
 		mcache_count_down(s);

@@ -33,11 +33,12 @@ static MGC_COLD void throw_bad_alloc(size_t nbytes)
 		nbytes);
 }
 
-static void *try_new(size_t nbytes, size_t align)
+static MGC_NOINLINE void *try_new(size_t nbytes, size_t align)
 {
 	void *p;
-	while ((p = malloc_aligned(nbytes, align, NULL)) == NULL && ask_handler())
-		;
+	do
+		p = align <= BLOCK_ALIGN ? malloc_long(nbytes) : malloc_aligned(nbytes, align);
+	while (p == NULL && ask_handler());
 	return p;
 }
 

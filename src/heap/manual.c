@@ -51,17 +51,9 @@ void manual_destroy(struct manual *h)
 	memset(h, 0, sizeof *h);
 }
 
-/* first_page - of the unit of a record: the range begins somewhere in the table. */
 static size_t first_page(const struct manual *h, const struct slab *s)
 {
-	uintptr_t begin = (uintptr_t)slab_of(&h->slabs, h->pageheap.space.base);
-	uintptr_t offset = ((uintptr_t)s - begin) & h->slabs.index_mask;
-	return offset >> SLAB_RECORD_SHIFT << (SLAB_SHIFT - MGC_PAGE_SHIFT);
-}
-
-uintptr_t manual_base(const struct manual *h, const struct slab *s)
-{
-	return space_page_addr(&h->pageheap.space, first_page(h, s));
+	return space_page_of(&h->pageheap.space, manual_base(h, s));
 }
 
 /* ── pages ──────────────────────────────────────────────────────────────────────────────── */
@@ -193,7 +185,8 @@ static void unlist_orphan(struct manual *h, struct slab *s)
 static bool settle_orphan(struct manual *h, struct slab *s)
 {
 	bool whole = s->countdown == 0 || s->countdown == IDLE_COUNT;
-	if (whole && load_relaxed(&s->remote) == 0) {
+	uintptr_t remote = load_relaxed(&s->remote);
+	if (whole && (remote & REMOTE_POSTED) == 0) {
 		if (s->state == SLAB_ORPHAN)
 			unlist_orphan(h, s);
 		set_state(s, SLAB_NONE);
@@ -201,7 +194,8 @@ static bool settle_orphan(struct manual *h, struct slab *s)
 	}
 	if (whole)
 		s->countdown = IDLE_COUNT;
-	bool gives = s->free != &block_end || s->carved < slab_nblocks(s->sizeclass);
+	bool gives = s->free != &block_end || s->carved < slab_nblocks(s->sizeclass) ||
+		     remote_count(remote) != 0;
 	if (gives && s->state != SLAB_ORPHAN)
 		list_orphan(h, s);
 	return false;
@@ -242,12 +236,10 @@ struct slab *manual_adopt(struct manual *h, struct mcache *c, unsigned sizeclass
 	return s;
 }
 
-/* collect_orphan - its remote list joins its free list. True: give its unit back. Lock held. */
+/* collect_orphan - its remote list is counted. True: give its unit back. Lock held. */
 static bool collect_orphan(struct manual *h, struct slab *s)
 {
-	uintptr_t list = swap_acq_rel(&s->remote, (uintptr_t)0) & ~REMOTE_POSTED; /* pairs: remote */
-	if (list != 0)
-		s->countdown -= slab_attach(s, (struct block *)list);
+	s->countdown -= slab_count_remote(s);
 	return settle_orphan(h, s);
 }
 

@@ -41,15 +41,18 @@
 /* Sizes that find their slab by size alone. */
 #define MCACHE_DIRECT_NBYTES ((size_t)1024)
 #define MCACHE_NDIRECT (MCACHE_DIRECT_NBYTES / BLOCK_ALIGN + 1)
-#define MCACHE_NOUTBOX 16
+#define MCACHE_NOUTBOX 32
 #define MCACHE_NSPARE 4
-#define MCACHE_NLARGE 8
+/* Units of the longest run that a cache keeps. */
+#define MCACHE_MAX_RUN 16
+/* So many units of freed runs are kept: 2 MiB. */
+#define MCACHE_MAX_KEPT (MGC_HOSTILE ? 4u : 32u)
 
 /* Blocks of one foreign slab, freed here and not handed over yet. */
 struct outbox {
 	struct slab *slab;
 	struct block *first, *last;
-	uint32_t n;
+	uint32_t n, most; /* blocks, and at how many they are handed over */
 };
 
 enum mcache_kind {
@@ -66,9 +69,9 @@ struct mcache {
 	struct slab_list full;
 	struct slab_list partial[MGC_NSIZECLASS];
 	struct slab *spare[MCACHE_NSPARE]; /* empty */
-	struct slab *large[MCACHE_NLARGE]; /* freed lately, oldest first */
-	uint32_t nspare, nlarge;
-	size_t large_nbytes;
+	/* Large objects that were freed, by their units, newest first; see mcache_alloc_run. */
+	struct slab *run[MCACHE_MAX_RUN + 1];
+	uint32_t nspare, run_units; /* units in all runs */
 	struct outbox outbox[MCACHE_NOUTBOX];
 	uint8_t kind; /* enum mcache_kind */
 	struct slab_list objects; /* a region's large ones */
@@ -103,7 +106,12 @@ int manual_init(struct manual *h, size_t max_nbytes);
 void manual_destroy(struct manual *h);
 
 /* manual_base - address of the unit of a record. manual_holds - whether p lies in it. */
-uintptr_t manual_base(const struct manual *h, const struct slab *s);
+MGC_INLINE uintptr_t manual_base(const struct manual *h, const struct slab *s)
+{
+	uintptr_t base = h->pageheap.space.base; /* somewhere in the table the range begins */
+	uintptr_t offset = ((uintptr_t)s - (uintptr_t)slab_of(&h->slabs, base)) & h->slabs.index_mask;
+	return base + (offset << (SLAB_SHIFT - SLAB_RECORD_SHIFT));
+}
 MGC_INLINE bool manual_holds(const struct manual *h, const struct slab *s, uintptr_t p)
 {
 	return space_contains(&h->pageheap.space, p) && p - manual_base(h, s) < SLAB_NBYTES;

@@ -1,6 +1,7 @@
 /* mcache.c - see mcache.h. */
 #include "heap/mcache.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -10,9 +11,6 @@
 /* An outbox hands over after so many blocks, or so many bytes. */
 #define OUTBOX_BLOCKS (MGC_HOSTILE ? 3 : 32)
 #define OUTBOX_NBYTES ((size_t)32768)
-/* Large objects of up to so many pages are kept when they are freed, and so many bytes of them. */
-#define LARGE_KEEP_PAGES ((size_t)1 << 20 >> MGC_PAGE_SHIFT)
-#define LARGE_KEEP_NBYTES ((size_t)2 << (MGC_HOSTILE ? 17 : 20))
 
 #define NONE4 &slab_none, &slab_none, &slab_none, &slab_none
 #define NONE16 NONE4, NONE4, NONE4, NONE4
@@ -24,17 +22,6 @@ struct mcache mcache_none = {
 };
 
 /* ── classes ────────────────────────────────────────────────────────────────────────────── */
-
-unsigned mcache_class_aligned(size_t nbytes, size_t align)
-{
-	nbytes = align_up(nbytes == 0 ? 1 : nbytes, max_size(align, BLOCK_ALIGN));
-	if (nbytes > MGC_MAX_SMALL || align > MGC_MAX_SMALL)
-		return 0;
-	for (unsigned sc = sizeclass_of(nbytes); sc < MGC_NSIZECLASS; sc++)
-		if ((sizeclass_table[sc].slot_nbytes & (align - 1)) == 0)
-			return sc;
-	return 0;
-}
 
 static void set_current(struct mcache *c, unsigned sc, struct slab *s)
 {
@@ -74,6 +61,14 @@ static void give_slab(struct mcache *c, struct slab *s)
 	manual_give(c->heap, s, 0, SLAB_PAGES, SLAB_PAGES);
 }
 
+/* empty - nobody has a block of it: it can be carved anew, without a look at what was freed. */
+static void empty(struct slab *s)
+{
+	store_relaxed(&s->carved, (uint16_t)0);
+	store_relaxed(&s->free, &block_end);
+	store_relaxed(&s->remote, (uintptr_t)0);
+}
+
 /* retire - the slab is empty and in no list. */
 static void retire(struct mcache *c, struct slab *s)
 {
@@ -93,11 +88,14 @@ static void retire_partial(struct mcache *c, struct slab *s)
 	uintptr_t twice = slab_find_twice(s, manual_base(c->heap, s));
 	if (MGC_UNLIKELY(twice != 0))
 		corrupt_list(twice);
-	if (load_relaxed(&s->remote) != 0) {
+	uintptr_t remote = load_relaxed(&s->remote);
+	if ((remote & REMOTE_POSTED) != 0) {
 		s->countdown = IDLE_COUNT;
 		return;
 	}
 	slab_list_remove(&c->partial[s->sizeclass], s);
+	if (remote != 0)
+		empty(s);
 	retire(c, s);
 }
 
@@ -128,21 +126,10 @@ void mcache_count_down(struct slab *s)
 
 /* ── remote frees come home ─────────────────────────────────────────────────────────────── */
 
-/* take_remote - the current slab, which has no free block, gets what others freed. */
-static bool take_remote(struct slab *s)
-{
-	if ((load_relaxed(&s->remote) & ~REMOTE_POSTED) == 0)
-		return false;
-	uintptr_t list = swap_acq_rel(&s->remote, REMOTE_POSTED) & ~REMOTE_POSTED; /* pairs: remote */
-	s->free = (struct block *)list;
-	return true;
-}
-
 /* collect - a slab of ours came out of the mailbox. */
 static void collect(struct mcache *c, struct slab *s)
 {
-	uintptr_t list = swap_acq_rel(&s->remote, (uintptr_t)0) & ~REMOTE_POSTED; /* pairs: remote */
-	uint32_t n = list != 0 ? slab_attach(s, (struct block *)list) : 0;
+	uint32_t n = slab_count_remote(s);
 	if (s->state == SLAB_FULL && n > 0) {
 		slab_list_remove(&c->full, s);
 		set_partial(c, s, s->carved - n);
@@ -194,13 +181,11 @@ static struct slab *empty_slab(struct mcache *c, unsigned sc)
 		if (s == NULL)
 			return NULL;
 		store_relaxed(&s->sizeclass, (uint8_t)0);
-		store_relaxed(&s->remote, (uintptr_t)0);
 		store_release(&s->owner, c); /* pairs: slab-owner */
 	}
 	if (s->sizeclass != sc) {
 		store_relaxed(&s->sizeclass, (uint8_t)sc);
-		s->carved = 0;
-		store_relaxed(&s->free, &block_end);
+		empty(s);
 	}
 	return s;
 }
@@ -217,6 +202,13 @@ static struct slab *next_slab(struct mcache *c, unsigned sc)
 	return s;
 }
 
+/* fill - gives an empty list blocks, if there are any. */
+static bool fill(struct mcache *c, struct slab *s)
+{
+	uintptr_t base = manual_base(c->heap, s);
+	return slab_take_remote(s, base) || slab_carve(s, base);
+}
+
 /* refill - makes the class's current slab one with a free block. */
 static bool refill(struct mcache *c, unsigned sc)
 {
@@ -224,7 +216,7 @@ static bool refill(struct mcache *c, unsigned sc)
 	if (s != &slab_none) {
 		if (MGC_UNLIKELY(s->free != &block_end))
 			corrupt_list((uintptr_t)s->free);
-		if (take_remote(s) || slab_carve(s, manual_base(c->heap, s)))
+		if (fill(c, s))
 			return true;
 		set_state(s, SLAB_FULL);
 		s->countdown = 1;
@@ -237,7 +229,7 @@ static bool refill(struct mcache *c, unsigned sc)
 		return false;
 	set_owned(c, s);
 	set_current(c, sc, s);
-	return s->free != &block_end || slab_carve(s, manual_base(c->heap, s)) || take_remote(s);
+	return s->free != &block_end || fill(c, s);
 }
 
 void *mcache_alloc(struct mcache *c, unsigned sc)
@@ -255,44 +247,43 @@ static size_t pages_of(size_t nbytes)
 	return (nbytes + MGC_PAGE_SIZE - 1) >> MGC_PAGE_SHIFT;
 }
 
-static void drop_large(struct mcache *c, uint32_t i)
+/* claim_large - s is an object of c's from here on, or of no cache. */
+static void *claim_large(struct mcache *c, struct slab *s)
 {
-	c->nlarge--;
-	c->large_nbytes -= (size_t)c->large[i]->countdown << MGC_PAGE_SHIFT;
-	memmove(&c->large[i], &c->large[i + 1], (c->nlarge - i) * sizeof c->large[0]);
+	bool region = c->kind == MCACHE_REGION;
+	store_relaxed(&s->owner, region ? c : NULL);
+	if (region)
+		slab_list_push_back(&c->objects, s);
+	set_state(s, SLAB_LARGE);
+	return (void *)manual_base(c->heap, s);
 }
 
-static struct slab *find_large(struct mcache *c, size_t npages)
+/* A run: a large object of up to MCACHE_MAX_RUN units. It has them to the end, also what it did not ask for, as
+ * nobody else could use that; so runs of as many units are alike. */
+static size_t run_pages(size_t npages)
 {
-	for (uint32_t i = c->nlarge; i-- > 0;) {
-		struct slab *s = c->large[i];
-		if (s->countdown >= npages && s->countdown - npages <= npages / 8) {
-			drop_large(c, i);
-			return s;
-		}
-	}
-	return NULL;
+	return npages <= MCACHE_MAX_RUN * SLAB_PAGES ? align_up(npages, SLAB_PAGES) : npages;
 }
 
 void *mcache_alloc_large(struct mcache *c, size_t nbytes, size_t align, bool *zero)
 {
 	if (nbytes > c->heap->pageheap.space.nbytes || align > MGC_ARENA_SIZE)
 		return NULL;
-	size_t npages = pages_of(nbytes), nclean = 0;
-	struct slab *s = align <= SLAB_NBYTES && c->nlarge > 0 ? find_large(c, npages) : NULL;
-	if (s == NULL) {
-		s = manual_take(c->heap, npages, align, &nclean);
-		if (s == NULL)
-			return NULL;
-		s->countdown = (uint32_t)npages;
+	size_t npages = run_pages(pages_of(nbytes)), nclean;
+	struct slab *s;
+	*zero = false;
+	if (align <= SLAB_NBYTES && npages <= MCACHE_MAX_RUN * SLAB_PAGES) {
+		s = mcache_take_run(c, npages / SLAB_PAGES);
+		if (s != NULL)
+			return claim_large(c, s);
 	}
+	s = manual_take(c->heap, npages, align, &nclean);
+	if (s == NULL)
+		return NULL;
 	*zero = nclean == npages;
+	s->countdown = (uint32_t)npages;
 	store_relaxed(&s->sizeclass, (uint8_t)0);
-	store_relaxed(&s->owner, c->kind == MCACHE_REGION ? c : NULL);
-	if (c->kind == MCACHE_REGION)
-		slab_list_push_back(&c->objects, s);
-	set_state(s, SLAB_LARGE);
-	return (void *)manual_base(c->heap, s);
+	return claim_large(c, s);
 }
 
 static void give_large(struct manual *h, struct slab *s)
@@ -302,31 +293,32 @@ static void give_large(struct manual *h, struct slab *s)
 	manual_give(h, s, 0, npages, npages);
 }
 
-static void give_oldest_large(struct mcache *c)
+/* give_runs - the largest first, until no more than so many units are kept. */
+static void give_runs(struct mcache *c, uint32_t units)
 {
-	struct slab *s = c->large[0];
-	drop_large(c, 0);
-	give_large(c->heap, s);
+	for (size_t n = MCACHE_MAX_RUN; c->run_units > units; n--)
+		while (c->run[n] != NULL && c->run_units > units)
+			give_large(c->heap, mcache_take_run(c, n));
+}
+
+void mcache_trim_runs(struct mcache *c)
+{
+	int saved = errno;
+	give_runs(c, MCACHE_MAX_KEPT / 2);
+	errno = saved;
 }
 
 static void free_large(struct mcache *c, struct manual *h, struct slab *s)
 {
-	if (c == NULL || s->countdown > LARGE_KEEP_PAGES) {
+	if (c == NULL || s->countdown > MCACHE_MAX_RUN * SLAB_PAGES)
 		give_large(h, s);
-		return;
-	}
-	set_state(s, SLAB_CACHED);
-	c->large_nbytes += (size_t)s->countdown << MGC_PAGE_SHIFT;
-	if (c->nlarge == MCACHE_NLARGE)
-		give_oldest_large(c);
-	c->large[c->nlarge++] = s;
-	while (c->large_nbytes > LARGE_KEEP_NBYTES)
-		give_oldest_large(c);
+	else
+		mcache_keep_run(c, s);
 }
 
 bool mcache_resize_large(struct manual *h, struct slab *s, size_t nbytes)
 {
-	size_t want = pages_of(nbytes), have = s->countdown;
+	size_t want = run_pages(pages_of(nbytes)), have = s->countdown;
 	if (want > have)
 		return want <= h->pageheap.space.npages && manual_extend(h, s, want - have);
 	if (want < have) {
@@ -357,14 +349,10 @@ enum block_verdict mcache_check(const struct manual *h, const struct slab *s, ui
 }
 
 /* hand_over - adds a list of freed blocks to their slab's remote list. */
-static void hand_over(struct manual *h, struct slab *s, struct block *first, struct block *last)
+static void hand_over(struct manual *h, struct slab *s, struct block *first, struct block *last,
+		      uint32_t n)
 {
-	uintptr_t old = load_relaxed(&s->remote);
-	do {
-		uintptr_t rest = old & ~REMOTE_POSTED;
-		last->next = rest != 0 ? (struct block *)rest : &block_end;
-	} while (!cas_acq_rel(&s->remote, &old, (uintptr_t)first | REMOTE_POSTED)); /* pairs: remote */
-	if ((old & REMOTE_POSTED) == 0) {
+	if (slab_add_remote(s, first, last, n)) {
 		if (MGC_HOSTILE)
 			os_yield(); /* the owner sees the blocks before the mail */
 		manual_post(h, s);
@@ -376,29 +364,21 @@ static void flush_outbox(struct manual *h, struct outbox *o)
 	struct slab *s = o->slab;
 	o->slab = NULL;
 	if (s != NULL)
-		hand_over(h, s, o->first, o->last);
+		hand_over(h, s, o->first, o->last, o->n);
 }
 
-static void free_remote(struct mcache *c, struct manual *h, struct slab *s, struct block *b)
+void mcache_send_long(struct mcache *c, struct outbox *o, struct slab *s, struct block *b)
 {
-	if (c == NULL) {
-		hand_over(h, s, b, b);
-		return;
-	}
-	struct outbox *o = &c->outbox[((uintptr_t)s >> SLAB_RECORD_SHIFT) % MCACHE_NOUTBOX];
-	if (o->slab != s) {
-		flush_outbox(h, o);
-		o->slab = s;
-		o->last = o->first = b;
-		o->n = 1;
-		return;
-	}
-	if (MGC_UNLIKELY(o->first == b))
+	int saved = errno;
+	bool full = o->slab == s && o->n == o->most; /* with b in it */
+	if (MGC_UNLIKELY(o->slab == s && !full))
 		corrupt_list((uintptr_t)b);
-	b->next = o->first;
-	o->first = b;
-	if (++o->n >= OUTBOX_BLOCKS || o->n * slab_block_nbytes(s) >= OUTBOX_NBYTES)
-		flush_outbox(h, o);
+	flush_outbox(c->heap, o);
+	if (!full) {
+		size_t most = min_size(OUTBOX_BLOCKS, OUTBOX_NBYTES / slab_block_nbytes(s));
+		*o = (struct outbox){ s, b, b, 1, (uint32_t)max_size(most, 2) };
+	}
+	errno = saved;
 }
 
 void mcache_free(struct mcache *c, struct manual *h, struct slab *s, void *p)
@@ -411,8 +391,10 @@ void mcache_free(struct mcache *c, struct manual *h, struct slab *s, void *p)
 	} else if (c != NULL && owner == c) {
 		if (slab_push(s, p))
 			mcache_count_down(s);
+	} else if (c != NULL) {
+		mcache_send(c, s, p);
 	} else {
-		free_remote(c, h, s, p);
+		hand_over(h, s, p, p, 1);
 	}
 }
 
@@ -474,8 +456,7 @@ static void flush_outboxes(struct mcache *c)
 
 static void give_kept(struct mcache *c)
 {
-	while (c->nlarge > 0)
-		give_oldest_large(c);
+	give_runs(c, 0);
 	while (c->nspare > 0)
 		give_slab(c, c->spare[--c->nspare]);
 }
@@ -492,7 +473,9 @@ static void abandon_class(struct mcache *c, unsigned sc)
 	struct slab *s = c->current[sc];
 	if (s != &slab_none) {
 		set_current(c, sc, &slab_none);
-		manual_abandon(c->heap, s, s->carved - slab_count_free(s, manual_base(c->heap, s)));
+		uint32_t nfree = slab_count_free(s, manual_base(c->heap, s));
+		manual_abandon(c->heap, s,
+			       s->carved - nfree - remote_counted(load_relaxed(&s->remote)));
 	}
 	while ((s = c->partial[sc].first) != NULL) {
 		slab_list_remove(&c->partial[sc], s);
@@ -557,7 +540,7 @@ static void count_slab(const struct mcache *c, const struct slab *s, struct mcac
 
 void mcache_read_stats(const struct mcache *c, struct mcache_stats *st)
 {
-	*st = (struct mcache_stats){ 0, 0, c->large_nbytes + c->nspare * SLAB_NBYTES };
+	*st = (struct mcache_stats){ 0, 0, (c->run_units + c->nspare) * SLAB_NBYTES };
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
 		if (c->current[sc] != &slab_none)
 			count_slab(c, c->current[sc], st);
@@ -583,11 +566,9 @@ struct survivors {
 
 static void inherit_slab(struct manual *h, struct slab *s, uintptr_t base)
 {
-	uintptr_t list = load_relaxed(&s->remote) & ~REMOTE_POSTED;
 	uint32_t nfree = slab_mend(s, base);
-	store_relaxed(&s->remote, (uintptr_t)0);
-	if (list != 0)
-		nfree += slab_attach(s, (struct block *)list);
+	slab_count_remote(s); /* its mailbox is no more */
+	nfree += remote_count(load_relaxed(&s->remote));
 	manual_abandon(h, s, s->carved - (uint32_t)min_size(nfree, s->carved));
 }
 
@@ -600,7 +581,7 @@ static void inherit(void *arg, struct slab *s, uintptr_t base)
 		return;
 	if (owner == v->own || owner == v->late || owner == &v->h->orphans ||
 	    (owner != NULL && owner->kind == MCACHE_REGION)) {
-		if (state != SLAB_CACHED && load_relaxed(&s->remote) != 0)
+		if (state != SLAB_CACHED && (load_relaxed(&s->remote) & REMOTE_POSTED) != 0)
 			manual_post(v->h, s);
 	} else if (state == SLAB_CACHED) {
 		give_large(v->h, s);

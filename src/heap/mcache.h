@@ -48,14 +48,76 @@ MGC_INLINE unsigned mcache_class(size_t nbytes)
 	return sizeclass_of((nbytes + BLOCK_ALIGN - 1) & ~(BLOCK_ALIGN - 1));
 }
 
-/* mcache_class_aligned - smallest class of blocks that are multiples of `align`, a power of two; 0: none. */
-unsigned mcache_class_aligned(size_t nbytes, size_t align);
+/* mcache_class_aligned - smallest class for nbytes ≤ PTRDIFF_MAX of blocks that are multiples of `align`, a power
+ * of two; 0: none. */
+MGC_INLINE unsigned mcache_class_aligned(size_t nbytes, size_t align)
+{
+	align = align > BLOCK_ALIGN ? align : BLOCK_ALIGN;
+	nbytes = ((nbytes != 0 ? nbytes : 1) + align - 1) & ~(align - 1);
+	if (MGC_UNLIKELY(nbytes > MGC_MAX_SMALL))
+		return 0;
+	unsigned sc = sizeclass_of(nbytes);
+	while (MGC_UNLIKELY((sizeclass_table[sc].slot_nbytes & (align - 1)) != 0))
+		if (++sc == MGC_NSIZECLASS)
+			return 0;
+	return sc;
+}
 
 /* mcache_alloc - a block of that class, contents undefined. NULL: no memory. */
 void *mcache_alloc(struct mcache *c, unsigned sizeclass);
 /* mcache_alloc_large - any size > 0, a multiple of `align` (a power of two) and of 64 KiB. *zero: it reads
  * as zero. NULL: no memory. */
 void *mcache_alloc_large(struct mcache *c, size_t nbytes, size_t align, bool *zero);
+
+/* mcache_take_run - of the freed runs that the cache keeps, one of so many units (1 … MCACHE_MAX_RUN), or NULL:
+ * CACHED, for the caller to claim. mcache_keep_run - a run that was freed. mcache_trim_runs - there are too many. */
+MGC_INLINE struct slab *mcache_take_run(struct mcache *c, size_t units)
+{
+	struct slab *s = c->run[units];
+	if (s != NULL) {
+		c->run[units] = s->next;
+		c->run_units -= (uint32_t)units;
+	}
+	return s;
+}
+void mcache_trim_runs(struct mcache *c);
+MGC_INLINE void mcache_keep_run(struct mcache *c, struct slab *s)
+{
+	uint32_t units = s->countdown / SLAB_PAGES;
+	store_relaxed(&s->owner, c);
+	store_relaxed(&s->state, (uint8_t)SLAB_CACHED);
+	s->next = c->run[units];
+	c->run[units] = s;
+	c->run_units += units;
+	if (MGC_UNLIKELY(c->run_units > MCACHE_MAX_KEPT))
+		mcache_trim_runs(c);
+}
+/* mcache_alloc_run - nbytes in (MGC_MAX_SMALL, MCACHE_MAX_RUN units], if such a run is kept and c is a thread's. */
+MGC_INLINE void *mcache_alloc_run(struct mcache *c, size_t nbytes)
+{
+	struct slab *s = mcache_take_run(c, (nbytes + SLAB_NBYTES - 1) >> SLAB_SHIFT);
+	if (s == NULL)
+		return NULL;
+	store_relaxed(&s->owner, NULL);
+	store_relaxed(&s->state, (uint8_t)SLAB_LARGE);
+	return (void *)manual_base(c->heap, s);
+}
+
+/* mcache_send - frees a block of another cache's slab: it waits in the outbox for more of its kind. Like
+ * mcache_keep_run it leaves errno alone, and its last act is a call or nothing. */
+void mcache_send_long(struct mcache *c, struct outbox *o, struct slab *s, struct block *b);
+MGC_INLINE void mcache_send(struct mcache *c, struct slab *s, void *p)
+{
+	struct outbox *o = &c->outbox[((uintptr_t)s >> SLAB_RECORD_SHIFT) % MCACHE_NOUTBOX];
+	struct block *b = p;
+	if (MGC_LIKELY(o->slab == s && o->first != b)) {
+		b->next = o->first;
+		o->first = b;
+		if (MGC_LIKELY(++o->n < o->most))
+			return;
+	}
+	mcache_send_long(c, o, s, b);
+}
 
 /* mcache_count_down - the slab's countdown, of the calling thread's slab, is 0. */
 void mcache_count_down(struct slab *s);

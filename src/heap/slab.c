@@ -22,7 +22,7 @@ bool slab_carve(struct slab *s, uintptr_t base)
 	if (n == 0)
 		return false;
 	struct block *b = (struct block *)(base + from);
-	s->carved = (uint16_t)(s->carved + n);
+	store_relaxed(&s->carved, (uint16_t)(s->carved + n));
 	s->free = b;
 	while (--n > 0) {
 		struct block *next = (struct block *)((uintptr_t)b + nbytes);
@@ -33,23 +33,34 @@ bool slab_carve(struct slab *s, uintptr_t base)
 	return true;
 }
 
-bool slab_is_block(const struct slab *s, uintptr_t base, uintptr_t addr)
+bool slab_take_remote(struct slab *s, uintptr_t base)
 {
-	const struct sizeclass_info *info = &sizeclass_table[s->sizeclass];
-	uint64_t offset = addr - base;
-	uint64_t i = offset * info->reciprocal >> 32;
-	return i < s->carved && i * info->slot_nbytes == offset;
+	uintptr_t old = load_relaxed(&s->remote);
+	if (remote_count(old) == 0)
+		return false;
+	while (!cas_acq_rel(&s->remote, &old, old & REMOTE_POSTED)) /* pairs: remote */
+		;
+	s->free = remote_first(old, base);
+	return true;
 }
 
-uint32_t slab_attach(struct slab *s, struct block *b)
+uint32_t slab_count_remote(struct slab *s)
 {
-	uint32_t n = 1;
-	struct block *first = b;
-	for (; b->next != &block_end; b = b->next)
-		n++;
-	b->next = s->free;
-	s->free = first;
-	return n;
+	uintptr_t old = load_relaxed(&s->remote);
+	while (!cas_acq_rel(&s->remote, &old, old & ~(REMOTE_POSTED | REMOTE_FRESH))) /* pairs: remote */
+		;
+	return remote_fresh(old);
+}
+
+bool slab_add_remote(struct slab *s, struct block *first, struct block *last, uint32_t n)
+{
+	uintptr_t base = align_down((uintptr_t)first, SLAB_NBYTES), old = load_relaxed(&s->remote), new;
+	do {
+		last->next = remote_first(old, base);
+		new = (old & ~(uintptr_t)KEY_OFFSET_BITS) + n *REMOTE_ONE;
+		new |= ((uintptr_t)first - base) | REMOTE_POSTED;
+	} while (!cas_acq_rel(&s->remote, &old, new)); /* pairs: remote */
+	return (old & REMOTE_POSTED) == 0;
 }
 
 static bool in_slab(const struct slab *s, uintptr_t base, const struct block *b)

@@ -22,8 +22,10 @@
  *        B3 remote's low bit is set from when a thread finds it clear and adds blocks until the owner
  *           takes the slab out of its mailbox. While it is set the slab is in a mailbox or about to be,
  *           and its unit stays a slab.
- *        B4 PARTIAL, ORPHAN: countdown = carved - length of `free`, or IDLE_COUNT when that is 0 and B3
- *           keeps the unit
+ *        B4 PARTIAL, ORPHAN: countdown = carved - length of `free` - remote blocks that are counted, or
+ *           IDLE_COUNT when that is 0 and B3 keeps the unit
+ *        B5 remote blocks are counted when the slab comes out of a mailbox, and stay where they are until
+ *           `free` is empty: nobody walks their list, whose blocks are in another thread's cache lines
  * UNITS  bytes; blocks; pages of 8 KiB.
  * FROM   lists per page: mimalloc. Posting a whole list of remote frees: snmalloc. */
 #ifndef MGC_HEAP_SLAB_H
@@ -49,11 +51,15 @@
 /* Bits of an address that a key leaves out. */
 #define KEY_OFFSET_BITS (SLAB_NBYTES - BLOCK_ALIGN)
 
+/* A slab's word of remote frees: bit 0, posted; 4 … 15, where in the unit the list's first block lies;
+ * 16 … 31, how many were added since the owner last counted; 32 …, how many are in the list. */
+#define REMOTE_POSTED ((uintptr_t)1)
+#define REMOTE_FRESH ((uintptr_t)0xffff << 16)
+#define REMOTE_ONE ((uintptr_t)1 << 32 | (uintptr_t)1 << 16)
+
 /* countdowns that no number of blocks comes near */
 #define CURRENT_COUNT (UINT32_C(1) << 31)
 #define IDLE_COUNT (UINT32_C(1) << 30)
-
-#define REMOTE_POSTED ((uintptr_t)1)
 
 struct mcache;
 
@@ -77,11 +83,11 @@ struct slab {
 	struct block *free; /* owner */
 	uintptr_t key; /* atomic; 0 when nobody may free the short way */
 	uint32_t countdown; /* owner; of a large object: its pages */
-	uint16_t carved;
+	uint16_t carved; /* atomic; owner, whoever frees looks */
 	uint8_t sizeclass; /* atomic; 0: large, or nothing */
 	uint8_t state; /* atomic */
-	uintptr_t remote; /* atomic: blocks freed by others, and REMOTE_POSTED */
-	struct mcache *owner; /* atomic */
+	uintptr_t remote; /* atomic: blocks freed by others, see REMOTE_… */
+	struct mcache *owner; /* atomic; of a large object: the region, or the cache that keeps it CACHED */
 	struct slab *next, *prev; /* in the list of its state */
 	struct slab *mail; /* in a mailbox */
 };
@@ -154,6 +160,29 @@ MGC_INLINE bool slab_push(struct slab *s, void *p)
 	return MGC_UNLIKELY(--s->countdown == 0);
 }
 
+/* remote_count - blocks in the list; remote_counted - those that the owner has counted. */
+MGC_INLINE uint32_t remote_count(uintptr_t remote)
+{
+	return (uint32_t)(remote >> 32);
+}
+
+MGC_INLINE uint32_t remote_fresh(uintptr_t remote)
+{
+	return (uint32_t)(remote & REMOTE_FRESH) >> 16;
+}
+
+MGC_INLINE uint32_t remote_counted(uintptr_t remote)
+{
+	return remote_count(remote) - remote_fresh(remote);
+}
+
+/* remote_first - of the unit at `base`; the list's end when there is none. */
+MGC_INLINE struct block *remote_first(uintptr_t remote, uintptr_t base)
+{
+	return remote_count(remote) != 0 ? (struct block *)(base + (remote & KEY_OFFSET_BITS))
+					 : &block_end;
+}
+
 MGC_INLINE void slab_list_remove(struct slab_list *l, struct slab *s)
 {
 	*(s->prev != NULL ? &s->prev->next : &l->first) = s->next;
@@ -173,10 +202,24 @@ MGC_INLINE void slab_list_push_back(struct slab_list *l, struct slab *s)
 bool slab_carve(struct slab *s, uintptr_t base);
 
 /* slab_is_block - addr, inside the slab at `base`, is the start of a carved block. */
-bool slab_is_block(const struct slab *s, uintptr_t base, uintptr_t addr);
+MGC_INLINE bool slab_is_block(const struct slab *s, uintptr_t base, uintptr_t addr)
+{
+	const struct sizeclass_info *info = &sizeclass_table[s->sizeclass];
+	uint64_t offset = addr - base;
+	uint64_t i = offset * info->reciprocal >> 32;
+	return i < load_relaxed(&s->carved) && i * info->slot_nbytes == offset;
+}
 
-/* slab_attach - puts the list that begins with b before the slab's own; how many blocks that were. */
-uint32_t slab_attach(struct slab *s, struct block *b);
+/* slab_take_remote - the empty list of the slab at `base` becomes what others freed. False: that is empty too. */
+bool slab_take_remote(struct slab *s, uintptr_t base);
+
+/* slab_count_remote - the slab came out of a mailbox: it is not posted any more; how many blocks nobody had
+ * counted. They stay where they are. */
+uint32_t slab_count_remote(struct slab *s);
+
+/* slab_add_remote - n blocks, linked from first to last, of a slab of another's. True: it was not posted, and is
+ * to be now. */
+bool slab_add_remote(struct slab *s, struct block *first, struct block *last, uint32_t n);
 
 /* slab_count_free - length of the list. Stops at the first link that cannot be one, so the list may be
  * somebody else's and change meanwhile: then it is only about right. */

@@ -86,6 +86,20 @@ static void *free_it(void *p)
 	return NULL;
 }
 
+static void *free_inside(void *p)
+{
+	free_blind((char *)p + 16);
+	return NULL;
+}
+
+static void inside_by_another(void *arg)
+{
+	pthread_t t;
+	(void)arg;
+	pthread_create(&t, NULL, free_inside, malloc(100));
+	pthread_join(t, NULL);
+}
+
 static void twice_by_another(void *arg)
 {
 	(void)arg;
@@ -130,6 +144,7 @@ TEST(addresses_that_are_none)
 	CHECK_DIES(inside, (void *)8, "not the start of a block");
 	CHECK_DIES(inside, (void *)1, "not the start of a block");
 	CHECK_DIES(inside_large, (void *)16, "not the start of a block");
+	CHECK_DIES(inside_by_another, NULL, "not the start of a block");
 	CHECK_DIES(resize_foreign, NULL, "realloc");
 	CHECK_DIES(size_of_freed, NULL, "malloc_usable_size");
 }

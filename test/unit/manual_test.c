@@ -29,7 +29,7 @@ static void release(struct mcache *c, void *p)
 {
 	struct slab *s = slab_at(p);
 	CHECK_EQ(mcache_check(&heap, s, (uintptr_t)p), BLOCK_OK);
-	if (slab_key((uintptr_t)p) != s->key)
+	if (slab_key((uintptr_t)p) != load_relaxed(&s->key))
 		mcache_free(c, &heap, s, p);
 	else if (slab_push(s, p))
 		mcache_count_down(s);
@@ -163,7 +163,7 @@ TEST(large)
 		char *p = mcache_alloc_large(c, nbytes, 16, &zero);
 		CHECK(p != NULL && (uintptr_t)p % SLAB_NBYTES == 0);
 		struct slab *s = slab_at(p);
-		CHECK(mcache_usable(s) >= nbytes && mcache_usable(s) < nbytes + nbytes / 4);
+		CHECK(mcache_usable(s) >= nbytes && mcache_usable(s) < nbytes + SLAB_NBYTES);
 		if (zero)
 			for (size_t i = 0; i < nbytes; i += 512)
 				CHECK_EQ(p[i], 0);
