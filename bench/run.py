@@ -89,6 +89,9 @@ def mark_metrics(at_most):
     return [Metric(MARK_METRICS[0].key, "ns", against_go(at_most)), *MARK_METRICS[1:]]
 
 
+CHURN_METRICS = [*process_metrics(), Metric("longest_op_ms", "ms"), Metric("ops_over_1ms", ""),
+                 Metric("ops_over_10ms", "")]
+CHURN_METRICS[4] = Metric("pause_max_ms", "ms", {"libgc-face": ("libgc", 0.1)})
 RSS_METRICS = [Metric("rss_to_limit", "x", {OURS: (None, 1.0)}),
                Metric("rss_after_mib", "MiB"), Metric("live_mib", "MiB"),
                Metric("full_rss_mib", "MiB"), Metric("collect_ms", "ms"), Metric("fill_s", "s"), *GC_METRICS]
@@ -104,6 +107,11 @@ BENCHES = [
     Bench("gcbench-2p", "gcbench", ["0"], ["0"], process_metrics(), 256, nprocs=2),
     Bench("alloc-2p", "alloc", ["1024"], ["128"], ALLOC_METRICS + [Metric("rss_mib", "MiB", against_go(1.0)), *GC_METRICS],
           nprocs=2, default=False),
+    # from libgc: a tenth of the pause, however large the heap
+    *[Bench(f"churn-{mib}", "churn", [str(mib), "1", str(millions), "90"], ["20", "1", "1", "90"], CHURN_METRICS,
+            2 * mib, nprocs=2, default=mib == 100) for mib, millions in ((100, 6), (400, 12), (1600, 24))],
+    *[Bench(f"churn-{threads}t", "churn", ["100", str(threads), "6"], ["20", str(threads), "1"], CHURN_METRICS,
+            256, nprocs=2, default=False) for threads in (2, 16)],
     Bench("lru", "lru", ["8388608", "200000", "20"], ["262144", "200000", "2"], LRU_METRICS, 3072,
           nprocs=2, variants=(OURS, "go")),
     Bench("mark-random", "mark", ["random", "3276800", "7"], ["random", "819200", "3"],

@@ -17,6 +17,7 @@
 
 #if defined BENCH_MALLOCGC
 #include <mallocgc.h>
+#include <pthread.h>
 
 #define BENCH_NAME "mallocgc"
 /* BENCH_TYPE(var, T, nptrs) - the collector's description of T; its first nptrs words point. */
@@ -36,6 +37,20 @@ static inline void bench_init(void)
 		perror("mgc_thread_attach");
 		exit(1);
 	}
+}
+
+/* bench_thread_create - arg needs no keeping alive: no program hands an object over. */
+static inline void bench_thread_create(pthread_t *t, void *(*fn)(void *arg), void *arg)
+{
+	if (mgc_thread_create(t, NULL, fn, arg) != 0)
+		exit(1);
+}
+
+static inline void bench_thread_join(pthread_t t)
+{
+	mgc_blocking_enter();
+	pthread_join(t, NULL);
+	mgc_blocking_leave();
 }
 
 /* bench_gc_counts - collections so far, and the longest time that the world was stopped. */
@@ -98,6 +113,17 @@ static inline void bench_init(void)
 {
 	GC_INIT();
 	GC_set_on_collection_event(bench_on_event);
+}
+
+static inline void bench_thread_create(pthread_t *t, void *(*fn)(void *arg), void *arg)
+{
+	if (pthread_create(t, NULL, fn, arg) != 0) /* libgc's, by a macro */
+		exit(1);
+}
+
+static inline void bench_thread_join(pthread_t t)
+{
+	pthread_join(t, NULL);
 }
 
 static inline void bench_gc_counts(uint64_t *cycles, double *pause_max_ns)

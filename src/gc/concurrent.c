@@ -6,6 +6,7 @@
  * INV    the D's of barrier.h
  * LOCKS  ROOTS and REGISTRY while roots are taken; SPECIAL is never held across a quiescence: whoever
  *        waits for it may be inside a section. */
+#include "base/bits.h"
 #include "base/check.h"
 #include "gc/barrier.h"
 #include "gc/checkmark.h"
@@ -183,24 +184,25 @@ static bool terminated(struct cycle *c)
 	return true;
 }
 
-void cycle_mark_beside(struct cycle *c, void (*feed_roots)(struct cycle *c))
+void cycle_mark_with(struct cycle *c, uint32_t nhelpers, void (*feed)(struct cycle *c))
 {
 	struct gc *gc = c->gc;
-	bool ignore = gc->knobs.invalidptr == 0;
-	marker_init(&c->mk, gc->heap, &gc->pool, ignore);
+	uint32_t nmarkers = 1;
 	grey_start(&gc->pool);
-	workers_begin(&gc->workers, c->nhelpers, gc->heap, &gc->pool, ignore);
-	feed_roots(c);
+	workers_begin(&gc->workers, nhelpers, gc->heap, &gc->pool, gc->knobs.invalidptr == 0);
+	feed(c);
 	marker_drain(&c->mk);
-	c->rec.nworkers = 1;
 	workers_end(&gc->workers); /* before the mark may be opened again */
-	workers_count(&gc->workers, c->nhelpers, &c->mk, &c->rec.nworkers);
+	workers_count(&gc->workers, nhelpers, &c->mk, &nmarkers);
+	c->rec.nworkers = nmarkers > c->rec.nworkers ? nmarkers : c->rec.nworkers;
+	c->helpers_ns += workers_cpu_ns(&gc->workers, nhelpers);
 	cycle_drain(&c->mk);
 }
 
 static void mark(struct cycle *c)
 {
-	cycle_mark_beside(c, mark_roots);
+	marker_init(&c->mk, c->gc->heap, &c->gc->pool, c->gc->knobs.invalidptr == 0);
+	cycle_mark_with(c, c->nhelpers, mark_roots);
 	while (!terminated(c)) {
 		grey_start(&c->gc->pool); /* for assists */
 		marker_drain(&c->mk);
@@ -308,8 +310,7 @@ void concurrent_cycle(struct cycle *c)
 		tracking_phases(c);
 	else
 		barriered_phases(c);
-	c->rec.cpu_ns = os_thread_cpu_ns() - cpu_begin + workers_cpu_ns(&gc->workers, c->nhelpers) +
-			c->rec.assist_ns;
+	c->rec.cpu_ns = os_thread_cpu_ns() - cpu_begin + c->helpers_ns + c->rec.assist_ns;
 	uint64_t all = os_cpu_ns() - all_begin;
 	c->rec.mutator_ns = all > c->rec.cpu_ns ? all - c->rec.cpu_ns : 0;
 	cycle_settle(c);

@@ -113,7 +113,7 @@ void cycle_settle(struct cycle *c)
 						   .gc_ns = gc->concurrent ? r->cpu_ns : 0,
 						   .mutator_ns = r->mutator_ns });
 	written_settle(&gc->written);
-	tracking_consider(gc);
+	tracking_consider(c);
 	cycle_set_goal(gc);
 	r->heap_goal = gc->goal_nbytes;
 }

@@ -17,6 +17,11 @@ struct cycle {
 	struct marker mk;
 	uint64_t seen; /* cycles finished before this one was asked for */
 	uint64_t live_nbytes, live_objects; /* counted by young_end */
+	uint64_t helpers_ns; /* of a concurrent one: their processor time */
+	/* of a tracked one: */
+	size_t left_nbytes; /* what the last round found */
+	uint32_t nstop_helpers; /* for the last stop */
+	uint64_t stopped_ns; /* processor time of the longest stop */
 	bool globals; /* the loader's lock is held */
 	bool again; /* `globals` is not what it should be any more */
 	uint32_t nhelpers; /* woken; rec.nworkers says how many marked */
@@ -29,17 +34,19 @@ void concurrent_cycle(struct cycle *c);
 
 /* tracking_phases - concurrent_cycle for a program without a barrier. */
 void tracking_phases(struct cycle *c);
-/* tracking_consider - between cycles, of a program without a barrier: from now on its cycles run
- * beside it, if its heap is large enough for that and the system can tell what was written. */
-void tracking_consider(struct gc *gc);
+/* tracking_wanted - cycles of this program should run beside it. */
+bool tracking_wanted(const struct gc *gc);
+/* tracking_consider - between cycles, of a program without a barrier: how long do its stops last? From now
+ * on its cycles run beside it, if that helps and the system can tell what was written. */
+void tracking_consider(struct cycle *c);
 
 /* Steps of one form that another one takes, too (in their files).
- * cycle_mark_beside - marks from the roots that the callback feeds until nothing is left.
+ * cycle_mark_with - with so many helpers, from what the callback feeds until nothing is left.
  * cycle_mark_roots - the world stands still: stacks, registers and all roots again.
  * cycle_clear - links to dead objects, finalizers.
  * cycle_flip - applies put-off frees, ends the cycle.
  * cycle_account - `before`: heap.live_nbytes when births became black. */
-void cycle_mark_beside(struct cycle *c, void (*feed_roots)(struct cycle *c));
+void cycle_mark_with(struct cycle *c, uint32_t nhelpers, void (*feed)(struct cycle *c));
 void cycle_mark_roots(struct cycle *c);
 void cycle_clear(struct cycle *c);
 void cycle_flip(struct cycle *c);

@@ -12,6 +12,7 @@
 #include "base/knob.h"
 #include "gc/collector.h"
 #include "gc/ephemeron.h"
+#include "gc/longstop.h"
 #include "gc/mark.h"
 #include "gc/pacer.h"
 #include "gc/roots.h"
@@ -105,6 +106,7 @@ struct gc {
 	bool tracked; /* concurrent without a barrier: the system tells what was written. Under world */
 	bool short_pauses; /* atomic; a program without a barrier asked for them */
 	struct young young; /* under world */
+	struct longstop longstop; /* under world */
 	struct written written; /* under world */
 	bool delays; /* are measured: two looks at the clock for each refill */
 	uint64_t longest_ns[NDELAYS]; /* atomic */

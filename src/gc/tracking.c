@@ -24,43 +24,35 @@
 
 /* A smaller heap is marked in a shorter stop than tracking it takes to set up. */
 #define FROM_NBYTES ((uint64_t)8 << 20)
-/* Rounds over written pages before the stop; no more when one did not halve what is left, or when so few
- * are left that the stop is short. */
+/* Rounds before the last stop; no more when one did not halve what is left, or when so little is left that
+ * the stop is short. */
 #define MOST_ROUNDS 4
 #define FEW_NBYTES ((size_t)256 << 10)
 
 struct rescan {
 	struct marker *mk;
-	size_t nbytes;
+	size_t nbytes_written;
 };
 
-static void rescan_run(void *arg, uintptr_t lo, uintptr_t hi)
+static void rescan_other(void *arg, uintptr_t lo, uintptr_t hi)
 {
 	struct rescan *w = arg;
-	w->nbytes += hi - lo;
 	marker_rescan(w->mk, lo, hi);
+}
+
+static void rescan_written(void *arg, uintptr_t lo, uintptr_t hi)
+{
+	struct rescan *w = arg;
+	w->nbytes_written += hi - lo;
+	rescan_other(arg, lo, hi);
 }
 
 /* rescan - what was written since it was forgotten; how much that was. */
 static size_t rescan(struct cycle *c, bool forget)
 {
-	struct gc *gc = c->gc;
 	struct rescan w = { .mk = &c->mk };
-	written_each(&gc->written, written_lo(&gc->written), written_hi(&gc->written), forget,
-		     rescan_run, &w);
-	cycle_drain(&c->mk);
-	return w.nbytes;
-}
-
-static void rescan_in_rounds(struct cycle *c)
-{
-	size_t before = SIZE_MAX;
-	for (unsigned i = 0; i < MOST_ROUNDS; i++) {
-		size_t now = rescan(c, true);
-		if (now <= FEW_NBYTES || now > before / 2)
-			return;
-		before = now;
-	}
+	written_rest(&c->gc->written, forget, rescan_written, rescan_other, &w);
+	return w.nbytes_written;
 }
 
 /* stopped - calls fn in a stop. */
@@ -68,7 +60,7 @@ static void stopped(struct cycle *c, void (*fn)(struct cycle *c))
 {
 	struct gc *gc = c->gc;
 	lock_acquire(&gc->roots.lock);
-	uint64_t begin = os_now_ns();
+	uint64_t begin = os_now_ns(), cpu_begin = os_thread_cpu_ns();
 	cycle_tell(gc, CYCLE_STOPPING);
 	stw_stop(&gc->stw, c->self);
 	cycle_tell(gc, CYCLE_STOPPED);
@@ -81,6 +73,7 @@ static void stopped(struct cycle *c, void (*fn)(struct cycle *c))
 	cycle_tell(gc, CYCLE_STARTED);
 	c->rec.stopping_ns = max_size(c->rec.stopping_ns, stood - begin);
 	c->rec.pause_ns = max_size(c->rec.pause_ns, os_now_ns() - begin);
+	c->stopped_ns = max_size(c->stopped_ns, os_thread_cpu_ns() - cpu_begin);
 	lock_release(&gc->roots.lock);
 }
 
@@ -90,6 +83,26 @@ static void look_around(struct cycle *c)
 	stacks_take_again(&c->gc->roots);
 	cycle_mark_roots(c);
 	marker_rescan_waiting(&c->mk);
+}
+
+/* look_in_rounds - at the roots, in a short stop, and at what was written; what hangs on both is marked
+ * beside the program. */
+static void look_in_rounds(struct cycle *c)
+{
+	size_t before = SIZE_MAX;
+	for (unsigned i = 0; i < MOST_ROUNDS; i++) {
+		uint64_t marked = c->mk.marked_nbytes;
+		stopped(c, look_around);
+		cycle_drain(&c->mk);
+		written_watch_used(&c->gc->written, &c->gc->heap->pageheap); /* fresh spans, too */
+		size_t now = rescan(c, true);
+		cycle_drain(&c->mk);
+		now += c->mk.marked_nbytes - marked;
+		c->left_nbytes = now;
+		if (now <= FEW_NBYTES || now > before / 2)
+			return;
+		before = now;
+	}
 }
 
 /* births_are_black - until the sweep generation changes; so are the slots that mutators have in hand. */
@@ -119,16 +132,23 @@ static void mark_freed(struct cycle *c)
 		mark_each(&c->mk, load_acquire(&LIST_ENTRY(it, struct mutator, node)->freed)); /* pairs: freed */
 }
 
+static void mark_rest(struct cycle *c)
+{
+	c->rec.rescanned_nbytes = rescan(c, false);
+	look_around(c);
+	mark_freed(c);
+}
+
 /* finish - the mark ends. */
 static void finish(struct cycle *c)
 {
 	c->rec.heap_before = load_relaxed(&c->gc->heap->live_nbytes);
 	cycle_tell(c->gc, CYCLE_MARKING);
 	births_are_black(c->gc);
-	c->rec.rescanned_nbytes = rescan(c, false);
-	look_around(c);
-	mark_freed(c);
-	cycle_drain(&c->mk);
+	/* to wake helpers takes as long as to scan a little */
+	uint32_t nhelpers = c->left_nbytes > FEW_NBYTES ? c->nstop_helpers : 0;
+	c->mk.alone = nhelpers == 0;
+	cycle_mark_with(c, nhelpers, mark_rest);
 	cycle_clear(c);
 	cycle_tell(c->gc, CYCLE_MARKED);
 }
@@ -138,7 +158,8 @@ static void arm(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	cycle_sweep_cached(gc->heap);
-	(void)written_forget(&gc->written, written_lo(&gc->written), written_hi(&gc->written));
+	written_watch_used(&gc->written, &gc->heap->pageheap);
+	written_forget_watched(&gc->written);
 	gc->pool.beside = true;
 	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
 	cycle_at(c, PHASE_MARK);
@@ -161,28 +182,29 @@ void tracking_phases(struct cycle *c)
 	uint64_t begin = os_now_ns();
 	arm(c);
 	collector_begin(c->gc); /* not before the phase is MARK: see barriered_phases */
-	cycle_mark_beside(c, mark_roots);
-	stopped(c, look_around); /* what the callbacks of objects that are marked by now refer to */
-	cycle_drain(&c->mk);
-	rescan_in_rounds(c);
+	marker_init(&c->mk, c->gc->heap, &c->gc->pool, c->gc->knobs.invalidptr == 0);
+	cycle_mark_with(c, c->nhelpers, mark_roots);
+	look_in_rounds(c); /* also at what the callbacks of objects that are marked by now refer to */
 	c->rec.mark_ns = os_now_ns() - begin;
+	c->nstop_helpers = workers_prepare(&c->gc->workers, c->gc->workers.limit);
 	stopped(c, finish);
 	cycle_flip(c);
 	cycle_account(c, c->rec.heap_before);
 	disarm(c->gc);
 }
 
-/* wanted - knob `tracked`. */
-static bool wanted(const struct gc *gc)
+/* ── is it worth it? ────────────────────────────────────────────────────────────────────── */
+
+bool tracking_wanted(const struct gc *gc)
 {
-	if (gc->barriered || !gc->knobs.concurrent || gc->young.sticky)
+	if (gc->barriered || !gc->knobs.concurrent)
 		return false;
 	switch (gc->knobs.tracked) {
 	case 0:
 		return false;
 	case 1:
-		return load_relaxed(&gc->short_pauses) &&
-		       load_relaxed(&gc->heap->live_nbytes) >= FROM_NBYTES;
+		return load_relaxed(&gc->heap->live_nbytes) >= FROM_NBYTES &&
+		       (load_relaxed(&gc->short_pauses) || gc->longstop.felt);
 	case 2:
 		return load_relaxed(&gc->heap->live_nbytes) >= FROM_NBYTES;
 	default:
@@ -190,13 +212,23 @@ static bool wanted(const struct gc *gc)
 	}
 }
 
-void tracking_consider(struct gc *gc)
+static void judge(struct cycle *c)
 {
-	if (gc->tracked && gc->written.on)
+	struct longstop *l = &c->gc->longstop;
+	if (c->gc->tracked)
+		longstop_beside(l, c->stopped_ns, c->rec.heap_live);
+	else
+		longstop_whole(l, c->rec.cpu_ns / max_size(c->rec.nworkers, 1), c->rec.heap_live);
+}
+
+void tracking_consider(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	if (gc->barriered || c->rec.young)
 		return;
-	gc->tracked = wanted(gc) && written_start(&gc->written);
-	if (!gc->barriered)
-		store_relaxed(&gc->concurrent, gc->tracked);
+	judge(c);
+	gc->tracked = tracking_wanted(gc) && !gc->young.sticky && written_start(&gc->written);
+	store_relaxed(&gc->concurrent, gc->tracked);
 	if (gc->tracked) /* the first write to a protected one splits it, and takes twenty times as long */
 		gc->heap->pageheap.huge_from_pages = SIZE_MAX;
 }

@@ -14,10 +14,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/config.h"
+
+struct pageheap;
 struct space;
+
+/* Ranges further apart than this are watched each by itself; and no more than so many of them. */
+#define WRITTEN_GAP_NBYTES ((uintptr_t)64 << 10)
+#define WRITTEN_RANGES 512
+#if MGC_HOSTILE
+#undef WRITTEN_GAP_NBYTES
+#define WRITTEN_GAP_NBYTES 1
+#endif
 
 struct written {
 	const struct space *space;
+	/* what is watched (written_watch_used), ascending */
+	struct written_range {
+		uintptr_t lo, hi;
+	} range[WRITTEN_RANGES];
+	unsigned nranges;
 	bool on;
 	bool failed; /* this cycle */
 	uint32_t nfailures; /* cycles in which it failed */
@@ -34,6 +50,14 @@ void written_stop(struct written *w);
 void written_each(struct written *w, uintptr_t lo, uintptr_t hi, bool forget, written_fn *fn, void *arg);
 /* written_forget - the same without asking. False: a failure. */
 bool written_forget(struct written *w, uintptr_t lo, uintptr_t hi);
+/* written_watch_used - from now on the pages of all spans there are, and of no others, are watched: who takes
+ * a fresh span will write to all of it, and each first write to a page that was forgotten costs a fault. */
+void written_watch_used(struct written *w, struct pageheap *ph);
+void written_forget_watched(struct written *w);
+/* written_rest - what may have been written since: `written` for each run of watched pages that was, or was
+ * never forgotten; `other` for each stretch of the heap that is not watched. `forget`: the watched ones are,
+ * from here on. */
+void written_rest(struct written *w, bool forget, written_fn *written, written_fn *other, void *arg);
 /* written_ignore - writes to the heap are not noted until pages are forgotten again. */
 void written_ignore(struct written *w);
 

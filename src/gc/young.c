@@ -29,8 +29,7 @@ void young_begin(struct cycle *c)
 	struct gc *gc = c->gc;
 	struct young *y = &gc->young;
 	bool asked = c->rec.reason == CYCLE_FORCED || c->rec.reason == CYCLE_NO_MEMORY;
-	c->rec.young = y->sticky && gc->written.on && !y->whole_next && !asked &&
-		       !load_relaxed(&gc->short_pauses);
+	c->rec.young = y->sticky && gc->written.on && !y->whole_next && !asked && !tracking_wanted(gc);
 	if (!y->sticky || c->rec.young)
 		return;
 	pageheap_each(&gc->heap->pageheap, open_span, &gc->heap->pageheap.space);
@@ -154,7 +153,7 @@ static bool may_stick(const struct census *all)
 	struct gc *gc = all->c->gc;
 	struct young *y = &gc->young;
 	bool always = gc->knobs.young > 1 || MGC_HOSTILE;
-	if (gc->knobs.young == 0 || load_relaxed(&gc->short_pauses) || gc->knobs.tracked > 1)
+	if (gc->knobs.young == 0 || tracking_wanted(gc))
 		return false;
 	if (y->plain_cycles > 0) {
 		y->plain_cycles--;

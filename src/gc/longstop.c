@@ -1,0 +1,29 @@
+/* longstop.c - see longstop.h. */
+#include "gc/longstop.h"
+
+/* expected - how long a whole cycle would stop the world that finds so much alive. */
+static uint64_t expected(const struct longstop *l, uint64_t live_nbytes)
+{
+	if (l->stop_live == 0)
+		return 0;
+	return (uint64_t)((double)l->stop_ns * (double)live_nbytes / (double)l->stop_live);
+}
+
+void longstop_whole(struct longstop *l, uint64_t ns, uint64_t live_nbytes)
+{
+	l->stop_ns = ns;
+	l->stop_live = live_nbytes;
+	l->nplain -= l->nplain > 0;
+	l->felt = l->nplain == 0 && ns >= LONGSTOP_FROM_NS;
+}
+
+void longstop_beside(struct longstop *l, uint64_t ns, uint64_t live_nbytes)
+{
+	uint64_t whole = expected(l, live_nbytes);
+	l->nfailed = ns < whole / 4 * 3 ? 0 : l->nfailed + 1;
+	if (l->nfailed == LONGSTOP_MOST_FAILED) {
+		l->nfailed = 0;
+		l->nplain = LONGSTOP_PLAIN_CYCLES;
+	}
+	l->felt = l->nplain == 0 && whole >= LONGSTOP_UNTIL_NS;
+}

@@ -1,0 +1,62 @@
+/* longstop_test.c - cycles run beside a program without a barrier when its stops are long and that helps. */
+#include "lib/plain.h"
+
+#include "gc/longstop.h"
+
+#define MS UINT64_C(1000000)
+#define MB ((uint64_t)1 << 20)
+
+TEST(a_short_stop_is_not_felt)
+{
+	struct longstop l = { 0 };
+	longstop_whole(&l, 9 * MS, 60 * MB);
+	CHECK(!l.felt);
+	longstop_whole(&l, 10 * MS, 70 * MB);
+	CHECK(l.felt);
+}
+
+TEST(beside_until_the_heap_has_shrunk)
+{
+	struct longstop l = { 0 };
+	longstop_whole(&l, 20 * MS, 100 * MB);
+	longstop_beside(&l, MS, 40 * MB); /* a stop would take 8 ms: less than where it began, and it stays */
+	CHECK(l.felt);
+	longstop_beside(&l, MS, 24 * MB);
+	CHECK(!l.felt);
+}
+
+TEST(three_in_turn_that_do_not_help_end_it)
+{
+	struct longstop l = { 0 };
+	longstop_whole(&l, 20 * MS, 100 * MB);
+	longstop_beside(&l, 16 * MS, 100 * MB);
+	longstop_beside(&l, 16 * MS, 100 * MB);
+	longstop_beside(&l, 10 * MS, 100 * MB); /* one that helped */
+	CHECK(l.felt);
+	for (unsigned i = 0; i < LONGSTOP_MOST_FAILED; i++) {
+		CHECK(l.felt);
+		longstop_beside(&l, 16 * MS, 100 * MB);
+	}
+	CHECK(!l.felt);
+}
+
+TEST(and_it_is_tried_again)
+{
+	struct longstop l = { 0 };
+	longstop_whole(&l, 20 * MS, 100 * MB);
+	for (unsigned i = 0; i < LONGSTOP_MOST_FAILED; i++)
+		longstop_beside(&l, 20 * MS, 100 * MB);
+	for (unsigned i = 1; i < LONGSTOP_PLAIN_CYCLES; i++) {
+		longstop_whole(&l, 20 * MS, 100 * MB);
+		CHECK(!l.felt);
+	}
+	longstop_whole(&l, 20 * MS, 100 * MB);
+	CHECK(l.felt);
+}
+
+TEST(nothing_is_known_at_first)
+{
+	struct longstop l = { 0 };
+	longstop_beside(&l, MS, MB);
+	CHECK(!l.felt);
+}
