@@ -50,5 +50,5 @@ target_include_directories(mgc_flags_src INTERFACE
   ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
 target_compile_definitions(mgc_flags_src INTERFACE MGC_IMPL
   MGC_VERSION_STRING="${PROJECT_VERSION}")
-target_compile_options(mgc_flags_src INTERFACE -fvisibility=hidden -ftls-model=initial-exec
+target_compile_options(mgc_flags_src INTERFACE -ffunction-sections -fdata-sections -fvisibility=hidden -ftls-model=initial-exec
   -fno-semantic-interposition)

@@ -11,9 +11,7 @@
 #include "face/malloc.h"
 #include "os/os.h"
 
-#define GONE4 &slab_none, &slab_none, &slab_none, &slab_none
-#define GONE16 GONE4, GONE4, GONE4, GONE4
-struct mcache malloc_gone = { .direct = { GONE16, GONE16, GONE16, GONE16, &slab_none } };
+struct mcache malloc_gone = MCACHE_NONE;
 
 struct malloc_face malloc_face = { .late_lock = LOCK_INIT(CLIENT) };
 uintptr_t malloc_records = (uintptr_t)&slab_none, malloc_index_mask;

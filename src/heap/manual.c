@@ -22,7 +22,7 @@
 int manual_init(struct manual *h, size_t max_nbytes)
 {
 	memset(h, 0, sizeof *h);
-	int err = pageheap_init(&h->pageheap, max_nbytes);
+	int err = pageheap_init_spanless(&h->pageheap, max_nbytes);
 	if (err != 0)
 		return err;
 	size_t nunits = h->pageheap.space.nbytes >> SLAB_SHIFT;
@@ -39,7 +39,6 @@ int manual_init(struct manual *h, size_t max_nbytes)
 	lock_init(&h->registry_lock, LOCK_REGISTRY);
 	list_init(&h->caches);
 	list_init(&h->idle);
-	h->pageheap.spanless = true;
 	h->pageheap.huge_from_pages = HUGE_FROM_PAGES;
 	return 0;
 }

@@ -99,6 +99,8 @@ struct manual {
 	size_t records_nbytes; /* of the table of records, reserved */
 	size_t recorded; /* arenas whose part of the table is committed; PAGEHEAP */
 	struct mcache orphans; /* the owner of slabs that have none */
+	bool first_taken; /* registry_lock */
+	struct mcache first; /* the first thread's: a process that has one maps none */
 };
 
 /* manual_init - 0 or an errno. max_nbytes as in pageheap_init. */

@@ -12,14 +12,7 @@
 #define OUTBOX_BLOCKS (MGC_HOSTILE ? 3 : 32)
 #define OUTBOX_NBYTES ((size_t)32768)
 
-#define NONE4 &slab_none, &slab_none, &slab_none, &slab_none
-#define NONE16 NONE4, NONE4, NONE4, NONE4
-#define NONE64 NONE16, NONE16, NONE16, NONE16
-_Static_assert(MCACHE_NDIRECT == 65 && MGC_NSIZECLASS == 74, "the initializers below");
-struct mcache mcache_none = {
-	.direct = { NONE64, &slab_none },
-	.current = { NONE64, NONE4, NONE4, &slab_none, &slab_none },
-};
+struct mcache mcache_none = MCACHE_NONE;
 
 /* ── classes ────────────────────────────────────────────────────────────────────────────── */
 
@@ -420,21 +413,32 @@ static struct mcache *reuse_cache(struct manual *h)
 	return c;
 }
 
+static struct mcache *new_cache(struct manual *h)
+{
+	lock_acquire(&h->registry_lock);
+	struct mcache *c = h->first_taken ? NULL : &h->first;
+	h->first_taken = true;
+	lock_release(&h->registry_lock);
+	if (c == NULL)
+		c = (struct mcache *)os_alloc(align_up(sizeof *c, os_page_size()));
+	if (c == NULL)
+		return NULL;
+	memcpy(c, &mcache_none, offsetof(struct mcache, heap));
+	c->heap = h;
+	list_init(&c->node);
+	lock_acquire(&h->registry_lock);
+	list_push_back(&h->caches, &c->node);
+	lock_release(&h->registry_lock);
+	return c;
+}
+
 struct mcache *mcache_open(struct manual *h, enum mcache_kind kind)
 {
 	struct mcache *c = reuse_cache(h);
-	if (c == NULL) {
-		c = (struct mcache *)os_alloc(align_up(sizeof *c, os_page_size()));
-		if (c == NULL)
-			return NULL;
-		memcpy(c, &mcache_none, offsetof(struct mcache, heap));
-		c->heap = h;
-		list_init(&c->node);
-		lock_acquire(&h->registry_lock);
-		list_push_back(&h->caches, &c->node);
-		lock_release(&h->registry_lock);
-	}
-	c->kind = (uint8_t)kind;
+	if (c == NULL)
+		c = new_cache(h);
+	if (c != NULL)
+		c->kind = (uint8_t)kind;
 	return c;
 }
 

@@ -23,6 +23,15 @@
 
 /* The cache of a thread that has none: every slab of it is slab_none. Never written to. */
 extern struct mcache mcache_none;
+#define MCACHE_NONE4 &slab_none, &slab_none, &slab_none, &slab_none
+#define MCACHE_NONE16 MCACHE_NONE4, MCACHE_NONE4, MCACHE_NONE4, MCACHE_NONE4
+#define MCACHE_NONE64 MCACHE_NONE16, MCACHE_NONE16, MCACHE_NONE16, MCACHE_NONE16
+#define MCACHE_NONE \
+	{ \
+		.direct = { MCACHE_NONE64, &slab_none }, \
+		.current = { MCACHE_NONE64, MCACHE_NONE4, MCACHE_NONE4, &slab_none, &slab_none }, \
+	}
+_Static_assert(MCACHE_NDIRECT == 65 && MGC_NSIZECLASS == 74, "MCACHE_NONE");
 
 /* mcache_open - a cache, for the calling thread if of that kind. NULL: no memory. */
 struct mcache *mcache_open(struct manual *h, enum mcache_kind kind);

@@ -41,12 +41,12 @@ static size_t level_length(const struct pagealloc *pa, unsigned level)
 static size_t lay_out(struct pagealloc *pa)
 {
 	uintptr_t at = pa->memory;
-	pa->chunks = (struct pagealloc_chunk *)at;
-	at += pa->nchunks * sizeof(struct pagealloc_chunk);
 	for (unsigned l = 0; l < pa->nlevels; l++) {
 		pa->summary[l] = (struct page_summary *)at;
 		at += align_up(level_length(pa, l) * sizeof(struct page_summary), MGC_CACHE_LINE);
 	}
+	pa->chunks = (struct pagealloc_chunk *)at;
+	at += pa->nchunks * sizeof(struct pagealloc_chunk);
 	return align_up(at - pa->memory, os_page_size());
 }
 
@@ -73,10 +73,8 @@ int pagealloc_init(struct pagealloc *pa, size_t npages)
 	pa->memory = os_reserve_readable(pa->memory_nbytes);
 	if (pa->memory == 0)
 		return ENOMEM;
-	/* A small heap touches a few KiB of them, not a huge page. */
-	os_advise_huge(pa->memory, pa->memory_nbytes, false);
 	lay_out(pa);
-	if (commit(pa->summary[0], pa->summary[pa->nlevels - 1]) && pagealloc_reach(pa, 1))
+	if (pagealloc_reach(pa, 1))
 		return 0;
 	pagealloc_destroy(pa);
 	return ENOMEM;
@@ -89,7 +87,9 @@ bool pagealloc_reach(struct pagealloc *pa, size_t npages)
 	n = min_size(n, pa->nchunks);
 	if (n <= pa->reached)
 		return true;
-	if (!commit(pa->chunks, pa->chunks + n) || !commit(leaf, leaf + align_up(n, FANOUT)))
+	/* the upper levels lie before the leaves; all are shorter than a huge page, and touched here and there */
+	if (!commit(pa->reached == 0 ? pa->summary[0] : leaf, leaf + align_up(n, FANOUT)) ||
+	    !commit(pa->chunks, pa->chunks + n))
 		return false;
 	pa->reached = n;
 	return true;

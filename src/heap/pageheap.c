@@ -24,11 +24,13 @@
 #define AHEAD_TELL_PAGES (((size_t)1 << 20) >> MGC_PAGE_SHIFT)
 #define AHEAD_STEP_PAGES (((size_t)2 << 20) >> MGC_PAGE_SHIFT)
 
-int pageheap_init(struct pageheap *ph, size_t max_nbytes)
+static int init(struct pageheap *ph, size_t max_nbytes, bool spanless)
 {
 	memset(ph, 0, sizeof *ph);
 	lock_init(&ph->lock, LOCK_PAGEHEAP);
-	int err = space_init(&ph->space, max_nbytes);
+	ph->spanless = spanless;
+	int err = spanless ? space_init_bare(&ph->space, max_nbytes)
+			   : space_init(&ph->space, max_nbytes);
 	if (err != 0)
 		return err;
 	err = pagealloc_init(&ph->pages, ph->space.npages);
@@ -39,6 +41,16 @@ int pageheap_init(struct pageheap *ph, size_t max_nbytes)
 	ph->limit_nbytes = SIZE_MAX;
 	ph->huge_from_pages = HUGE_FROM_BYTES >> MGC_PAGE_SHIFT;
 	return 0;
+}
+
+int pageheap_init(struct pageheap *ph, size_t max_nbytes)
+{
+	return init(ph, max_nbytes, false);
+}
+
+int pageheap_init_spanless(struct pageheap *ph, size_t max_nbytes)
+{
+	return init(ph, max_nbytes, true);
 }
 
 void pageheap_destroy(struct pageheap *ph)
@@ -311,7 +323,8 @@ void pageheap_read_stats(struct pageheap *ph, struct pageheap_stats *out)
 void pageheap_each(struct pageheap *ph, void (*fn)(void *arg, struct span *s), void *arg)
 {
 	struct space *sp = &ph->space;
-	for (size_t page = 0, grown = load_relaxed(&sp->grown); page < grown;) {
+	size_t grown = ph->spanless ? 0 : load_relaxed(&sp->grown);
+	for (size_t page = 0; page < grown;) {
 		uint32_t desc = load_acquire(&sp->desc[page]); /* pairs: desc-publish */
 		if (desc == 0 || desc_distance(desc) != 0) { /* the latter: one that is being published */
 			page++;

@@ -49,6 +49,8 @@ struct pageheap {
 
 /* pageheap_init - reserves the address range. max_nbytes 0: as the system's budget allows. 0 or errno. */
 int pageheap_init(struct pageheap *ph, size_t max_nbytes);
+/* pageheap_init_spanless - the same for a heap whose pages are only taken and given. */
+int pageheap_init_spanless(struct pageheap *ph, size_t max_nbytes);
 void pageheap_destroy(struct pageheap *ph);
 
 /* pageheap_alloc - a span of npages (> 0), first page a multiple of align_pages (a power of two), in

@@ -41,48 +41,77 @@ static int reserve_tables(struct space *sp)
 
 static void release_tables(struct space *sp)
 {
+	if (sp->bare)
+		return;
 	size_t spans = table_nbytes(sp->npages, sizeof(struct span));
 	size_t bits = table_nbytes(sp->npages, MGC_PAGE_SIZE / 1024 * sizeof(struct bitpair));
 	os_release((uintptr_t)sp->spans, spans + bits);
 	os_release((uintptr_t)sp->desc, table_nbytes(sp->npages, sizeof(uint32_t)));
 }
 
-static int init_range(struct space *sp, size_t nbytes, bool limited)
+/* reserve_range - 0, ENOMEM, or EAGAIN when the system locks what is mapped: *lock_nbytes of it. The addresses
+ * before the aligned base and behind the range's end stay reserved: giving them back is two calls at each start. */
+static int reserve_range(struct space *sp, size_t *lock_nbytes)
+{
+	sp->mapping_nbytes = sp->nbytes + MGC_ARENA_SIZE;
+	sp->mapping = os_reserve(sp->mapping_nbytes, 0);
+	sp->base = align_up(sp->mapping, MGC_ARENA_SIZE);
+	*lock_nbytes = os_lock_budget(sp->mapping);
+	if (*lock_nbytes != SIZE_MAX && sp->mapping != 0)
+		os_release(sp->mapping, sp->mapping_nbytes);
+	return *lock_nbytes != SIZE_MAX ? EAGAIN : sp->mapping == 0 ? ENOMEM : 0;
+}
+
+static int init_range(struct space *sp, size_t nbytes, bool bare, size_t *lock_nbytes)
 {
 	sp->nbytes = align_down(nbytes, MGC_ARENA_SIZE);
 	sp->npages = sp->nbytes >> MGC_PAGE_SHIFT;
-	sp->reserved = !limited;
-	if (limited) { /* chunks are mapped there as they are needed, never over somebody else */
+	sp->bare = bare && sp->reserved;
+	if (!sp->reserved) { /* chunks are mapped there as they are needed, never over somebody else */
 		sp->base = os_choose_place(MGC_ARENA_SIZE);
 	} else {
-		sp->mapping_nbytes = sp->nbytes;
-		sp->mapping = sp->base = os_reserve(sp->nbytes, MGC_ARENA_SIZE);
-		if (sp->base == 0)
-			return ENOMEM;
+		int err = reserve_range(sp, lock_nbytes);
+		if (err != 0)
+			return err;
 	}
-	int err = reserve_tables(sp);
-	if (err != 0 && !limited)
+	int err = sp->bare ? 0 : reserve_tables(sp);
+	if (err != 0 && sp->reserved)
 		os_release(sp->mapping, sp->mapping_nbytes);
 	return err;
 }
 
-int space_init(struct space *sp, size_t max_nbytes)
+static int init(struct space *sp, size_t max_nbytes, bool bare)
 {
 	memset(sp, 0, sizeof *sp);
 	bool limited = false;
-	size_t nbytes = os_address_budget(&limited);
-	if (max_nbytes != 0)
-		nbytes = min_size(nbytes, max_nbytes);
+	size_t nbytes = os_address_budget(&limited), lock_nbytes;
 	if (limited) /* the budget is a quarter; mapped chunk by chunk, all of the limit can be used */
 		nbytes *= 4;
+	if (max_nbytes != 0)
+		nbytes = min_size(nbytes, max_nbytes);
+	sp->reserved = !limited;
 	annotate_start();
-	for (nbytes = max_size(nbytes, MIN_RANGE); nbytes >= MIN_RANGE; nbytes /= 2) {
-		if (init_range(sp, nbytes, limited) == 0) {
+	for (nbytes = max_size(nbytes, MIN_RANGE); nbytes >= MIN_RANGE;) {
+		int err = init_range(sp, nbytes, bare, &lock_nbytes);
+		if (err == 0) {
 			annotate_heap(sp->base, sp->nbytes);
 			return 0;
 		}
+		sp->reserved &= err != EAGAIN;
+		nbytes = err == EAGAIN ? max_size(min_size(nbytes, lock_nbytes), MIN_RANGE)
+				       : nbytes / 2;
 	}
 	return ENOMEM;
+}
+
+int space_init(struct space *sp, size_t max_nbytes)
+{
+	return init(sp, max_nbytes, false);
+}
+
+int space_init_bare(struct space *sp, size_t max_nbytes)
+{
+	return init(sp, max_nbytes, true);
 }
 
 void space_destroy(struct space *sp)
@@ -106,13 +135,13 @@ static int commit_piece(uintptr_t table, size_t index, size_t nbytes)
 
 size_t space_tables_nbytes(const struct space *sp)
 {
-	return sp->tabled * (SPAN_TABLE_PER_ARENA + BITS_PER_ARENA + DESC_PER_ARENA);
+	return sp->bare ? 0 : sp->tabled * (SPAN_TABLE_PER_ARENA + BITS_PER_ARENA + DESC_PER_ARENA);
 }
 
 static bool commit_tables(struct space *sp, size_t upto_page)
 {
 	size_t pages_per_arena = MGC_ARENA_SIZE >> MGC_PAGE_SHIFT;
-	for (; sp->tabled * pages_per_arena < upto_page; sp->tabled++) {
+	for (; !sp->bare && sp->tabled * pages_per_arena < upto_page; sp->tabled++) {
 		if (commit_piece((uintptr_t)sp->spans, sp->tabled, SPAN_TABLE_PER_ARENA) != 0 ||
 		    commit_piece((uintptr_t)sp->bits, sp->tabled, BITS_PER_ARENA) != 0 ||
 		    commit_piece((uintptr_t)sp->desc, sp->tabled, DESC_PER_ARENA) != 0)

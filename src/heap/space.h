@@ -45,7 +45,8 @@ struct space {
 	size_t grown; /* pages below were handed to space_grow's caller, or are lost */
 	size_t tabled; /* arenas whose tables are committed */
 	bool reserved; /* the whole range is ours; else each chunk is mapped when it is needed */
-	uintptr_t mapping; /* of the reservation, to give it back */
+	bool bare; /* there are no tables */
+	uintptr_t mapping; /* of the reservation, which is longer by what the base's alignment took */
 	size_t mapping_nbytes;
 };
 
@@ -71,6 +72,9 @@ MGC_INLINE size_t desc_distance(uint32_t desc)
 /* space_init - reserves a range of at most max_nbytes (0: what the system's budget says). 0 or errno,
  * ENOMEM when not even the smallest useful range was granted. */
 int space_init(struct space *sp, size_t max_nbytes);
+/* space_init_bare - the same without tables, for a heap that makes no spans. (Where the range cannot be
+ * reserved there are tables all the same: they remember which chunks are somebody else's.) */
+int space_init_bare(struct space *sp, size_t max_nbytes);
 void space_destroy(struct space *sp);
 
 /* space_grow - commits the next nchunks chunks that lie together, and their tables. True: *first_page

@@ -61,9 +61,12 @@ uintptr_t os_alloc(size_t nbytes);
 
 /* os_address_budget - bytes of address space that a reservation may take without starving the rest
  * of the process: min(MGC_MAX_RESERVE, a quarter of RLIMIT_AS or of the address space); *limited is set when
- * RLIMIT_AS (or a locked address space: mlockall with MCL_FUTURE, then RLIMIT_MEMLOCK counts like
- * RLIMIT_AS) makes a large reservation itself a cost. Maps and unmaps a page to find out. */
+ * RLIMIT_AS makes a large reservation itself a cost. */
 size_t os_address_budget(bool *limited);
+/* os_lock_budget - after mlockall with MCL_FUTURE every new mapping is locked, so a large reservation is a
+ * cost too: the bytes that may be locked. SIZE_MAX: nothing is locked. `mapped` is a page that was mapped just
+ * now, to tell by, or 0: then one is mapped and unmapped. */
+size_t os_lock_budget(uintptr_t mapped);
 /* os_choose_place - a random address, a multiple of align, far from where the system maps by itself:
  * for a range whose parts are reserved one by one. Nothing is mapped, and nothing promised. */
 uintptr_t os_choose_place(size_t align);

@@ -226,31 +226,32 @@ static uint64_t address_space(void)
 	return top == 0 ? MGC_MAX_RESERVE : UINT64_C(1) << (64 - bits_clz(top));
 }
 
-/* locked_by_default - true after mlockall(MCL_FUTURE): every new mapping is locked, and locked
- * memory refuses MADV_DONTNEED. */
-static bool locked_by_default(void)
+/* is_locked - locked memory refuses MADV_DONTNEED. No page at all: no time for large reservations either. */
+static bool is_locked(uintptr_t mapped)
 {
 	size_t page = os_page_size();
+	if (mapped != 0)
+		return madvise((void *)mapped, page, MADV_DONTNEED) != 0;
 	uintptr_t at = map(page, PROT_READ | PROT_WRITE);
-	if (at == 0)
-		return true; /* not even a page: no time for large reservations */
-	bool locked = madvise((void *)at, page, MADV_DONTNEED) != 0;
-	munmap((void *)at, page);
+	bool locked = at == 0 || is_locked(at);
+	if (at != 0)
+		munmap((void *)at, page);
 	return locked;
 }
 
-/* locked_limit - bytes that may be locked, UINT64_MAX for a process that may pass the limit. */
-static uint64_t locked_limit(void)
+size_t os_lock_budget(uintptr_t mapped)
 {
 	struct rlimit r;
+	if (!is_locked(mapped))
+		return SIZE_MAX;
 	if (getrlimit(RLIMIT_MEMLOCK, &r) != 0 || r.rlim_cur == RLIM_INFINITY)
-		return UINT64_MAX;
+		return address_space();
 	size_t above = align_up(r.rlim_cur, os_page_size()) + os_page_size();
 	uintptr_t at = map(above, PROT_NONE);
 	if (at == 0)
 		return r.rlim_cur;
 	munmap((void *)at, above);
-	return UINT64_MAX;
+	return address_space(); /* a process that may pass the limit */
 }
 
 size_t os_address_budget(bool *limited)
@@ -261,11 +262,6 @@ size_t os_address_budget(bool *limited)
 	if (getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY) {
 		*limited = true;
 		space = r.rlim_cur < space ? r.rlim_cur : space;
-	}
-	if (locked_by_default()) {
-		uint64_t lock = locked_limit();
-		*limited = true;
-		space = lock < space ? lock : space;
 	}
 	return space / 4 < MGC_MAX_RESERVE ? space / 4 : MGC_MAX_RESERVE;
 }

@@ -405,16 +405,16 @@ Test(os, address_budget)
 
 Test(os, address_budget_when_locked)
 {
-	bool limited = false;
 	if (MGC_WITH_ASAN || MGC_WITH_TSAN || mlockall(MCL_FUTURE) != 0)
 		return;
-	size_t budget = os_address_budget(&limited);
-	cr_assert(limited);
-	cr_assert_gt(budget, 0);
+	size_t budget = os_lock_budget(0);
+	cr_assert(budget > 0 && budget != SIZE_MAX);
+	uintptr_t at = ready(MIB);
+	cr_assert_eq(os_lock_budget(at), budget);
 	munlockall();
-	budget = os_address_budget(&limited);
-	cr_assert(!limited);
-	cr_assert_geq(budget, min_size(64 * GIB, MGC_MAX_RESERVE));
+	cr_assert_eq(os_lock_budget(0), SIZE_MAX);
+	cr_assert_eq(os_lock_budget(ready(MIB)), SIZE_MAX);
+	os_release(at, MIB);
 }
 
 Test(os, resident)

@@ -191,6 +191,36 @@ Test(space, limited_growth_survives_refusal, .timeout = 30)
 	space_destroy(&sp);
 }
 
+/* A reservation that the system would lock is not made. */
+Test(space, locked_memory, .timeout = 30)
+{
+	if (MGC_WITH_ASAN || MGC_WITH_TSAN || mlockall(MCL_FUTURE) != 0)
+		cr_skip_test("not allowed to lock memory, or a sanitizer's own is too much");
+	cr_assert_eq(space_init(&sp, 0), 0);
+	cr_assert(!sp.reserved);
+	use_pages(must_grow(1), MGC_CHUNK_PAGES);
+	space_destroy(&sp);
+	munlockall();
+}
+
+/* Without tables there is memory all the same, and all of it goes back. */
+Test(space, bare, .timeout = 30)
+{
+	size_t before = probe_mapped_bytes(), first;
+	cr_assert_eq(space_init_bare(&sp, 4 * MGC_ARENA_SIZE), 0);
+	cr_expect(sp.bare && sp.spans == NULL && sp.desc == NULL);
+	cr_expect_leq(probe_mapped_bytes(), before + 5 * MGC_ARENA_SIZE);
+	cr_expect_eq(sp.base % MGC_ARENA_SIZE, 0);
+	for (size_t n = 4 * MGC_ARENA_SIZE / MGC_CHUNK_SIZE; n > 0; n--) {
+		cr_assert(space_grow(&sp, 1, &first));
+		memset((void *)space_page_addr(&sp, first), 1, MGC_CHUNK_SIZE);
+	}
+	cr_expect(!space_grow(&sp, 1, &first));
+	cr_expect_eq(space_tables_nbytes(&sp), 0);
+	space_destroy(&sp);
+	cr_expect_lt(probe_mapped_bytes(), before + ((size_t)1 << 16));
+}
+
 Test(space, walks_around_others, .timeout = 30)
 {
 	limit_address_space(probe_mapped_bytes() + ((size_t)1 << 30));

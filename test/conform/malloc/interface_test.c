@@ -258,10 +258,16 @@ static pthread_key_t key;
 static void late(void *arg)
 {
 	/* our own destructor may have run before or may run after */
-	char *p = malloc(1000);
-	CHECK(p != NULL);
-	memset(p, 2, 1000);
-	free(p);
+	for (size_t n = 10; n < 3000000; n *= 6) {
+		char *p = malloc(n), *q = aligned_alloc(64, n), *r = calloc(1, n);
+		CHECK(p != NULL && q != NULL && r != NULL && r[0] == 0 && r[n - 1] == 0);
+		memset(p, 2, n);
+		p = realloc(p, 2 * n);
+		CHECK(p != NULL && p[n - 1] == 2);
+		free(p);
+		free(q);
+		free(r);
+	}
 	free(arg);
 	static __thread int again;
 	if (again++ < 3)
