@@ -21,15 +21,17 @@ bool slab_carve(struct slab *s, uintptr_t base)
 	uint32_t n = (uint32_t)min_size(max_size(room / nbytes, 1), left);
 	if (n == 0)
 		return false;
-	struct block *b = (struct block *)(base + from);
-	store_relaxed(&s->carved, (uint16_t)(s->carved + n));
-	s->free = b;
-	while (--n > 0) {
+	struct block *first = (struct block *)(base + from), *b = first;
+	for (uint32_t i = 1; i < n; i++) {
 		struct block *next = (struct block *)((uintptr_t)b + nbytes);
 		b->next = next;
 		b = next;
 	}
 	b->next = &block_end;
+	/* only now: in the child of a fork the list may stand as it was at any moment, and what was in the blocks
+	 * before may look like a link to one that is in use */
+	store_release(&s->carved, (uint16_t)(s->carved + n)); /* pairs: carved */
+	store_release(&s->free, first); /* pairs: carved */
 	return true;
 }
 
@@ -80,7 +82,7 @@ uint32_t slab_count_free(const struct slab *s, uintptr_t base)
 uint32_t slab_mend(struct slab *s, uintptr_t base)
 {
 	uint32_t n = 0;
-	struct block **link = &s->free;
+	struct block **link = &s->free; /* pairs: carved (the fork itself orders the rest) */
 	for (; *link != &block_end && n < s->carved && in_slab(s, base, *link); n++)
 		link = &(*link)->next;
 	*link = &block_end;
