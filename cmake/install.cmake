@@ -22,7 +22,12 @@ if(TARGET mallocgc_malloc)
 endif()
 if(TARGET mallocgc_libgc)
   install(TARGETS mallocgc_libgc LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/mallocgc)
-  install(DIRECTORY include/libgc DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mallocgc OPTIONAL)
+  install(DIRECTORY include/libgc DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mallocgc)
+  file(RELATIVE_PATH MGC_LIBGC_TO_INCLUDE ${CMAKE_INSTALL_FULL_LIBDIR}/mallocgc
+    ${CMAKE_INSTALL_FULL_INCLUDEDIR}/mallocgc/libgc)
+  configure_file(cmake/bdw-gc.pc.in bdw-gc.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/bdw-gc.pc
+    DESTINATION ${CMAKE_INSTALL_LIBDIR}/mallocgc/pkgconfig)
 endif()
 if(TARGET mallocgc_cmd)
   install(TARGETS mallocgc_cmd RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

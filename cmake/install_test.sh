@@ -23,6 +23,15 @@ cc -std=c99 $(pkg-config --cflags mallocgc) "$here/consumer/main.c" \
 LD_LIBRARY_PATH=$libdir "$build/consumer/by-pkg-config"
 [[ $libdir -ef $(dirname "$PKG_CONFIG_PATH") ]]
 
+# libgc's interface, by the pkg-config file in its own folder.
+PKG_CONFIG_PATH=$(dirname "$(find "$stage" -name bdw-gc.pc)")
+gcdir=$(pkg-config --variable=libdir bdw-gc)
+# shellcheck disable=SC2046
+cc $(pkg-config --cflags bdw-gc) "$here/../test/conform/libgc/programs/typed.c" \
+    $(pkg-config --libs bdw-gc) -o "$build/consumer/libgc"
+LD_LIBRARY_PATH=$gcdir "$build/consumer/libgc" | cmp - "$here/../test/conform/libgc/programs/typed.expected"
+PKG_CONFIG_PATH=$(dirname "$(find "$stage" -name mallocgc.pc)")
+
 # A program that was compiled with the inlined paths of another layout does not start.
 mkdir -p "$build/consumer/other"
 sed 's/MGC_INLINE_LAYOUT [0-9]*u/MGC_INLINE_LAYOUT 999u/' \

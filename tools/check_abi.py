@@ -72,4 +72,5 @@ def main():
         lintlib.finish("exported symbols", checked, errors)
 
 
-main()
+if __name__ == "__main__":
+    main()

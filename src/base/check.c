@@ -132,13 +132,24 @@ void mgc_print(int fd, const char *fmt, ...)
 	write_all(fd, buf, n);
 }
 
+void mgc_print_text(int fd, const char *text)
+{
+	write_all(fd, text, strlen(text));
+}
+
+void (*mgc_on_death)(const char *text);
+
 MGC_NORETURN static void die(const char *kind, const char *fmt, va_list ap)
 {
 	char buf[512];
 	size_t n = mgc_format(buf, sizeof buf, "mallocgc: %s: ", kind);
 	n += mgc_vformat(buf + n, sizeof buf - n - 1, fmt, ap);
 	buf[n++] = '\n';
-	write_all(STDERR_FILENO, buf, n);
+	buf[n] = '\0';
+	if (mgc_on_death != NULL)
+		mgc_on_death(buf);
+	else
+		write_all(STDERR_FILENO, buf, n);
 	abort();
 }
 

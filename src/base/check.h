@@ -24,6 +24,13 @@ size_t mgc_format(char *buf, size_t cap, const char *fmt, ...) MGC_PRINTF(3, 4);
 /* mgc_print - one write of at most 512 bytes to `fd`. */
 void mgc_print(int fd, const char *fmt, ...) MGC_PRINTF(2, 3);
 
+/* mgc_print_text - all of it. */
+void mgc_print_text(int fd, const char *text);
+
+/* mgc_on_death - gets the text, with its newline, in place of standard error; the process ends when it
+ * returns. NULL: none. Set once, by a face. */
+extern void (*mgc_on_death)(const char *text);
+
 MGC_NORETURN MGC_COLD void mgc_fatal(const char *fmt, ...) MGC_PRINTF(1, 2);
 MGC_NORETURN MGC_COLD void mgc_misuse(const char *fmt, ...) MGC_PRINTF(1, 2);
 MGC_NORETURN MGC_COLD void mgc_check_failed(const char *file, int line, const char *what);

@@ -22,6 +22,10 @@ typedef void *(*GC_fn_type)(void *client_data);
 typedef void *(*GC_oom_func)(size_t nbytes);
 typedef void (*GC_warn_proc)(char *format, GC_word arg);
 
+typedef void (*GC_abort_func)(const char *text);
+typedef int (*GC_stop_func)(void);
+typedef void (*GC_describe_type_fn)(void *obj, char *out);
+
 struct GC_stack_base {
 	void *mem_base;
 };
@@ -35,11 +39,24 @@ enum { GC_SUCCESS = 0, GC_DUPLICATE = 1, GC_NO_MEMORY = 2, GC_UNIMPLEMENTED = 3,
 enum { KIND_PTRFREE, KIND_NORMAL, KIND_UNCOLLECTABLE, KIND_AUNCOLLECTABLE, KIND_FIRST_FREE };
 #define MAX_KINDS 16
 #define MAX_PROCS 64
+#define RESERVED_PROCS \
+	8 /* numbers below are for the collector and for gcj; clients know the count */
+#define PROC_GCJ 0
+#define PROC_BITMAP 1 /* ours: env is the number of a long bitmap */
 #define DENSE_SIZES 129 /* sizes to 1024 B in steps of 8, as sizeclass_of looks them up */
+
+/* What is known of a kind. Written before its number is given to the client. */
+struct kind {
+	GC_word descriptor;
+	bool adjust; /* the object's size is added to the descriptor */
+	int (*disclaim)(void *obj); /* not 0: the object is kept; NULL: none */
+	GC_describe_type_fn describe; /* NULL: none */
+};
 
 struct libgc {
 	struct lock lock; /* GC_call_with_alloc_lock */
 	unsigned kind_layout[MAX_KINDS];
+	struct kind kind[MAX_KINDS];
 	uint32_t nkinds;
 	GC_mark_proc proc[MAX_PROCS];
 	uint32_t nprocs;
@@ -49,16 +66,31 @@ struct libgc {
 	void (*start_callback)(void);
 	bool main_dropped; /* GC_clear_roots: the main program's data is no root any more */
 	uintptr_t main_lo, main_hi; /* where the main program's segments lie */
-	uint64_t total_at_gc; /* allocated when the last cycle ended */
+	/* as the last cycle left them, and the one before */
+	uint64_t total_at_gc, total_before_gc;
+	uint64_t freed_at_gc; /* by hand */
+	uint64_t reclaimed_nbytes; /* by the last cycle */
+	uint64_t reclaimed_before_nbytes; /* by all before it */
+	GC_stop_func stop_func; /* asked before a collection; not 0: not now */
+	int no_automatic; /* collections only when asked for */
+	int force_unmap; /* GC_gcollect gives free memory back, too */
+	unsigned markers; /* GC_set_markers_count; 0: never called */
+	bool debugging; /* debug objects exist: each collection checks them */
 };
 
 extern struct libgc libgc;
-extern const struct runtime_config libgc_config;
+extern struct runtime_config libgc_config;
 
 MGC_INLINE struct mutator *libgc_self(void)
 {
 	return runtime_self(&libgc_config);
 }
+
+struct usage {
+	size_t heap, free_nbytes, unmapped, since, total;
+};
+struct usage libgc_usage(void);
+void libgc_init_settings(void);
 
 /* libgc_ready - the face is started, whether or not the thread is attached. */
 void libgc_ready(void);
@@ -69,7 +101,27 @@ void libgc_attached(struct mutator *m);
 void libgc_init_kinds(void);
 void libgc_init_roots(void);
 void libgc_init_final(void);
+void libgc_init_events(void);
 void libgc_warn(const char *format, GC_word arg);
+/* libgc_kind_layout - of a kind that was made; dies naming the function when it was not. */
+unsigned libgc_kind_layout(int kind, const char *function);
+/* libgc_kind_of - the kind of the object at that first byte. */
+unsigned libgc_kind_of(uintptr_t object);
+/* libgc_alloc - of any kind; asks the client's callback when memory is exhausted. */
+void *libgc_alloc(unsigned kind, size_t nbytes);
+void *libgc_alloc_layout(unsigned layout, size_t nbytes);
+/* libgc_tell_heap_resize - when the heap's size is not what it was. */
+void libgc_tell_heap_resize(void);
+/* libgc_look_for_errors - in the stop, after the mark: names what nobody freed; checks debug objects. */
+void libgc_look_for_errors(void);
+/* libgc_describe - an object for a message, in [out, out + nbytes). */
+void libgc_describe(uintptr_t object, char *out, size_t nbytes);
+/* libgc_mark_toggles - in the stop, before the mark: the client says which are strong. */
+void libgc_mark_toggles(struct marker *mk);
+/* libgc_disclaimed - an object of a kind with a disclaim procedure was made. */
+void libgc_disclaimed(unsigned kind, void *obj);
+/* libgc_tell_awaiting - after a collection: of objects whose finalizers became due. */
+void libgc_tell_awaiting(void);
 
 /* The variables of the interface that other files here read. */
 extern LIBGC_API int GC_all_interior_pointers, GC_no_dls, GC_java_finalization, GC_finalize_on_demand;
@@ -77,5 +129,10 @@ extern LIBGC_API char *GC_stackbottom;
 extern LIBGC_API void (*GC_push_other_roots)(void);
 extern LIBGC_API void (*GC_finalizer_notifier)(void);
 extern LIBGC_API GC_oom_func GC_oom_fn;
+extern LIBGC_API GC_abort_func GC_on_abort;
+extern LIBGC_API int GC_find_leak, GC_dont_gc, GC_full_freq, GC_use_entire_heap;
+extern LIBGC_API unsigned long GC_time_limit;
+extern LIBGC_API GC_word GC_non_gc_bytes, GC_free_space_divisor;
+LIBGC_API void GC_err_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -39,6 +39,20 @@ LIBGC_API void *GC_is_visible(void *p);
 LIBGC_API void *GC_is_valid_displacement(void *p);
 LIBGC_API void *GC_same_obj(void *p, void *q);
 LIBGC_API int GC_get_kind_and_size(const void *p, size_t *nbytes);
+LIBGC_API void *GC_clear_stack(void *p);
+LIBGC_API size_t GC_get_size_map_at(int i);
+LIBGC_API void GC_register_displacement(size_t offset);
+LIBGC_API void *GC_pre_incr(void **p, ptrdiff_t by);
+LIBGC_API void *GC_post_incr(void **p, ptrdiff_t by);
+LIBGC_API void GC_change_stubborn(const void *p);
+LIBGC_API void GC_end_stubborn_change(const void *p);
+LIBGC_API void GC_ptr_store_and_dirty(void *p, const void *q);
+LIBGC_API void GC_incr_bytes_allocd(size_t nbytes);
+LIBGC_API void GC_incr_bytes_freed(size_t nbytes);
+LIBGC_API void GC_noop1(GC_word x);
+extern LIBGC_API void (*GC_same_obj_print_proc)(void *p, void *q);
+extern LIBGC_API void (*GC_is_valid_displacement_print_proc)(void *p);
+extern LIBGC_API void (*GC_is_visible_print_proc)(void *p);
 
 /* sixteens - every object of this face is aligned to 16: no 24 B slots. */
 static size_t sixteens(size_t nbytes)
@@ -46,12 +60,20 @@ static size_t sixteens(size_t nbytes)
 	return nbytes > 16 && nbytes <= 24 ? 32 : nbytes;
 }
 
+unsigned libgc_kind_layout(int kind, const char *function)
+{
+	libgc_ready();
+	if (kind < 0 || (unsigned)kind >= load_relaxed(&libgc.nkinds))
+		mgc_misuse("%s: kind %d was never made", function, kind);
+	return libgc.kind_layout[kind];
+}
+
 static void *finish(uintptr_t p, size_t nbytes)
 {
 	return MGC_LIKELY(p != 0) ? (void *)p : libgc_out_of_memory(nbytes);
 }
 
-static MGC_NOINLINE void *alloc_layout(unsigned layout, size_t nbytes)
+MGC_NOINLINE void *libgc_alloc_layout(unsigned layout, size_t nbytes)
 {
 	struct mutator *m = libgc_self();
 	if (m == NULL || nbytes > PTRDIFF_MAX)
@@ -62,7 +84,7 @@ static MGC_NOINLINE void *alloc_layout(unsigned layout, size_t nbytes)
 /* alloc_dense_slow - the first object of a size: its span class goes into the table. */
 static MGC_NOINLINE void *alloc_dense_slow(unsigned kind, size_t nbytes)
 {
-	void *p = alloc_layout((libgc_ready(), libgc.kind_layout[kind]), nbytes);
+	void *p = libgc_alloc_layout((libgc_ready(), libgc.kind_layout[kind]), nbytes);
 	if (p != NULL && nbytes <= 1024) {
 		struct span *s = space_span(&runtime.heap.pageheap.space, (uintptr_t)p);
 		if (s != NULL)
@@ -75,7 +97,7 @@ static MGC_NOINLINE void *alloc_dense_slow(unsigned kind, size_t nbytes)
 MGC_INLINE void *alloc_dense(unsigned kind, size_t nbytes)
 {
 	if (MGC_UNLIKELY(nbytes > 1024))
-		return alloc_layout((libgc_ready(), libgc.kind_layout[kind]), nbytes);
+		return libgc_alloc_layout((libgc_ready(), libgc.kind_layout[kind]), nbytes);
 	unsigned sc = load_acquire(&libgc.dense[kind][(nbytes + 7) / 8]); /* pairs: dense */
 	uintptr_t p = cache_pop(mutator_self(), sc, runtime.heap.layouts.spanclass[sc].slot_nbytes);
 	return MGC_LIKELY(p != 0) ? (void *)p : alloc_dense_slow(kind, nbytes);
@@ -91,12 +113,25 @@ void *GC_malloc_atomic(size_t nbytes)
 	return alloc_dense(KIND_PTRFREE, nbytes);
 }
 
+static bool is_uncollectable(unsigned kind)
+{
+	return kind == KIND_UNCOLLECTABLE || kind == KIND_AUNCOLLECTABLE;
+}
+
+void *libgc_alloc(unsigned kind, size_t nbytes)
+{
+	void *p = libgc_alloc_layout(libgc.kind_layout[kind], nbytes);
+	if (MGC_UNLIKELY(libgc.kind[kind].disclaim != NULL) && p != NULL)
+		libgc_disclaimed(kind, p);
+	if (is_uncollectable(kind) && p != NULL)
+		add_relaxed(&GC_non_gc_bytes, GC_size(p));
+	return p;
+}
+
 void *GC_generic_malloc(size_t nbytes, int kind)
 {
-	libgc_ready();
-	if (kind < 0 || (unsigned)kind >= libgc.nkinds)
-		mgc_misuse("GC_generic_malloc: kind %d was never made", kind);
-	return alloc_layout(libgc.kind_layout[kind], nbytes);
+	libgc_kind_layout(kind, "GC_generic_malloc");
+	return libgc_alloc((unsigned)kind, nbytes);
 }
 
 void *GC_malloc_uncollectable(size_t nbytes)
@@ -170,18 +205,16 @@ static uintptr_t link_run(struct mutator *m, unsigned sc, size_t slot)
 void GC_generic_malloc_many(size_t nbytes, int kind, void **result)
 {
 	struct mutator *m = libgc_self();
+	unsigned layout = libgc_kind_layout(kind, "GC_generic_malloc_many");
 	*result = NULL;
-	if (kind < 0 || (unsigned)kind >= libgc.nkinds)
-		mgc_misuse("GC_generic_malloc_many: kind %d was never made", kind);
-	if (m == NULL || nbytes > MGC_MAX_SMALL) {
+	if (m == NULL || nbytes > MGC_MAX_SMALL || libgc.kind[kind].disclaim != NULL) {
 		void *p = GC_generic_malloc(nbytes, kind);
 		if (p != NULL)
 			*(void **)p = NULL;
 		*result = p;
 		return;
 	}
-	unsigned sc = layout_spanclass(&runtime.heap.layouts, libgc.kind_layout[kind],
-				       sizeclass_of(sixteens(nbytes)));
+	unsigned sc = layout_spanclass(&runtime.heap.layouts, layout, sizeclass_of(sixteens(nbytes)));
 	uintptr_t p = sc == 0 ? 0 : link_run(m, sc, runtime.heap.layouts.spanclass[sc].slot_nbytes);
 	*result = finish(p, nbytes);
 }
@@ -211,11 +244,14 @@ int GC_posix_memalign(void **out, size_t align, size_t nbytes)
 	return *out != NULL ? 0 : ENOMEM;
 }
 
-/* kind_layout_of - the layout of the object at p, which is the start of one. */
-static unsigned layout_of(const void *p)
+unsigned libgc_kind_of(uintptr_t object)
 {
-	const struct span *s = space_span(&runtime.heap.pageheap.space, (uintptr_t)p);
-	return runtime.heap.layouts.spanclass[s->spanclass].layout;
+	const struct span *s = space_span(&runtime.heap.pageheap.space, object);
+	unsigned layout = runtime.heap.layouts.spanclass[s->spanclass].layout;
+	for (unsigned k = 0, n = (unsigned)load_relaxed(&libgc.nkinds); k < n; k++)
+		if (libgc.kind_layout[k] == layout)
+			return k;
+	return layout == LAYOUT_ID_NOSCAN ? KIND_PTRFREE : KIND_NORMAL; /* a typed object */
 }
 
 void *GC_realloc(void *p, size_t nbytes)
@@ -233,7 +269,7 @@ void *GC_realloc(void *p, size_t nbytes)
 		memset((char *)p + nbytes, 0, old - nbytes); /* old contents keep nothing alive */
 		return p;
 	}
-	void *q = alloc_layout(layout_of(p), nbytes);
+	void *q = libgc_alloc(libgc_kind_of((uintptr_t)p), nbytes);
 	if (q == NULL)
 		return NULL;
 	memcpy(q, p, min_size(old, nbytes));
@@ -246,8 +282,12 @@ void GC_free(void *p)
 	if (p == NULL)
 		return;
 	struct mutator *m = libgc_self();
-	if (m != NULL)
-		gc_free(&runtime.gc, m, (uintptr_t)p);
+	if (m == NULL)
+		return;
+	if (load_relaxed(&GC_non_gc_bytes) != 0 && GC_base(p) == p &&
+	    is_uncollectable(libgc_kind_of((uintptr_t)p)))
+		sub_relaxed(&GC_non_gc_bytes, GC_size(p));
+	gc_free(&runtime.gc, m, (uintptr_t)p);
 }
 
 char *GC_strndup(const char *s, size_t n)
@@ -288,36 +328,153 @@ int GC_is_heap_ptr(const void *p)
 	return space_span(&runtime.heap.pageheap.space, (uintptr_t)p) != NULL;
 }
 
+/* GC_is_marked - by the last collection, or by this one: a span that is swept holds only what was. */
 int GC_is_marked(const void *p)
 {
+	const struct heap *h = &runtime.heap;
 	uintptr_t base = (uintptr_t)GC_base((void *)(uintptr_t)p);
-	return base != 0 && space_is_marked(&runtime.heap.pageheap.space, base);
-}
-
-void *GC_is_visible(void *p)
-{
-	return p;
-}
-
-void *GC_is_valid_displacement(void *p)
-{
-	return p;
-}
-
-void *GC_same_obj(void *p, void *q)
-{
-	void *base = GC_base(p);
-	if (base != NULL && base != GC_base(q))
-		mgc_misuse("GC_same_obj: %p and %p are not in the same object", p, q);
-	return p;
+	const struct span *s = space_span(&h->pageheap.space, (uintptr_t)p);
+	if (base == 0)
+		return 0;
+	return (heap_phase(h) == PHASE_OFF && load_acquire(&s->sweepgen) == heap_sweepgen(h)) ||
+	       space_is_marked(&h->pageheap.space, base);
 }
 
 int GC_get_kind_and_size(const void *p, size_t *nbytes)
 {
 	size_t ignored;
-	uintptr_t base = gc_object(&runtime.gc, (uintptr_t)p, nbytes != NULL ? nbytes : &ignored);
-	for (unsigned k = 0; base != 0 && k < libgc.nkinds; k++)
-		if (libgc.kind_layout[k] == layout_of((void *)base))
-			return (int)k;
-	return KIND_NORMAL;
+	uintptr_t base = (libgc_ready(),
+			  gc_object(&runtime.gc, (uintptr_t)p, nbytes != NULL ? nbytes : &ignored));
+	if (base == 0)
+		mgc_misuse("GC_get_kind_and_size of %p, which is in no object", p);
+	return (int)libgc_kind_of(base);
+}
+
+void *GC_clear_stack(void *p)
+{
+	regs_wipe();
+	return p;
+}
+
+size_t GC_get_size_map_at(int i)
+{
+	if (i < 0 || (size_t)i > MGC_MAX_SMALL)
+		return SIZE_MAX;
+	libgc_ready();
+	unsigned sc = layout_spanclass(&runtime.heap.layouts, LAYOUT_ID_WORDS,
+				       sizeclass_of(sixteens((size_t)i)));
+	return runtime.heap.layouts.spanclass[sc].slot_nbytes;
+}
+
+/* ── checked pointer arithmetic ─────────────────────────────────────────────────────────── */
+
+#define MAX_DISPLACEMENT 4096
+
+static uint64_t displacement[MAX_DISPLACEMENT / 64]; /* atomic; those that were registered */
+
+MGC_NORETURN static void bad_same_obj(void *p, void *q)
+{
+	mgc_misuse("GC_same_obj: %p and %p are not in the same object", p, q);
+}
+
+MGC_NORETURN static void bad_displacement(void *p)
+{
+	mgc_misuse("GC_is_valid_displacement: %p points into no object, or to a place in it that "
+		   "was not registered",
+		   p);
+}
+
+MGC_NORETURN static void bad_visible(void *p)
+{
+	mgc_misuse("GC_is_visible: %p points into the heap, but into no object", p);
+}
+
+void (*GC_same_obj_print_proc)(void *p, void *q) = bad_same_obj;
+void (*GC_is_valid_displacement_print_proc)(void *p) = bad_displacement;
+void (*GC_is_visible_print_proc)(void *p) = bad_visible;
+
+void GC_register_displacement(size_t offset)
+{
+	if (offset >= MAX_DISPLACEMENT)
+		mgc_misuse("GC_register_displacement: %zu is not below %d", offset, MAX_DISPLACEMENT);
+	or_relaxed(&displacement[offset / 64], UINT64_C(1) << offset % 64);
+}
+
+static bool may_displace(size_t offset)
+{
+	return GC_all_interior_pointers || offset == 0 ||
+	       (offset < MAX_DISPLACEMENT &&
+		(load_relaxed(&displacement[offset / 64]) >> offset % 64 & 1));
+}
+
+void *GC_is_visible(void *p)
+{
+	if (GC_is_heap_ptr(p) && GC_base(p) == NULL)
+		GC_is_visible_print_proc(p);
+	return p; /* in any stack, say: that cannot be told */
+}
+
+void *GC_is_valid_displacement(void *p)
+{
+	char *base = GC_base(p);
+	if (GC_is_heap_ptr(p) && (base == NULL || !may_displace((size_t)((char *)p - base))))
+		GC_is_valid_displacement_print_proc(p);
+	return p;
+}
+
+void *GC_same_obj(void *p, void *q)
+{
+	if ((GC_is_heap_ptr(p) || GC_is_heap_ptr(q)) && GC_base(p) != GC_base(q))
+		GC_same_obj_print_proc(p, q);
+	return p;
+}
+
+void *GC_pre_incr(void **p, ptrdiff_t by)
+{
+	void *was = *p;
+	*p = GC_same_obj((char *)was + by, was);
+	return GC_is_valid_displacement(*p);
+}
+
+void *GC_post_incr(void **p, ptrdiff_t by)
+{
+	void *was = *p;
+	*p = GC_is_valid_displacement(GC_same_obj((char *)was + by, was));
+	return was;
+}
+
+/* ── stores and counts that libgc wants to be told of ───────────────────────────────────── */
+
+/* Objects that change no more: the system tells what is written. */
+void GC_change_stubborn(const void *p)
+{
+	(void)p;
+}
+
+void GC_end_stubborn_change(const void *p)
+{
+	(void)p;
+}
+
+void GC_ptr_store_and_dirty(void *p, const void *q)
+{
+	store_relaxed((const void **)p, q);
+}
+
+/* Memory outside the heap that the program wants counted: it brings the next collection nearer. */
+void GC_incr_bytes_allocd(size_t nbytes)
+{
+	libgc_ready();
+	add_relaxed(&runtime.heap.live_nbytes, nbytes);
+}
+
+void GC_incr_bytes_freed(size_t nbytes)
+{
+	libgc_ready();
+	add_relaxed(&runtime.heap.freed_nbytes, nbytes);
+}
+
+void GC_noop1(GC_word x)
+{
+	MGC_KEEP(&x);
 }

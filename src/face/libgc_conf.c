@@ -1,5 +1,4 @@
-/* libgc_conf.c - start of the face, collections on request, statistics and settings. Settings that have
- * no meaning here are kept and given back. */
+/* libgc_conf.c - start of the face, collections on request, how the heap grows, statistics. */
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,71 +24,22 @@
 
 struct libgc libgc = { .lock = { 0, LOCK_CLIENT } };
 
-/* ── variables and accessors of the interface ───────────────────────────────────────────── */
-
-#define SETTING(type, name, initial) \
-	extern LIBGC_API type GC_##name; \
-	type GC_##name = initial; \
-	LIBGC_API type GC_get_##name(void); \
-	LIBGC_API void GC_set_##name(type v); \
-	type GC_get_##name(void) \
-	{ \
-		return GC_##name; \
-	} \
-	void GC_set_##name(type v) \
-	{ \
-		GC_##name = v; \
-	}
-
-SETTING(int, no_dls, 0)
-SETTING(int, dont_expand, 0)
-SETTING(int, dont_precollect, 0)
-SETTING(int, full_freq, 19)
-SETTING(int, find_leak, 0)
-SETTING(unsigned long, time_limit, 50)
-SETTING(GC_word, max_retries, 0)
-SETTING(GC_word, non_gc_bytes, 0)
-SETTING(int, use_entire_heap, 0)
-SETTING(int, all_interior_pointers, 1)
+/* ── variables of the interface ─────────────────────────────────────────────────────────── */
 
 extern LIBGC_API void *GC_least_plausible_heap_addr, *GC_greatest_plausible_heap_addr;
-extern LIBGC_API int GC_parallel, GC_dont_gc;
-extern LIBGC_API GC_word GC_gc_no, GC_free_space_divisor;
+extern LIBGC_API int GC_parallel;
+int GC_use_entire_heap;
+extern LIBGC_API GC_word GC_gc_no;
 void *GC_least_plausible_heap_addr = (void *)UINTPTR_MAX, *GC_greatest_plausible_heap_addr;
 int GC_parallel, GC_dont_gc;
 GC_word GC_gc_no, GC_free_space_divisor = 3;
-
-static void *default_oom(size_t nbytes)
-{
-	(void)nbytes;
-	return NULL;
-}
-
-static void default_warn(char *format, GC_word arg)
-{
-	if (getenv("GC_NO_WARN") == NULL)
-		fprintf(stderr, format, arg); /* the client's own format, by libgc's interface */
-}
-
-GC_oom_func GC_oom_fn = default_oom;
-static GC_warn_proc warn_proc = default_warn;
-
-void *libgc_out_of_memory(size_t nbytes)
-{
-	return GC_oom_fn != NULL ? GC_oom_fn(nbytes) : NULL;
-}
-
-void libgc_warn(const char *format, GC_word arg)
-{
-	if (warn_proc != NULL)
-		warn_proc((char *)(uintptr_t)format, arg);
-}
 
 /* ── start ──────────────────────────────────────────────────────────────────────────────── */
 
 LIBGC_API void GC_init(void);
 LIBGC_API int GC_is_init_called(void);
 LIBGC_API void GC_deinit(void);
+LIBGC_API void GC_gcollect(void);
 
 /* env_number - a libgc environment variable with an optional k, m or g; `missing` when not set. */
 static int64_t env_number(const char *name, int64_t missing)
@@ -120,14 +70,27 @@ static int64_t percent_of(int64_t divisor)
 	return at_least(DEFAULT_PERCENT * 3 / divisor, 5);
 }
 
+/* env_settings - the variables that only give a setting its first value. */
+static void env_settings(void)
+{
+	GC_dont_gc |= getenv("GC_DONT_GC") != NULL;
+	GC_find_leak |= getenv("GC_FIND_LEAK") != NULL;
+	GC_use_entire_heap |= getenv("GC_USE_ENTIRE_HEAP") != NULL;
+	GC_all_interior_pointers |= getenv("GC_ALL_INTERIOR_POINTERS") != NULL;
+	GC_full_freq = (int)env_number("GC_FULL_FREQUENCY", GC_full_freq);
+	GC_time_limit = (unsigned long)env_number("GC_PAUSE_TIME_TARGET", (int64_t)GC_time_limit);
+	GC_free_space_divisor =
+		(GC_word)env_number("GC_FREE_SPACE_DIVISOR", (int64_t)GC_free_space_divisor);
+	libgc.force_unmap |= getenv("GC_FORCE_UNMAP_ON_GCOLLECT") != NULL;
+}
+
 /* adjust - libgc's environment variables, where ours are not set. */
 static void adjust(struct knobs *k)
 {
-	int64_t divisor = env_number("GC_FREE_SPACE_DIVISOR", 3);
+	env_settings();
+	int64_t divisor = (int64_t)GC_free_space_divisor;
 	if (getenv("MGC_PERCENT") == NULL)
 		k->percent = percent_of(at_least(divisor, 1));
-	if (getenv("GC_DONT_GC") != NULL)
-		k->percent = KNOB_OFF;
 	if (getenv("MGC_MIN_HEAP") == NULL) /* libgc's is a heap size, ours one at 100 percent */
 		k->min_heap = at_least(env_number("GC_INITIAL_HEAP_SIZE", 0), k->min_heap) * 100 /
 			      at_least(k->percent, 1);
@@ -136,15 +99,38 @@ static void adjust(struct knobs *k)
 	if (getenv("GC_PRINT_STATS") != NULL)
 		k->gctrace = 1;
 	if (k->workers == 0)
-		k->workers = env_number("GC_MARKERS", env_number("GC_NPROCS", 0)) % 65;
+		k->workers = env_number("GC_MARKERS", env_number("GC_NPROCS", libgc.markers)) % 65;
 	if (k->log == NULL)
 		k->log = getenv("GC_LOG_FILE");
+	if (GC_find_leak) { /* what nobody freed is looked for in the stop, among everything */
+		k->tracked = 0;
+		k->young = 0;
+	}
 }
 
 static void observe(struct gc *gc)
 {
+	const struct cycle_record *r = &gc->last;
 	store_relaxed(&GC_gc_no, (GC_word)gc->ncycles);
+	libgc.total_before_gc = libgc.total_at_gc;
 	libgc.total_at_gc = load_relaxed(&gc->heap->allocated_nbytes);
+	libgc.freed_at_gc = load_relaxed(&gc->heap->freed_nbytes);
+	libgc.reclaimed_before_nbytes += libgc.reclaimed_nbytes;
+	libgc.reclaimed_nbytes = r->heap_before > r->heap_live ? r->heap_before - r->heap_live : 0;
+	libgc_tell_heap_resize();
+}
+
+/* veto - asked when a collection is due by itself. */
+static bool veto(void)
+{
+	return load_relaxed(&GC_dont_gc) != 0 || libgc.no_automatic ||
+	       (libgc.stop_func != NULL && libgc.stop_func() != 0);
+}
+
+static void exit_check(void)
+{
+	if (GC_find_leak && getenv("GC_SKIP_LEAK_EXIT") == NULL)
+		GC_gcollect();
 }
 
 static void after_start(void)
@@ -152,19 +138,24 @@ static void after_start(void)
 	libgc_init_kinds();
 	libgc_init_roots();
 	libgc_init_final();
+	libgc_init_events();
 	runtime.gc.after_cycle = observe;
+	runtime.gc.veto = veto;
 	runtime.gc.short_pauses = getenv("GC_ENABLE_INCREMENTAL") != NULL;
 	if (runtime.gc.knobs.hugepages)
 		runtime.heap.pageheap.huge_from_pages = HUGE_FROM_NBYTES >> MGC_PAGE_SHIFT;
 	runtime.gc.pacer.extra_nbytes = EXTRA_NBYTES;
 	cycle_set_goal(&runtime.gc);
 	GC_parallel = (int)runtime.gc.workers.limit;
+	libgc_init_settings();
+	if (GC_find_leak)
+		atexit(exit_check);
 	GC_least_plausible_heap_addr = (void *)runtime.heap.pageheap.space.base;
 	GC_greatest_plausible_heap_addr =
 		(void *)(runtime.heap.pageheap.space.base + runtime.heap.pageheap.space.nbytes);
 }
 
-const struct runtime_config libgc_config = {
+struct runtime_config libgc_config = {
 	.name = "libgc",
 	.signal = SIGPWR,
 	.adjust = adjust,
@@ -195,10 +186,10 @@ void GC_deinit(void)
 
 /* ── collecting ─────────────────────────────────────────────────────────────────────────── */
 
-LIBGC_API void GC_gcollect(void);
 LIBGC_API void GC_gcollect_and_unmap(void);
-LIBGC_API int GC_try_to_collect(int (*stop)(void));
+LIBGC_API int GC_try_to_collect(GC_stop_func stop);
 LIBGC_API int GC_collect_a_little(void);
+LIBGC_API int GC_incremental_protection_needs(void);
 LIBGC_API void GC_enable(void);
 LIBGC_API void GC_disable(void);
 LIBGC_API int GC_is_disabled(void);
@@ -211,53 +202,73 @@ LIBGC_API void GC_set_max_heap_size(GC_word nbytes);
 LIBGC_API void GC_set_free_space_divisor(GC_word d);
 LIBGC_API GC_word GC_get_free_space_divisor(void);
 
-void GC_gcollect(void)
+/* collect - false: the program said no. */
+static bool collect(GC_stop_func stop)
 {
 	struct mutator *m = libgc_self();
-	if (m != NULL && load_relaxed(&runtime.gc.disabled) <= 0)
-		cycle_collect(&runtime.gc, m, CYCLE_FORCED);
+	if (m == NULL || load_relaxed(&GC_dont_gc) != 0 || (stop != NULL && stop() != 0))
+		return false;
+	cycle_collect(&runtime.gc, m, CYCLE_FORCED);
+	return true;
+}
+
+void GC_gcollect(void)
+{
+	if (collect(libgc.stop_func) && libgc.force_unmap)
+		background_release(&runtime.gc);
 }
 
 void GC_gcollect_and_unmap(void)
 {
-	GC_gcollect();
-	background_release(&runtime.gc);
+	if (collect(libgc.stop_func))
+		background_release(&runtime.gc);
 }
 
-int GC_try_to_collect(int (*stop)(void))
+/* GC_try_to_collect - the program is asked once, before: a collection is not abandoned half way. */
+int GC_try_to_collect(GC_stop_func stop)
 {
-	(void)stop; /* a collection here is not abandoned half way */
-	GC_gcollect();
-	return load_relaxed(&runtime.gc.disabled) <= 0;
+	return collect(stop);
 }
 
+/* GC_collect_a_little - there are no small steps: a whole collection, if one is due. */
 int GC_collect_a_little(void)
 {
+	struct mutator *m = libgc_self();
+	struct gc *gc = &runtime.gc;
+	if (m != NULL && !veto() &&
+	    load_relaxed(&gc->heap->live_nbytes) >= load_relaxed(&gc->heap->trigger_nbytes))
+		cycle_collect(gc, m, CYCLE_HEAP);
 	return 0;
 }
 
 void GC_enable(void)
 {
 	libgc_ready();
-	sub_relaxed(&runtime.gc.disabled, 1);
-	store_relaxed(&GC_dont_gc, GC_dont_gc - 1);
+	if (load_relaxed(&GC_dont_gc) == 0) {
+		libgc_warn("GC_enable without a GC_disable before it\n", 0);
+		return;
+	}
+	sub_relaxed(&GC_dont_gc, 1);
+	if (load_relaxed(&runtime.gc.disabled) > 0) /* the program may have set the variable itself */
+		sub_relaxed(&runtime.gc.disabled, 1);
 }
 
-/* GC_disable - a collection that runs beside the program is over when it returns: the caller may hide
- * references from now on. */
+/* GC_disable - a collection that runs beside the program is over when it returns, and none begins: the
+ * caller may hide references from now on. */
 void GC_disable(void)
 {
 	struct mutator *m = libgc_self();
 	add_relaxed(&runtime.gc.disabled, 1);
-	store_relaxed(&GC_dont_gc, GC_dont_gc + 1);
-	for (uint64_t pg; m != NULL && m->sec == 0 && lock_thread.nheld == 0 &&
-			  phase_gen_phase(pg = heap_phase_gen(&runtime.heap)) != PHASE_OFF;)
-		heap_wait_phase(&runtime.heap, pg);
+	add_relaxed(&GC_dont_gc, 1);
+	if (m != NULL && m->sec == 0 && lock_thread.nheld == 0) {
+		lock_acquire(&runtime.gc.world);
+		lock_release(&runtime.gc.world);
+	}
 }
 
 int GC_is_disabled(void)
 {
-	return load_relaxed(&runtime.gc.disabled) > 0;
+	return load_relaxed(&GC_dont_gc) != 0;
 }
 
 void GC_enable_incremental(void)
@@ -269,6 +280,12 @@ void GC_enable_incremental(void)
 int GC_is_incremental_mode(void)
 {
 	return load_relaxed(&runtime.gc.short_pauses);
+}
+
+/* GC_incremental_protection_needs - nothing is protected: the system takes notes. */
+int GC_incremental_protection_needs(void)
+{
+	return 0;
 }
 
 void GC_start_incremental_collection(void)
@@ -299,6 +316,7 @@ static void raise_min_heap(struct gc *gc, uint64_t nbytes)
 int GC_expand_hp(size_t nbytes)
 {
 	change_pacer(raise_min_heap, nbytes);
+	libgc_tell_heap_resize();
 	return 1;
 }
 
@@ -345,16 +363,10 @@ LIBGC_API void GC_get_heap_usage_safe(GC_word *heap, GC_word *free_nbytes, GC_wo
 LIBGC_API GC_word GC_get_gc_no(void);
 LIBGC_API int GC_get_parallel(void);
 LIBGC_API unsigned GC_get_version(void);
-LIBGC_API void GC_dump(void);
-LIBGC_API void GC_dump_named(const char *name);
 LIBGC_API unsigned long GC_get_full_gc_total_time(void);
 LIBGC_API void GC_start_performance_measurement(void);
 
-struct usage {
-	size_t heap, free_nbytes, unmapped, since, total;
-};
-
-static struct usage usage(void)
+struct usage libgc_usage(void)
 {
 	struct pageheap_stats s;
 	struct heap *h = &runtime.heap;
@@ -371,45 +383,45 @@ static struct usage usage(void)
 
 size_t GC_get_heap_size(void)
 {
-	return usage().heap;
+	return libgc_usage().heap;
 }
 
 size_t GC_get_free_bytes(void)
 {
-	return usage().free_nbytes;
+	return libgc_usage().free_nbytes;
 }
 
 size_t GC_get_unmapped_bytes(void)
 {
-	return usage().unmapped;
+	return libgc_usage().unmapped;
 }
 
 size_t GC_get_bytes_since_gc(void)
 {
-	return usage().since;
+	return libgc_usage().since;
 }
 
 size_t GC_get_total_bytes(void)
 {
-	return usage().total;
+	return libgc_usage().total;
 }
 
 size_t GC_get_obtained_from_os_bytes(void)
 {
-	struct usage u = usage();
+	struct usage u = libgc_usage();
 	return u.heap + u.unmapped;
 }
 
 size_t GC_get_memory_use(void)
 {
-	struct usage u = usage();
+	struct usage u = libgc_usage();
 	return u.heap - u.free_nbytes;
 }
 
 void GC_get_heap_usage_safe(GC_word *heap, GC_word *free_nbytes, GC_word *unmapped, GC_word *since,
 			    GC_word *total)
 {
-	struct usage u = usage();
+	struct usage u = libgc_usage();
 	GC_word *out[] = { heap, free_nbytes, unmapped, since, total };
 	const size_t value[] = { u.heap + u.unmapped, u.free_nbytes, u.unmapped, u.since, u.total };
 	for (unsigned i = 0; i < 5; i++)
@@ -432,20 +444,6 @@ unsigned GC_get_version(void)
 	return VERSION_MIMICKED;
 }
 
-void GC_dump(void)
-{
-	struct usage u = usage();
-	mgc_print(STDERR_FILENO,
-		  "mallocgc: heap %zu B, free %zu B, not resident %zu B, %lu collections\n", u.heap,
-		  u.free_nbytes, u.unmapped, (unsigned long)GC_get_gc_no());
-}
-
-void GC_dump_named(const char *name)
-{
-	mgc_print(STDERR_FILENO, "mallocgc: dump %s\n", name);
-	GC_dump();
-}
-
 unsigned long GC_get_full_gc_total_time(void)
 {
 	return runtime.gc.pause_total_ns / 1000000;
@@ -453,79 +451,4 @@ unsigned long GC_get_full_gc_total_time(void)
 
 void GC_start_performance_measurement(void)
 {
-}
-
-/* ── callbacks ──────────────────────────────────────────────────────────────────────────── */
-
-LIBGC_API void GC_set_oom_fn(GC_oom_func fn);
-LIBGC_API GC_oom_func GC_get_oom_fn(void);
-LIBGC_API void GC_set_warn_proc(GC_warn_proc p);
-LIBGC_API GC_warn_proc GC_get_warn_proc(void);
-LIBGC_API void GC_ignore_warn_proc(char *format, GC_word arg);
-LIBGC_API void GC_set_start_callback(void (*fn)(void));
-LIBGC_API void (*GC_get_start_callback(void))(void);
-LIBGC_API void GC_set_handle_fork(int v);
-LIBGC_API void GC_atfork_prepare(void);
-LIBGC_API void GC_atfork_parent(void);
-LIBGC_API void GC_atfork_child(void);
-LIBGC_API void GC_abort_on_oom(void);
-
-void GC_set_oom_fn(GC_oom_func fn)
-{
-	GC_oom_fn = fn;
-}
-
-GC_oom_func GC_get_oom_fn(void)
-{
-	return GC_oom_fn;
-}
-
-void GC_set_warn_proc(GC_warn_proc p)
-{
-	libgc_ready();
-	warn_proc = p;
-}
-
-GC_warn_proc GC_get_warn_proc(void)
-{
-	return warn_proc;
-}
-
-void GC_ignore_warn_proc(char *format, GC_word arg)
-{
-	(void)format;
-	(void)arg;
-}
-
-void GC_set_start_callback(void (*fn)(void))
-{
-	libgc.start_callback = fn;
-}
-
-void (*GC_get_start_callback(void))(void)
-{
-	return libgc.start_callback;
-}
-
-/* fork is always handled. */
-void GC_set_handle_fork(int v)
-{
-	(void)v;
-}
-
-void GC_atfork_prepare(void)
-{
-}
-
-void GC_atfork_parent(void)
-{
-}
-
-void GC_atfork_child(void)
-{
-}
-
-void GC_abort_on_oom(void)
-{
-	mgc_fatal("the program asked to end when memory is exhausted, and it is");
 }

@@ -16,6 +16,8 @@ enum {
 	EVENT_POST_STOP_WORLD,
 	EVENT_PRE_START_WORLD,
 	EVENT_POST_START_WORLD,
+	EVENT_THREAD_SUSPENDED,
+	EVENT_THREAD_UNSUSPENDED,
 };
 
 typedef void (*event_proc)(int event);
@@ -38,11 +40,33 @@ LIBGC_API void GC_set_on_heap_resize(resize_proc fn);
 LIBGC_API resize_proc GC_get_on_heap_resize(void);
 LIBGC_API size_t GC_get_prof_stats(struct GC_prof_stats_s *out, size_t nbytes);
 LIBGC_API size_t GC_get_prof_stats_unsafe(struct GC_prof_stats_s *out, size_t nbytes);
+LIBGC_API size_t GC_get_expl_freed_bytes_since_gc(void);
 extern LIBGC_API resize_proc GC_on_heap_resize;
 
 static event_proc on_collection;
 static thread_event_proc on_thread;
 resize_proc GC_on_heap_resize;
+
+static void tell(int number)
+{
+	event_proc fn = load_relaxed(&on_collection);
+	if (fn != NULL)
+		fn(number);
+}
+
+/* tell_threads - of every thread that the stop holds; libgc's thread ids are those of pthread. */
+static void tell_threads(int number)
+{
+	thread_event_proc fn = load_relaxed(&on_thread);
+	struct mutator *self = mutator_self();
+	if (fn == NULL)
+		return;
+	LIST_EACH(it, &runtime.heap.mutators) {
+		const struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		if (m != self)
+			fn(number, (void *)m->tls);
+	}
+}
 
 static void pass_on(enum cycle_event e)
 {
@@ -56,16 +80,39 @@ static void pass_on(enum cycle_event e)
 		[CYCLE_STARTED] = EVENT_POST_START_WORLD,
 		[CYCLE_END] = EVENT_END,
 	};
-	event_proc fn = load_relaxed(&on_collection);
-	if (fn != NULL)
-		fn(number[e]);
+	if (e == CYCLE_STOPPED)
+		tell_threads(EVENT_THREAD_SUSPENDED);
+	if (e == CYCLE_STARTING)
+		tell_threads(EVENT_THREAD_UNSUSPENDED);
+	if (e == CYCLE_MARKED)
+		libgc_look_for_errors();
+	if (e == CYCLE_END) { /* what is left of it is swept bit by bit */
+		tell(EVENT_RECLAIM_START);
+		tell(EVENT_RECLAIM_END);
+	}
+	tell(number[e]);
+}
+
+void libgc_init_events(void)
+{
+	runtime.gc.event = pass_on;
+}
+
+/* libgc_tell_heap_resize - with no lock of ours but WORLD. */
+void libgc_tell_heap_resize(void)
+{
+	static GC_word told; /* atomic */
+	resize_proc fn = GC_on_heap_resize;
+	if (fn == NULL)
+		return;
+	GC_word now = libgc_usage().heap;
+	if (swap_acq_rel(&told, now) != now)
+		fn(now);
 }
 
 void GC_set_on_collection_event(event_proc fn)
 {
-	libgc_ready();
 	store_relaxed(&on_collection, fn);
-	runtime.gc.event = pass_on;
 }
 
 event_proc GC_get_on_collection_event(void)
@@ -75,7 +122,7 @@ event_proc GC_get_on_collection_event(void)
 
 void GC_set_on_thread_event(thread_event_proc fn)
 {
-	on_thread = fn; /* kept; a thread is stopped without a word here */
+	store_relaxed(&on_thread, fn);
 }
 
 thread_event_proc GC_get_on_thread_event(void)
@@ -93,23 +140,27 @@ resize_proc GC_get_on_heap_resize(void)
 	return GC_on_heap_resize;
 }
 
+size_t GC_get_expl_freed_bytes_since_gc(void)
+{
+	return load_relaxed(&runtime.heap.freed_nbytes) - libgc.freed_at_gc;
+}
+
 static void fill(struct GC_prof_stats_s *s)
 {
-	struct pageheap_stats ph;
-	struct heap *h = &runtime.heap;
-	libgc_ready();
-	pageheap_read_stats(&h->pageheap, &ph);
-	GC_word live = load_relaxed(&h->live_nbytes), total = load_relaxed(&h->allocated_nbytes);
-	GC_word resident = ph.used_nbytes + ph.dirty_nbytes;
+	struct usage u = libgc_usage();
 	*s = (struct GC_prof_stats_s){
-		.heapsize_full = resident + ph.clean_nbytes,
-		.free_bytes_full = resident > live ? resident - live : 0,
-		.unmapped_bytes = ph.clean_nbytes,
-		.bytes_allocd_since_gc = total - libgc.total_at_gc,
+		.heapsize_full = u.heap + u.unmapped,
+		.free_bytes_full = u.free_nbytes,
+		.unmapped_bytes = u.unmapped,
+		.bytes_allocd_since_gc = u.since,
 		.allocd_bytes_before_gc = libgc.total_at_gc,
+		.non_gc_bytes = load_relaxed(&GC_non_gc_bytes),
 		.gc_no = load_relaxed(&runtime.gc.ncycles),
 		.markers_m1 = runtime.gc.workers.limit,
-		.obtained_from_os_bytes = resident + ph.clean_nbytes,
+		.bytes_reclaimed_since_gc = libgc.reclaimed_nbytes,
+		.reclaimed_bytes_before_gc = libgc.reclaimed_before_nbytes,
+		.expl_freed_bytes_since_gc = GC_get_expl_freed_bytes_since_gc(),
+		.obtained_from_os_bytes = u.heap + u.unmapped,
 	};
 }
 

@@ -20,14 +20,10 @@ LIBGC_API int GC_unregister_disappearing_link(void **link);
 LIBGC_API int GC_register_long_link(void **link, const void *obj);
 LIBGC_API int GC_move_long_link(void **from, void **to);
 LIBGC_API int GC_unregister_long_link(void **link);
-LIBGC_API void GC_set_finalize_on_demand(int v);
-LIBGC_API int GC_get_finalize_on_demand(void);
-LIBGC_API void GC_set_java_finalization(int v);
-LIBGC_API int GC_get_java_finalization(void);
+LIBGC_API void GC_set_free_space_divisor(GC_word d);
 LIBGC_API void GC_set_finalizer_notifier(void (*fn)(void));
 LIBGC_API void (*GC_get_finalizer_notifier(void))(void);
 
-int GC_finalize_on_demand, GC_java_finalization;
 void (*GC_finalizer_notifier)(void);
 
 /* run_due - inside a finalizer, or one that allocates, nothing more is run. */
@@ -46,6 +42,7 @@ static int run_due(void)
 static void notify_due(struct gc *gc)
 {
 	(void)gc;
+	libgc_tell_awaiting();
 	if (!GC_finalize_on_demand)
 		run_due();
 	else if (GC_finalizer_notifier != NULL)
@@ -55,7 +52,16 @@ static void notify_due(struct gc *gc)
 /* before_stop - settings that clients write as variables are read when a cycle begins. */
 static void before_stop(struct gc *gc)
 {
-	gc->no_order = GC_java_finalization != 0;
+	static GC_word divisor = 3;
+	if (MGC_UNLIKELY(load_relaxed(&GC_free_space_divisor) != load_relaxed(&divisor))) {
+		store_relaxed(&divisor, GC_free_space_divisor);
+		GC_set_free_space_divisor(GC_free_space_divisor);
+	}
+	if (MGC_UNLIKELY(GC_find_leak || libgc.debugging)) { /* E1 */
+		gc->knobs.tracked = 0;
+		gc->knobs.young = 0;
+		gc->young.whole_next = true;
+	}
 	gc->roots.end_pointers = GC_all_interior_pointers != 0;
 	if (libgc.start_callback != NULL)
 		libgc.start_callback();
@@ -133,9 +139,19 @@ int GC_should_invoke_finalizers(void)
 	return load_relaxed(&runtime.gc.specials.ndue) != 0;
 }
 
+/* GC_finalize_all - what finalizers register meanwhile, too. */
 void GC_finalize_all(void)
 {
-	run_due();
+	struct mutator *m = libgc_self();
+	size_t n;
+	if (m == NULL || m->in_finalizer)
+		return;
+	do {
+		mutator_enter(m);
+		n = specials_queue_all(&runtime.gc.specials);
+		mutator_leave(m);
+		run_due();
+	} while (n != 0);
 }
 
 /* ── links ──────────────────────────────────────────────────────────────────────────────── */
@@ -218,26 +234,6 @@ int GC_unregister_long_link(void **link)
 }
 
 /* ── settings ───────────────────────────────────────────────────────────────────────────── */
-
-void GC_set_finalize_on_demand(int v)
-{
-	GC_finalize_on_demand = v;
-}
-
-int GC_get_finalize_on_demand(void)
-{
-	return GC_finalize_on_demand;
-}
-
-void GC_set_java_finalization(int v)
-{
-	GC_java_finalization = v;
-}
-
-int GC_get_java_finalization(void)
-{
-	return GC_java_finalization;
-}
 
 void GC_set_finalizer_notifier(void (*fn)(void))
 {

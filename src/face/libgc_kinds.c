@@ -1,20 +1,20 @@
-/* libgc_kinds.c - kinds with mark procedures, typed objects, and the calls that clients' mark
- * procedures and root callbacks make. Those run with the world stopped. */
+/* libgc_kinds.c - kinds of objects, mark procedures, and descriptors: words that say which words of an
+ * object are pointers. What the client's procedures do runs with the world stopped.
+ * STATE  a kind or a procedure is made once, and never goes. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bits.h"
 #include "base/check.h"
 #include "face/libgc.h"
+#include "face/libgc_descr.h"
+#include "gc/edge.h"
 #include "gc/trace.h"
 #include "os/os.h"
 
-/* Descriptor words: the tag in the two low bits, as clients build them by the macros of gc_mark.h.
- * Our own bitmap descriptors (GC_make_descriptor is opaque) hold an index where libgc holds bits. */
-enum { DS_LENGTH = 0, DS_BITMAP = 1, DS_PROC = 2, DS_PER_OBJECT = 3 };
-#define DS_TAG(d) ((d) & 3)
 #define LOG_MAX_PROCS 6
-#define MAX_DESCRIPTORS 1024
-#define MAX_DESCRIPTOR_WORDS 4096
+/* gcj: the word behind the one that an object's first word points to is its descriptor. */
+#define GCJ_DESCRIPTOR ((GC_word)(-(intptr_t)(sizeof(GC_word) + DS_INDIRECT_BIAS)) | DS_PER_OBJECT)
 
 LIBGC_API void **GC_new_free_list(void);
 LIBGC_API void **GC_new_free_list_inner(void);
@@ -24,25 +24,26 @@ LIBGC_API unsigned GC_new_proc(GC_mark_proc proc);
 LIBGC_API unsigned GC_new_proc_inner(GC_mark_proc proc);
 LIBGC_API struct GC_ms_entry *GC_mark_and_push(void *obj, struct GC_ms_entry *top,
 					       struct GC_ms_entry *limit, void **src);
-LIBGC_API GC_word GC_make_descriptor(const GC_word *bitmap, size_t nbits);
-LIBGC_API void *GC_malloc_explicitly_typed(size_t nbytes, GC_word descriptor);
-LIBGC_API void *GC_malloc_explicitly_typed_ignore_off_page(size_t nbytes, GC_word descriptor);
-LIBGC_API void *GC_calloc_explicitly_typed(size_t n, size_t nbytes, GC_word descriptor);
 LIBGC_API void GC_set_mark_bit(const void *p);
 LIBGC_API void GC_clear_mark_bit(const void *p);
+LIBGC_API void GC_register_describe_type_fn(int kind, GC_describe_type_fn fn);
+LIBGC_API void GC_init_gcj_malloc(int proc_index, void *proc);
+LIBGC_API void *GC_gcj_malloc(size_t nbytes, void *vtable);
+LIBGC_API void *GC_gcj_malloc_ignore_off_page(size_t nbytes, void *vtable);
+extern LIBGC_API int GC_gcj_kind, GC_gcj_debug_kind;
+extern LIBGC_API void **const GC_objfreelist_ptr, **const GC_aobjfreelist_ptr;
+extern LIBGC_API void **const GC_uobjfreelist_ptr, **const GC_auobjfreelist_ptr;
 
-/* A bitmap that GC_make_descriptor was given, and the layouts made of it so far. */
-struct descriptor {
-	uint32_t nbits;
-	uint64_t *bits;
-	uint32_t last_nwords; /* the object size whose layout was made last */
-	uint32_t last_layout;
-};
+int GC_gcj_kind, GC_gcj_debug_kind;
 
-static struct descriptor *descriptors; /* [MAX_DESCRIPTORS], demand-zero; libgc.lock */
-static uint32_t ndescriptors = 1;
+/* libgc's free lists by size in granules. Ours are always empty: who looks there asks us next. */
+static void *no_free_list[4][2048 / MGC_GRANULE + 1];
+void **const GC_objfreelist_ptr = no_free_list[0];
+void **const GC_aobjfreelist_ptr = no_free_list[1];
+void **const GC_uobjfreelist_ptr = no_free_list[2];
+void **const GC_auobjfreelist_ptr = no_free_list[3];
 
-static unsigned kind_layout(enum layout_kind kind, unsigned flags)
+static unsigned plain_layout(enum layout_kind kind, unsigned flags)
 {
 	return layout_intern(&runtime.heap.layouts,
 			     &(struct layout_desc){ .kind = kind, .flags = flags });
@@ -50,12 +51,95 @@ static unsigned kind_layout(enum layout_kind kind, unsigned flags)
 
 void libgc_init_kinds(void)
 {
-	libgc.kind_layout[KIND_PTRFREE] = kind_layout(LAYOUT_NOSCAN, LAYOUT_NOZERO);
+	libgc.kind_layout[KIND_PTRFREE] = plain_layout(LAYOUT_NOSCAN, LAYOUT_NOZERO);
 	libgc.kind_layout[KIND_NORMAL] = LAYOUT_ID_WORDS;
 	libgc.kind_layout[KIND_UNCOLLECTABLE] =
-		kind_layout(LAYOUT_WORDS, LAYOUT_AMBIGUOUS | LAYOUT_UNCOLLECTABLE);
-	libgc.kind_layout[KIND_AUNCOLLECTABLE] = kind_layout(LAYOUT_NOSCAN, LAYOUT_UNCOLLECTABLE);
+		plain_layout(LAYOUT_WORDS, LAYOUT_AMBIGUOUS | LAYOUT_UNCOLLECTABLE);
+	libgc.kind_layout[KIND_AUNCOLLECTABLE] = plain_layout(LAYOUT_NOSCAN, LAYOUT_UNCOLLECTABLE);
 	libgc.nkinds = KIND_FIRST_FREE;
+	libgc.nprocs = RESERVED_PROCS;
+}
+
+/* ── what a descriptor says of an object ────────────────────────────────────────────────── */
+
+static GC_word word_at(GC_word address)
+{
+	return load_relaxed((const GC_word *)address);
+}
+
+/* descriptor_in_object - the one that a PER_OBJECT descriptor leads to; 0: the object is not filled in. */
+static GC_word descriptor_in_object(GC_word object, GC_word d)
+{
+	GC_word offset = d & ~(GC_word)DS_TAGS;
+	if ((intptr_t)d >= 0)
+		return word_at(object + offset);
+	GC_word type = word_at(object);
+	return type == 0 ? 0 : word_at(type - offset - DS_INDIRECT_BIAS);
+}
+
+static void trace_bits(GC_word object, GC_word bits, struct mgc_tracer *tracer)
+{
+	for (bits &= ~(GC_word)DS_TAGS; bits != 0; bits <<= 1, object += sizeof(GC_word))
+		if (bits >> 63)
+			mgc_trace(tracer, (void *)word_at(object));
+}
+
+static void call_proc(GC_word object, GC_word d, struct mgc_tracer *tracer)
+{
+	unsigned index = (unsigned)(d >> 2) & (MAX_PROCS - 1);
+	GC_word env = d >> (2 + LOG_MAX_PROCS);
+	if (index == PROC_BITMAP) {
+		descr_trace_long(object, env, tracer);
+		return;
+	}
+	if (libgc.proc[index] == NULL)
+		mgc_misuse("a descriptor names mark procedure %u, which was never made", index);
+	/* the tracer stands for libgc's mark stack: clients hand it through */
+	libgc.proc[index]((GC_word *)object, (struct GC_ms_entry *)tracer,
+			  (struct GC_ms_entry *)((char *)tracer + 1), env);
+}
+
+static void trace_as(GC_word object, size_t nbytes, GC_word d, struct mgc_tracer *tracer)
+{
+	if (DS_TAG(d) == DS_PER_OBJECT)
+		d = descriptor_in_object(object, d);
+	switch (DS_TAG(d)) {
+	case DS_LENGTH:
+		mgc_trace_range(tracer, (void *)object, min_size(d, nbytes) / sizeof(GC_word));
+		break;
+	case DS_BITMAP:
+		trace_bits(object, d, tracer);
+		break;
+	case DS_PROC:
+		call_proc(object, d, tracer);
+		break;
+	default:
+		mgc_misuse("the object at %p has a descriptor (%lx) that leads to yet another one",
+			   (void *)object, (unsigned long)d);
+	}
+}
+
+/* trace_object - the layout's callback. */
+static void trace_object(void *obj, void *tracer)
+{
+	const struct kind *k = trace_user(tracer);
+	const struct span *s = space_span(&runtime.heap.pageheap.space, (uintptr_t)obj);
+	size_t nbytes = edge_nbytes(s);
+	trace_as((GC_word)obj, nbytes, k->descriptor + (k->adjust ? nbytes : 0), tracer);
+}
+
+unsigned descr_layout(const struct kind *k, unsigned flags)
+{
+	bool calls = DS_TAG(k->descriptor) == DS_PROC || DS_TAG(k->descriptor) == DS_PER_OBJECT;
+	struct layout_desc desc = { .kind = LAYOUT_TRACE,
+				    .flags = flags | LAYOUT_AMBIGUOUS | (calls ? LAYOUT_STOPPED : 0),
+				    .trace = trace_object,
+				    .user = (void *)(uintptr_t)k };
+	if (DS_TAG(k->descriptor) == DS_LENGTH && k->descriptor == 0) {
+		desc.kind = k->adjust ? LAYOUT_WORDS : LAYOUT_NOSCAN;
+		desc.trace = NULL;
+	}
+	return layout_intern(&runtime.heap.layouts, &desc);
 }
 
 /* ── kinds and procedures ───────────────────────────────────────────────────────────────── */
@@ -77,7 +161,7 @@ unsigned GC_new_proc_inner(GC_mark_proc proc)
 	libgc_ready();
 	uint32_t i = add_relaxed(&libgc.nprocs, 1u);
 	if (i >= MAX_PROCS)
-		mgc_misuse("GC_new_proc: more than %d mark procedures", MAX_PROCS);
+		mgc_misuse("GC_new_proc: more than %d mark procedures", MAX_PROCS - RESERVED_PROCS);
 	libgc.proc[i] = proc;
 	return i;
 }
@@ -85,15 +169,6 @@ unsigned GC_new_proc_inner(GC_mark_proc proc)
 unsigned GC_new_proc(GC_mark_proc proc)
 {
 	return GC_new_proc_inner(proc);
-}
-
-/* call_proc - the layout's trace callback: the client's procedure gets the tracer for its stack. */
-static void call_proc(void *obj, void *tracer)
-{
-	GC_word d = (GC_word)trace_user(tracer);
-	unsigned index = (unsigned)(d >> 2) & ((1u << LOG_MAX_PROCS) - 1);
-	libgc.proc[index](obj, tracer, (struct GC_ms_entry *)((char *)tracer + 1),
-			  d >> (2 + LOG_MAX_PROCS));
 }
 
 struct GC_ms_entry *GC_mark_and_push(void *obj, struct GC_ms_entry *top, struct GC_ms_entry *limit,
@@ -105,34 +180,22 @@ struct GC_ms_entry *GC_mark_and_push(void *obj, struct GC_ms_entry *top, struct 
 	return top;
 }
 
-static unsigned layout_of_descriptor(GC_word d, bool adjust, unsigned flags)
-{
-	struct layout_desc desc = { .kind = LAYOUT_WORDS, .flags = flags | LAYOUT_AMBIGUOUS };
-	if (DS_TAG(d) == DS_PROC) {
-		desc.kind = LAYOUT_TRACE;
-		desc.flags |= LAYOUT_STOPPED;
-		desc.trace = call_proc;
-		desc.user = (void *)d;
-	} else if (DS_TAG(d) == DS_LENGTH && d == 0 && !adjust) {
-		desc.kind = LAYOUT_NOSCAN;
-		desc.flags = flags;
-	} else if (DS_TAG(d) == DS_PER_OBJECT) {
-		mgc_misuse("GC_new_kind: descriptors kept in the objects are not supported");
-	}
-	return layout_intern(&runtime.heap.layouts, &desc);
-}
-
 unsigned GC_new_kind_inner(void **free_list, GC_word descriptor, int adjust, int clear)
 {
 	(void)free_list;
 	libgc_ready();
-	unsigned flags = !clear && descriptor == 0 && !adjust ? LAYOUT_NOZERO : 0;
-	unsigned layout = layout_of_descriptor(descriptor, adjust != 0, flags);
-	uint32_t k = add_relaxed(&libgc.nkinds, 1u);
-	if (k >= MAX_KINDS || layout == 0)
-		mgc_misuse("GC_new_kind: more than %d kinds", MAX_KINDS);
-	libgc.kind_layout[k] = layout;
-	return k;
+	uint32_t i = add_relaxed(&libgc.nkinds, 1u);
+	if (i >= MAX_KINDS)
+		mgc_misuse("GC_new_kind: more than %d kinds", MAX_KINDS - KIND_FIRST_FREE);
+	struct kind *k = &libgc.kind[i];
+	k->descriptor = descriptor;
+	k->adjust = adjust != 0;
+	bool is_noscan = descriptor == 0 && !adjust;
+	unsigned layout = descr_layout(k, is_noscan && !clear ? LAYOUT_NOZERO : 0);
+	if (layout == 0)
+		mgc_fatal("no room for the layout of a kind");
+	libgc.kind_layout[i] = layout;
+	return i;
 }
 
 unsigned GC_new_kind(void **free_list, GC_word descriptor, int adjust, int clear)
@@ -140,88 +203,42 @@ unsigned GC_new_kind(void **free_list, GC_word descriptor, int adjust, int clear
 	return GC_new_kind_inner(free_list, descriptor, adjust, clear);
 }
 
-/* ── typed objects ──────────────────────────────────────────────────────────────────────── */
+void GC_register_describe_type_fn(int kind, GC_describe_type_fn fn)
+{
+	libgc_kind_layout(kind, "GC_register_describe_type_fn");
+	libgc.kind[kind].describe = fn;
+}
 
-GC_word GC_make_descriptor(const GC_word *bitmap, size_t nbits)
+/* ── objects that begin with a pointer to their type ────────────────────────────────────── */
+
+void GC_init_gcj_malloc(int proc_index, void *proc)
 {
 	libgc_ready();
-	size_t nbytes = (nbits + 63) / 64 * sizeof(uint64_t);
-	lock_acquire(&libgc.lock);
-	if (descriptors == NULL)
-		descriptors = (struct descriptor *)os_alloc(MAX_DESCRIPTORS * sizeof *descriptors);
-	bool fits = descriptors != NULL && ndescriptors < MAX_DESCRIPTORS &&
-		    nbits <= MAX_DESCRIPTOR_WORDS;
-	uint64_t *copy = fits && nbits > 0 ? (uint64_t *)os_alloc(nbytes) : NULL;
-	GC_word d = 0; /* "every word" */
-	if (copy != NULL) {
-		memcpy(copy, bitmap, nbytes);
-		descriptors[ndescriptors] =
-			(struct descriptor){ .nbits = (uint32_t)nbits, .bits = copy };
-		d = (GC_word)ndescriptors++ << 2 | DS_BITMAP;
-	}
-	lock_release(&libgc.lock);
-	return d;
+	if (proc_index < 0 || (uint32_t)proc_index >= load_relaxed(&libgc.nprocs) ||
+	    proc_index == PROC_BITMAP)
+		mgc_misuse("GC_init_gcj_malloc: %d is no number of a mark procedure", proc_index);
+	if (GC_gcj_kind != 0)
+		return;
+	memcpy(&libgc.proc[proc_index], &proc, sizeof proc); /* the interface has it as a data pointer */
+	bool ignore = getenv("GC_IGNORE_GCJ_INFO") != NULL;
+	GC_word debug = (((GC_word)1 << LOG_MAX_PROCS | (GC_word)proc_index) << 2) | DS_PROC;
+	GC_gcj_debug_kind = ignore ? KIND_NORMAL : (int)GC_new_kind(NULL, debug, 0, 1);
+	GC_gcj_kind = ignore ? KIND_NORMAL : (int)GC_new_kind(NULL, GCJ_DESCRIPTOR, 0, 1);
 }
 
-/* intern_typed - objects of nwords whose first nbits are told by the bitmap and the rest hold none. */
-static unsigned intern_typed(const struct descriptor *d, uint32_t nwords)
+void *GC_gcj_malloc(size_t nbytes, void *vtable)
 {
-	uint64_t mask[MAX_DESCRIPTOR_WORDS / 64] = { 0 };
-	uint64_t any = 0;
-	for (uint32_t w = 0; w < d->nbits && w < nwords; w++)
-		mask[w / 64] |= (d->bits[w / 64] >> (w % 64) & 1) << (w % 64);
-	for (uint32_t i = 0; i < (nwords + 63) / 64; i++)
-		any |= mask[i];
-	if (any == 0)
-		return LAYOUT_ID_NOSCAN;
-	return layout_intern(&runtime.heap.layouts, &(struct layout_desc){ .kind = LAYOUT_MASK,
-									   .flags = LAYOUT_AMBIGUOUS,
-									   .period = nwords,
-									   .mask = mask });
+	if (GC_gcj_kind == 0)
+		mgc_misuse("GC_gcj_malloc before GC_init_gcj_malloc");
+	void **p = libgc_alloc((unsigned)GC_gcj_kind, nbytes);
+	if (p != NULL)
+		store_relaxed(p, vtable); /* until then it refers to nothing */
+	return p;
 }
 
-static unsigned typed_layout(GC_word descriptor, size_t nbytes)
+void *GC_gcj_malloc_ignore_off_page(size_t nbytes, void *vtable)
 {
-	size_t nwords = (nbytes + sizeof(GC_word) - 1) / sizeof(GC_word);
-	uint32_t index = (uint32_t)(descriptor >> 2);
-	if (DS_TAG(descriptor) != DS_BITMAP || index >= ndescriptors || nwords > MAX_DESCRIPTOR_WORDS)
-		return LAYOUT_ID_WORDS;
-	struct descriptor *d = &descriptors[index];
-	lock_acquire(&libgc.lock);
-	if (d->last_nwords != nwords) {
-		d->last_layout = intern_typed(d, (uint32_t)nwords);
-		d->last_nwords = (uint32_t)nwords;
-	}
-	unsigned layout = d->last_layout;
-	lock_release(&libgc.lock);
-	return layout;
-}
-
-void *GC_malloc_explicitly_typed(size_t nbytes, GC_word descriptor)
-{
-	struct mutator *m = libgc_self();
-	nbytes = max_size(align_up(nbytes, MGC_GRANULE), MGC_GRANULE);
-	uintptr_t p =
-		m == NULL ? 0 : gc_alloc(&runtime.gc, m, typed_layout(descriptor, nbytes), nbytes);
-	return p != 0 ? (void *)p : libgc_out_of_memory(nbytes);
-}
-
-void *GC_malloc_explicitly_typed_ignore_off_page(size_t nbytes, GC_word descriptor)
-{
-	return GC_malloc_explicitly_typed(nbytes, descriptor);
-}
-
-void *GC_calloc_explicitly_typed(size_t n, size_t nbytes, GC_word descriptor)
-{
-	size_t total;
-	(void)descriptor; /* an array of them: read as "every word", which keeps no less */
-	if (mul_overflows(n, nbytes, &total))
-		return libgc_out_of_memory(SIZE_MAX);
-	struct mutator *m = libgc_self();
-	uintptr_t p =
-		m == NULL ? 0
-			  : gc_alloc(&runtime.gc, m, LAYOUT_ID_WORDS, align_up(total, MGC_GRANULE));
-	return p != 0 ? (void *)p : libgc_out_of_memory(total);
+	return GC_gcj_malloc(nbytes, vtable);
 }
 
 /* ── mark bits by hand ──────────────────────────────────────────────────────────────────── */

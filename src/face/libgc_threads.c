@@ -31,6 +31,7 @@ LIBGC_API int GC_pthread_cancel(pthread_t t);
 LIBGC_API void GC_pthread_exit(void *result) __attribute__((noreturn));
 LIBGC_API int GC_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
 LIBGC_API void *GC_dlopen(const char *path, int mode);
+LIBGC_API void GC_register_altstack(void *stack, GC_word nbytes, void *altstack, GC_word alt_nbytes);
 LIBGC_API int GC_get_suspend_signal(void);
 LIBGC_API int GC_get_thr_restart_signal(void);
 LIBGC_API void GC_set_suspend_signal(int sig);
@@ -102,10 +103,12 @@ void GC_set_stackbottom(void *thread, const struct GC_stack_base *sb)
 	struct mutator *m = thread != NULL ? thread : libgc_self();
 	if (m == NULL)
 		return;
-	if (m->stack_hi_var != NULL)
+	if (m->stack_hi_var == (const uintptr_t *)(const void *)&GC_stackbottom) {
 		GC_stackbottom = sb->mem_base;
-	else
-		m->stack_hi = (uintptr_t)sb->mem_base;
+		return;
+	}
+	m->stack_hi = (uintptr_t)sb->mem_base; /* of a stack that we may know nothing of */
+	m->stack_hi_var = &m->stack_hi;
 }
 
 MGC_NOINLINE void *GC_call_with_stack_base(void *(*fn)(struct GC_stack_base *, void *), void *arg)
@@ -114,6 +117,23 @@ MGC_NOINLINE void *GC_call_with_stack_base(void *(*fn)(struct GC_stack_base *, v
 	void *result = fn(&sb, arg);
 	MGC_KEEP(&sb);
 	return result;
+}
+
+/* GC_register_altstack - the thread's own stack, as it may be another than the system says, and the one its
+ * signal handlers run on. */
+void GC_register_altstack(void *stack, GC_word nbytes, void *altstack, GC_word alt_nbytes)
+{
+	struct mutator *m = libgc_self();
+	if (m == NULL)
+		return;
+	mutator_enter(m);
+	if (stack != NULL && m->stack_hi_var == NULL) {
+		m->stack_lo = min_size(m->stack_lo, (uintptr_t)stack);
+		m->stack_hi = max_size(m->stack_hi, (uintptr_t)stack + nbytes);
+	}
+	m->altstack_lo = (uintptr_t)altstack;
+	m->altstack_hi = (uintptr_t)altstack + alt_nbytes;
+	mutator_leave(m);
 }
 
 /* ── blocking ───────────────────────────────────────────────────────────────────────────── */
@@ -353,9 +373,16 @@ int GC_get_thr_restart_signal(void)
 	return SIGXCPU; /* never sent: one signal is enough here */
 }
 
+/* GC_set_suspend_signal - before the collector starts, as in libgc. */
 void GC_set_suspend_signal(int sig)
 {
-	(void)sig;
+	if (runtime_started()) {
+		libgc_warn(
+			"GC_set_suspend_signal after the collector started: signal %lu not used\n",
+			(GC_word)sig);
+		return;
+	}
+	libgc_config.signal = sig;
 }
 
 void GC_set_thr_restart_signal(int sig)

@@ -41,6 +41,12 @@ static bool wait_begin(struct gc *gc)
 	return begun;
 }
 
+/* vetoed - the face wants no collection that nobody asked for. */
+static bool vetoed(const struct gc *gc)
+{
+	return gc->veto != NULL && gc->veto();
+}
+
 /* trigger_reached - a cycle is due, or runs. */
 static void trigger_reached(struct gc *gc, struct mutator *m, size_t nbytes)
 {
@@ -49,7 +55,7 @@ static void trigger_reached(struct gc *gc, struct mutator *m, size_t nbytes)
 		collector_debit(gc, m, nbytes);
 	else if (load_relaxed(&h->live_nbytes) < load_relaxed(&h->trigger_nbytes))
 		return; /* the trigger that the caller saw was that of the cycle that has just ended */
-	else if (!gc->concurrent || !collector_request(gc) || !wait_begin(gc))
+	else if (!vetoed(gc) && (!gc->concurrent || !collector_request(gc) || !wait_begin(gc)))
 		cycle_collect(gc, m, CYCLE_HEAP);
 }
 
@@ -64,14 +70,14 @@ static void before_refill(struct gc *gc, struct mutator *m, size_t nbytes)
 		return;
 	if (load_relaxed(&h->live_nbytes) >= load_relaxed(&h->trigger_nbytes))
 		trigger_reached(gc, m, nbytes);
-	else if (MGC_UNLIKELY(stress_due(gc)))
+	else if (MGC_UNLIKELY(stress_due(gc)) && !vetoed(gc))
 		cycle_collect(gc, m, CYCLE_STRESS);
 }
 
 /* make_room - memory was refused: collects and sweeps everything, gives free pages back. */
 static void make_room(struct gc *gc, struct mutator *m)
 {
-	if (load_relaxed(&gc->disabled) > 0)
+	if (load_relaxed(&gc->disabled) > 0 || vetoed(gc))
 		return;
 	cycle_collect(gc, m, CYCLE_NO_MEMORY);
 }

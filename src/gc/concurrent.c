@@ -223,7 +223,7 @@ void cycle_clear(struct cycle *c)
 	specials_null_links(&gc->specials, &c->mk);
 	if (!gc->tracked) /* else the world stands still */
 		q(c); /* who read a weak reference has looked at its mark */
-	c->rec.finalizers_due = specials_revive(&gc->specials, &c->mk, gc->no_order, cycle_drain);
+	c->rec.finalizers_due = specials_revive(&gc->specials, &c->mk, cycle_drain);
 	specials_bury(&gc->specials, &c->mk);
 	ephemerons_clear(&gc->ephemerons, &c->mk);
 	marker_finish(&c->mk);

@@ -171,6 +171,21 @@ static void run(struct cycle *c)
 	background_after_cycle(gc);
 }
 
+/* note_included - the segment without what a face excluded. */
+static void note_included(struct roots *r, uintptr_t lo, uintptr_t hi)
+{
+	for (size_t i = 0; i < r->nexcluded && lo < hi; i++) {
+		const struct os_segment *x = &r->excluded[i];
+		if (x->hi <= lo || x->lo >= hi)
+			continue;
+		if (x->lo > lo)
+			roots_note_segment(r, lo, x->lo);
+		lo = x->hi;
+	}
+	if (lo < hi)
+		roots_note_segment(r, lo, hi);
+}
+
 /* note_around - the segment without our own variables, which hold addresses of the heap that are no
  * references. The program's may lie beside them: the library can be part of its executable. */
 static void note_around(struct roots *r, uintptr_t lo, uintptr_t hi, const struct os_segment *own,
@@ -179,7 +194,7 @@ static void note_around(struct roots *r, uintptr_t lo, uintptr_t hi, const struc
 	if (lo >= hi)
 		return;
 	if (n == 0) {
-		roots_note_segment(r, lo, hi);
+		note_included(r, lo, hi);
 		return;
 	}
 	note_around(r, lo, min_size(hi, own->lo), own + 1, n - 1);
@@ -278,7 +293,8 @@ static void exclusive(void *arg)
 		return;
 	c->again = c->globals != gc->roots.globals;
 	bool done = load_acquire(&gc->ncycles) != c->seen; /* pairs: cycle-count */
-	if (!c->again && (c->rec.reason != CYCLE_HEAP || !done)) {
+	bool off = load_relaxed(&gc->disabled) > 0; /* since it was asked for */
+	if (!c->again && !off && (c->rec.reason != CYCLE_HEAP || !done)) {
 		if (c->self != NULL)
 			mutator_enter(c->self);
 		gc->roots.nsegments = 0;

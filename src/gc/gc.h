@@ -120,7 +120,6 @@ struct gc {
 	int32_t disabled; /* atomic: GC_disable nesting; no collection by itself while > 0 */
 	uint32_t stress_count; /* atomic */
 	uint32_t nloader; /* atomic: threads that have, or wait for, the loader's lock in order to collect */
-	bool no_order; /* libgc's java_finalization */
 	bool finalize_on_demand;
 	uint32_t pairs_layout; /* atomic: 0 before the first ephemeron */
 	uint32_t nforks; /* written in the child of a fork */
@@ -130,6 +129,7 @@ struct gc {
 	void (*scavenged)(struct gc *gc, size_t nbytes);
 	/* a face's calls around a stop and after it; NULL: none */
 	void (*before_stop)(struct gc *gc); /* libgc's start callback: world still running */
+	bool (*veto)(void); /* asked on the allocating thread when a collection is due: not now */
 	void (*after_cycle)(struct gc *gc); /* world lock held */
 	void (*event)(enum cycle_event e); /* on the collecting thread; between STOPPED and STARTING the
 					       world stands still */

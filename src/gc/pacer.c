@@ -25,6 +25,7 @@ static uint64_t percent_goal(const struct pacer *p)
 		return UINT64_MAX;
 	uint64_t extra = p->extra_nbytes < p->live_nbytes ? p->extra_nbytes : p->live_nbytes;
 	uint64_t grow = sum(share_of(sum(p->live_nbytes, p->roots_nbytes), p->percent), extra);
+	grow = grow > p->least_growth_nbytes ? grow : p->least_growth_nbytes;
 	uint64_t goal = sum(p->live_nbytes, grow), least = share_of(p->min_nbytes, p->percent);
 	return goal > least ? goal : least;
 }

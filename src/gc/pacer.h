@@ -38,6 +38,7 @@ struct pacer {
 	uint64_t min_nbytes; /* at 100 percent */
 	uint64_t extra_nbytes; /* the heap may grow by this much more, at most by what is live: small heaps
 				* collect seldom */
+	uint64_t least_growth_nbytes; /* over what is live, but for the limit */
 	uint64_t limit_nbytes; /* UINT64_MAX: none */
 	uint64_t live_nbytes; /* found by the last cycle */
 	uint64_t roots_nbytes; /* scanned outside the heap by the last cycle */

@@ -258,7 +258,7 @@ void roots_drop_owned(struct roots *r, struct owned_range **list)
 
 void roots_note_segment(struct roots *r, uintptr_t lo, uintptr_t hi)
 {
-	if (r->keep_segment != NULL && !r->keep_segment(lo))
+	if (r->keep_segment != NULL && !r->keep_segment(lo, hi))
 		return;
 	if (r->nsegments == r->segment_capacity &&
 	    !grow_table((void **)&r->segment, &r->segment_capacity, sizeof *r->segment))

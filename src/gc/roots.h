@@ -42,10 +42,13 @@ struct roots {
 	struct owned_range *free_owned;
 	bool globals; /* atomic; data segments and TLS are roots. Changed under WORLD */
 	bool end_pointers; /* a root word that is just behind an object keeps it (libgc face) */
-	bool (*keep_segment)(uintptr_t lo); /* which data segments count; NULL: all */
+	/* which data segments count; NULL: all. Asked in the loader's lock, before the world stops */
+	bool (*keep_segment)(uintptr_t lo, uintptr_t hi);
 	/* a face's own roots: called with the world stopped */
 	void (*extra)(void *arg, struct marker *mk);
 	void *extra_arg;
+	const struct os_segment *excluded; /* parts of data segments that are none; by address (libgc face) */
+	size_t nexcluded;
 	struct os_segment *segment; /* of the loaded objects; filled in the loader's lock */
 	size_t nsegments, segment_capacity;
 	size_t nunbarriered; /* ranges with that flag */

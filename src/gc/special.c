@@ -287,7 +287,6 @@ struct pass {
 	struct specials *s;
 	struct marker *mk;
 	void (*drain)(struct marker *mk);
-	bool no_order;
 	bool is_long;
 	bool unreachable;
 	size_t ndue;
@@ -416,17 +415,12 @@ void specials_null_links(struct specials *s, struct marker *mk)
 	each(&p, &s->weaks, null_weak);
 }
 
-static enum finalizer_order order_in(const struct pass *p, const struct ptrmap_entry *e)
-{
-	return p->no_order ? FINALIZE_NO_ORDER : order_of(e);
-}
-
 /* keep_referents - what an ordered finalizable object refers to is not finalized in this cycle. */
 static bool keep_referents(void *arg, struct ptrmap_entry *e)
 {
 	struct pass *p = arg;
 	const struct space *sp = &p->mk->heap->pageheap.space;
-	enum finalizer_order order = order_in(p, e);
+	enum finalizer_order order = order_of(e);
 	if (!is_dead(p, e->key))
 		return false;
 	if (order == FINALIZE_ORDERED) {
@@ -445,10 +439,12 @@ static bool keep_referents(void *arg, struct ptrmap_entry *e)
 static bool queue_dead(void *arg, struct ptrmap_entry *e)
 {
 	struct pass *p = arg;
-	bool unreachable = order_in(p, e) == FINALIZE_UNREACHABLE;
+	bool unreachable = order_of(e) == FINALIZE_UNREACHABLE;
 	if (unreachable != p->unreachable || !is_dead(p, e->key))
 		return false;
 	key_filter_add(&p->mk->pool->keys, e->key); /* F5 */
+	if (MGC_UNLIKELY(p->s->queued != NULL))
+		p->s->queued(e->key);
 	ptrmap_retire(&p->s->finalizers, e);
 	p->ndue++;
 	return false;
@@ -482,10 +478,9 @@ static void set_reviving(struct specials *s, bool reviving)
 	specials_unlock(s);
 }
 
-size_t specials_revive(struct specials *s, struct marker *mk, bool no_order,
-		       void (*drain)(struct marker *mk))
+size_t specials_revive(struct specials *s, struct marker *mk, void (*drain)(struct marker *mk))
 {
-	struct pass p = { .s = s, .mk = mk, .drain = drain, .no_order = no_order };
+	struct pass p = { .s = s, .mk = mk, .drain = drain };
 	set_reviving(s, true);
 	each(&p, &s->finalizers, keep_referents);
 	drain(mk);
@@ -509,6 +504,21 @@ size_t specials_bury(struct specials *s, struct marker *mk)
 	each(&p, &s->links, null_link);
 	each(&p, &s->weaks, null_weak);
 	each(&p, &s->cleanups, queue_cleanup);
+	return p.ndue;
+}
+
+static bool queue_any(void *arg, struct ptrmap_entry *e)
+{
+	struct pass *p = arg;
+	ptrmap_retire(&p->s->finalizers, e);
+	p->ndue++;
+	return false;
+}
+
+size_t specials_queue_all(struct specials *s)
+{
+	struct pass p = { .s = s };
+	each(&p, &s->finalizers, queue_any);
 	return p.ndue;
 }
 

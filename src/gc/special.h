@@ -81,6 +81,7 @@ struct specials {
 	struct ptrmap links; /* link → object; tag: 1 for a long one */
 	struct ptrmap handles; /* object */
 	bool reviving; /* lock */
+	void (*queued)(uintptr_t object); /* told of each object whose finalizer becomes due; NULL: nobody */
 	uint32_t nwaiting; /* atomic: want the lock, and did not get it at once */
 	size_t ndue; /* atomic: finalizers and cleanups queued */
 	size_t ncleanups_due; /* atomic: of them, cleanups */
@@ -131,13 +132,14 @@ void specials_each_root(struct specials *s, void (*fn)(void *arg, uintptr_t word
 void specials_mark_roots(struct specials *s, struct marker *mk);
 /* specials_null_links - short references and links to unmarked objects. */
 void specials_null_links(struct specials *s, struct marker *mk);
-/* specials_revive - queues finalizers, and marks what they need; no_order: all count as NO_ORDER. The
- * marker drains alone, by drain(). Returns how many became due. */
-size_t specials_revive(struct specials *s, struct marker *mk, bool no_order,
-		       void (*drain)(struct marker *mk));
+/* specials_revive - queues finalizers, and marks what they need. The marker
+ * drains alone, by drain(). Returns how many became due. */
+size_t specials_revive(struct specials *s, struct marker *mk, void (*drain)(struct marker *mk));
 /* specials_bury - nulls the long ones, and queues the cleanups of what is still unmarked: how many. */
 size_t specials_bury(struct specials *s, struct marker *mk);
 
+/* specials_queue_all - the finalizers of live objects are due, too: how many (libgc face). */
+size_t specials_queue_all(struct specials *s);
 /* specials_tidy - after a cycle, world running: gives back what a burst of registrations left. */
 void specials_tidy(struct specials *s);
 

@@ -76,7 +76,7 @@ static void mark(struct cycle *c)
 	heap_set_phase(gc->heap, PHASE_CLEAR, heap_sweepgen(gc->heap));
 	cycle_at(c, PHASE_CLEAR);
 	specials_null_links(&gc->specials, &c->mk);
-	c->rec.finalizers_due = specials_revive(&gc->specials, &c->mk, gc->no_order, cycle_drain);
+	c->rec.finalizers_due = specials_revive(&gc->specials, &c->mk, cycle_drain);
 	specials_bury(&gc->specials, &c->mk);
 	ephemerons_clear(&gc->ephemerons, &c->mk);
 	marker_finish(&c->mk);

@@ -247,23 +247,6 @@ TEST(unreachable)
 	CHECK_EQ(run_finalizers(), 1);
 }
 
-/* As libgc's java_finalization: every order counts as NO_ORDER. */
-TEST(java)
-{
-	setup(3);
-	runtime.gc.no_order = true;
-	command(FINALIZER, 0, FINALIZE_ORDERED, 0);
-	command(FINALIZER, 1, FINALIZE_IGNORE_SELF, 0);
-	command(FINALIZER, 2, FINALIZE_UNREACHABLE, 0);
-	command(EDGE, 0, 0, 1);
-	command(EDGE, 1, 0, 2);
-	command(EDGE, 2, 0, 0);
-	for (unsigned i = 0; i < 3; i++)
-		command(DROP, i, 0, 0);
-	collect_afar();
-	CHECK_EQ(run_finalizers(), 3);
-}
-
 /* ── registering ────────────────────────────────────────────────────────────────────────── */
 
 static void never(void *obj, void *arg)
