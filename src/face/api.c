@@ -445,12 +445,9 @@ static int64_t set_percent(int64_t value)
 
 static int64_t set_limit(int64_t value)
 {
-	size_t old = load_relaxed(&runtime.heap.pageheap.limit_nbytes);
-	if (value >= 0) {
-		store_relaxed(&runtime.heap.pageheap.limit_nbytes,
-			      value == INT64_MAX ? SIZE_MAX : (size_t)value);
-		runtime.gc.pacer.limit_nbytes = value == INT64_MAX ? UINT64_MAX : (uint64_t)value;
-	}
+	uint64_t old = runtime.gc.limit_is_set ? runtime.gc.pacer.limit_nbytes : UINT64_MAX;
+	if (value >= 0)
+		gc_set_limit(&runtime.gc, value == INT64_MAX ? UINT64_MAX : (uint64_t)value);
 	return old > INT64_MAX ? INT64_MAX : (int64_t)old;
 }
 

@@ -74,12 +74,17 @@ static void before_refill(struct gc *gc, struct mutator *m, size_t nbytes)
 		cycle_collect(gc, m, CYCLE_STRESS);
 }
 
-/* make_room - memory was refused: collects and sweeps everything, gives free pages back. */
-static void make_room(struct gc *gc, struct mutator *m)
+/* make_room - memory was refused: first the end of a cycle that runs may help; then everything is collected
+ * and swept, and free pages are given back. False: all of that was done. */
+static bool make_room(struct gc *gc, struct mutator *m, unsigned attempt)
 {
-	if (load_relaxed(&gc->disabled) > 0 || vetoed(gc))
-		return;
-	cycle_collect(gc, m, CYCLE_NO_MEMORY);
+	if (attempt > 1 || load_relaxed(&gc->disabled) > 0 || vetoed(gc))
+		return false;
+	if (attempt == 1)
+		cycle_collect(gc, m, CYCLE_NO_MEMORY);
+	else if (heap_phase(gc->heap) != PHASE_OFF)
+		cycle_collect(gc, m, CYCLE_HEAP);
+	return true;
 }
 
 MGC_NOINLINE uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsigned sc)
@@ -89,10 +94,10 @@ MGC_NOINLINE uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsi
 	uint64_t begin = delay_begin(gc);
 	bool refilled = cache_refill(m, sc);
 	delay_end(gc, DELAY_REFILL, begin);
-	if (MGC_UNLIKELY(!refilled)) {
-		make_room(gc, m);
-		if (!cache_refill(m, sc))
+	for (unsigned i = 0; MGC_UNLIKELY(!refilled); i++) {
+		if (!make_room(gc, m, i))
 			return 0;
+		refilled = cache_refill(m, sc);
 	}
 	return cache_pop(m, sc, gc->heap->layouts.spanclass[sc].slot_nbytes);
 }
@@ -121,10 +126,8 @@ static uintptr_t alloc_large(struct gc *gc, struct mutator *m, unsigned layout, 
 	uint64_t begin = delay_begin(gc);
 	uintptr_t p = cache_alloc_large(m, layout, nbytes, align);
 	delay_end(gc, DELAY_REFILL, begin);
-	if (MGC_UNLIKELY(p == 0)) {
-		make_room(gc, m);
+	for (unsigned i = 0; MGC_UNLIKELY(p == 0) && make_room(gc, m, i); i++)
 		p = cache_alloc_large(m, layout, nbytes, align);
-	}
 	return p;
 }
 

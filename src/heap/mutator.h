@@ -93,7 +93,8 @@ struct mutator {
 				      the collector takes the whole block by exchange */
 	struct grey_block *freed; /* owner in a section, or the collector in FLIP: frees to be done after */
 	uint64_t debt_nbytes; /* owner: marking that its allocations owe */
-	uint64_t held_ns; /* owner: how long the cycle that began at held_gen kept it from allocating */
+	uint64_t held_ns; /* owner: how long the cycle of held_gen kept it from allocating, */
+	uint64_t held_since_ns; /* from then on */
 	uint32_t held_gen;
 	uint64_t snapshot_ns; /* how long the last snapshot took of this thread's time */
 
