@@ -110,10 +110,11 @@ uint64_t pacer_hold(const struct pacer *p)
 #define REMAINING_LEAST_BYTES 1000
 
 /* The limiter's bucket: a tenth of a second of each processor; Go's is a second, and a program that runs for
- * five has not had its half then. Collection's share is 45 %, to make up for what it took before the bucket was full. It
- * is off again only when a hundredth has drained: what an assist takes beyond the brim is forgotten, and if
- * each allocation opened the gate for the next assist, collection would keep far more than half. The goal
- * comes back under the limit when half has drained: else every other cycle would come much too early. */
+ * five has not had its half then. Collection's share is 45 %, to make up for what it took before the bucket
+ * was full. It is off again only when a hundredth has drained: what an assist takes beyond the brim is
+ * forgotten, and if each allocation opened the gate for the next assist, collection would keep far more than
+ * half. The goal comes back under the limit when half has drained: else every other cycle would come too
+ * early. */
 #define LIMITER_NS_PER_PROC UINT64_C(100000000)
 #define LIMITER_GC_PCT 45
 #define LIMITER_OFF_PCT 99
