@@ -373,9 +373,13 @@ bool mark_in_place(struct heap *h, struct grey_pool *pool, uintptr_t word)
 {
 	struct span *s;
 	uintptr_t start = slot_start(h, word, &s);
-	if (start == 0 || !space_mark(&h->pageheap.space, start))
+	if (start == 0)
 		return false;
 	store_relaxed(&s->overflow, (uint8_t)1);
+	fence_seq(); /* pairs: mark-in-place */
+	if (!space_mark(&h->pageheap.space, start))
+		return false;
+	store_relaxed(&s->overflow, (uint8_t)1); /* again: who cleared it has not seen the mark */
 	store_release(&pool->overflow, 1u); /* pairs: grey-overflow */
 	return true;
 }
@@ -627,6 +631,7 @@ MGC_INLINE bool drain_some(struct marker *mk, uint64_t until)
 {
 	struct hot h = hot_load(mk);
 	unsigned at = 0;
+	MGC_ASSERTION(heap_phase(mk->heap) != PHASE_ARM && heap_phase(mk->heap) != PHASE_ROOTS); /* D2 */
 	for (unsigned n = 0;; n++) {
 		uintptr_t *cell = &mk->fifo[at++ % MARK_FIFO], entry = *cell, next = 0;
 		if (MGC_LIKELY(h.top != h.bottom)) {

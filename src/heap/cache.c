@@ -122,6 +122,9 @@ bool cache_refill(struct mutator *m, unsigned spanclass)
 	size_t shared = m->spans[spanclass] == NULL ? shared_nbytes(m, spanclass) : 0;
 	bool ok = shared != 0 ? refill_shared(m, spanclass, shared, black)
 			      : refill_own(m, spanclass, black);
+	/* gc/barrier.h: D3 */
+	MGC_ASSERTION(!ok || !black ||
+		      space_is_marked(&m->heap->pageheap.space, m->runs[spanclass].cur));
 	mutator_leave(m);
 	return ok;
 }
@@ -208,6 +211,7 @@ void cache_free(struct mutator *m, uintptr_t p, struct span *s)
 	struct heap *h = m->heap;
 	uint64_t bit;
 	(void)mutator_enter_heap(m);
+	MGC_ASSERTION(heap_phase(h) < PHASE_ROOTS); /* gc/barrier.h: D4 */
 	size_t nbytes = s->slot_nbytes;
 	unsigned spanclass = s->spanclass;
 	uint64_t live = load_relaxed(&h->live_nbytes); /* may have been set anew since it was counted */
