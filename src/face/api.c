@@ -14,6 +14,7 @@
 #include "gc/type.h"
 #include "mallocgc.h"
 #include "os/os.h"
+#include "sample/pprof.h"
 
 /* What mgc_init was given; written before the library starts. */
 static unsigned init_flags;
@@ -493,6 +494,22 @@ int mgc_write_stats(int fd, const char *format)
 	if (err != 0)
 		errno = err;
 	return err == 0 ? 0 : -1;
+}
+
+int mgc_write_profile(int fd)
+{
+	runtime_start(&api_config);
+	struct pprof_source own = pprof_own();
+	int err = pprof_write(fd, &own);
+	if (err != 0)
+		errno = err;
+	return err == 0 ? 0 : -1;
+}
+
+size_t mgc_set_sample_rate(size_t nbytes)
+{
+	runtime_start(&api_config);
+	return swap_acq_rel(&sampler.rate_nbytes, (uint64_t)nbytes);
 }
 
 const char *mgc_version(void)

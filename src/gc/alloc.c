@@ -87,6 +87,15 @@ static bool make_room(struct gc *gc, struct mutator *m, unsigned attempt)
 	return true;
 }
 
+/* sampled - the object is one of the profile's; its free is to be noticed. */
+static MGC_NOINLINE uintptr_t sampled(struct gc *gc, struct mutator *m, uintptr_t p, size_t nbytes)
+{
+	specials_watch_frees(&gc->specials);
+	if (p != 0)
+		sampler_take(&m->sample, p, nbytes);
+	return p;
+}
+
 MGC_NOINLINE uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsigned sc)
 {
 	MGC_PROBE(alloc__slow, gc->heap->layouts.spanclass[sc].slot_nbytes, sc);
@@ -99,7 +108,9 @@ MGC_NOINLINE uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsi
 			return 0;
 		refilled = cache_refill(m, sc);
 	}
-	return cache_pop(m, sc, gc->heap->layouts.spanclass[sc].slot_nbytes);
+	size_t nbytes = gc->heap->layouts.spanclass[sc].slot_nbytes;
+	uintptr_t p = cache_pop(m, sc, nbytes);
+	return MGC_LIKELY(!m->sample_now) ? p : sampled(gc, m, p, nbytes);
 }
 
 uintptr_t gc_alloc_tiny(struct gc *gc, struct mutator *m, size_t nbytes)
@@ -128,6 +139,8 @@ static uintptr_t alloc_large(struct gc *gc, struct mutator *m, unsigned layout, 
 	delay_end(gc, DELAY_REFILL, begin);
 	for (unsigned i = 0; MGC_UNLIKELY(p == 0) && make_room(gc, m, i); i++)
 		p = cache_alloc_large(m, layout, nbytes, align);
+	if (sampler_on() && sampler_pass(&m->sample, nbytes) < nbytes)
+		return sampled(gc, m, p, nbytes);
 	return p;
 }
 
@@ -183,6 +196,9 @@ static void forget_specials(struct gc *gc, struct mutator *m, uintptr_t p, const
 		mgc_misuse(
 			"free of %p, a weak reference: it dies by itself, and others may have it",
 			(void *)p);
+	sampler_forget(p);
+	if (!specials_has(&gc->specials))
+		return;
 	mutator_enter(m);
 	size_t ndue = specials_forget(&gc->specials, p, key_filter_has(&gc->pool.keys, p));
 	mutator_leave(m);

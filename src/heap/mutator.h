@@ -31,6 +31,7 @@
 #include "base/config.h"
 #include "base/list.h"
 #include "heap/heap.h"
+#include "sample/sampler.h"
 
 /* Unborn slots, handed out by moving cur. */
 struct run {
@@ -99,6 +100,10 @@ struct mutator {
 	uint64_t snapshot_ns; /* how long the last snapshot took of this thread's time */
 
 	uint64_t allocated_nbytes; /* ever; owner */
+	/* Of the sampler; owner. A run ends before the slot that a point falls into: the next one of its class. */
+	struct sample_clock sample;
+	bool sample_now; /* the slot that is being refilled for */
+	uint64_t sample_due[MGC_MAX_SPANCLASS / 64]; /* by span class: the next refill is for such a slot */
 	uint64_t nbytes_handed; /* since the last flush into heap->live_nbytes */
 	struct list node; /* heap->mutators, or idle_records */
 };
