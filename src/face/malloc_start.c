@@ -10,7 +10,6 @@
 #include "base/statout.h"
 #include "face/malloc.h"
 #include "os/os.h"
-#include "sample/sampler.h"
 
 struct mcache malloc_gone = MCACHE_NONE;
 
@@ -151,7 +150,6 @@ static void each_lock(void (*fn)(struct lock *l))
 	fn(&f->heap.registry_lock);
 	fn(&f->heap.lock);
 	fn(&f->heap.pageheap.lock);
-	fn(&sampler.lock);
 }
 
 static void see_free(struct lock *l)

@@ -7,7 +7,6 @@
 #include "base/watch.h"
 #include "face/malloc.h"
 #include "face/watch_layout.h"
-#include "sample/sampler.h"
 
 const struct watch malloc_watch = { .magic = WATCH_MAGIC,
 				    .layout = WATCH_LAYOUT_MALLOC,
@@ -15,8 +14,7 @@ const struct watch malloc_watch = { .magic = WATCH_MAGIC,
 				    .started = &malloc_face.started,
 				    .face = WATCH_MALLOC,
 				    .nbytes = sizeof(struct watch),
-				    .root = &malloc_face,
-				    .sampler = &sampler };
+				    .root = &malloc_face };
 WATCH_NOTE(malloc_watch);
 
 static uint64_t count_caches(struct manual *h)

@@ -27,11 +27,13 @@
 void cycle_set_goal(struct gc *gc)
 {
 	store_relaxed(&gc->goal_nbytes, pacer_goal(&gc->pacer));
-	store_relaxed(&gc->hold_nbytes, pacer_hold(&gc->pacer));
-	store_relaxed(&gc->limited, (uint32_t)pacer_limited(&gc->pacer));
-	gc_apply_limit(gc);
-	store_relaxed(&gc->heap->trigger_nbytes,
-		      gc->concurrent ? pacer_trigger(&gc->pacer) : gc->goal_nbytes);
+	store_relaxed(&gc->end_nbytes, pacer_end(&gc->pacer));
+	uint64_t trigger = gc->concurrent ? pacer_trigger(&gc->pacer) : gc->goal_nbytes;
+	if (gc->concurrent && gc->young.whole_next)
+		trigger = 0; /* a young one kept too much: at once */
+	else if (young_next(gc))
+		trigger = min_size(trigger, load_relaxed(&gc->heap->live_nbytes) + YOUNG_MOST_NBYTES);
+	store_relaxed(&gc->heap->trigger_nbytes, trigger);
 }
 
 static void sweep_rest(struct cycle *c)
@@ -91,27 +93,12 @@ static uint64_t expected_to_live(const struct cycle_record *r)
 	return (uint64_t)((double)r->born_nbytes * (share < 0.5 ? 0.5 : share < 1 ? share : 1));
 }
 
-/* heap_slack - what memory the heap takes beyond what is handed out, when that is heap_nbytes: pages of
- * spans, tables, the grey queue. *total: all of it. */
-static uint64_t heap_slack(struct gc *gc, uint64_t heap_nbytes, uint64_t *total)
+/* heap_slack - pages of spans beyond what is handed out of them, when that is heap_nbytes. */
+static uint64_t heap_slack(struct gc *gc, uint64_t heap_nbytes)
 {
 	struct pageheap_stats s;
 	pageheap_read_stats(&gc->heap->pageheap, &s);
-	uint64_t beside = space_tables_for(s.used_nbytes) + grey_nbytes(&gc->pool);
-	uint64_t limit = gc->pacer.limit_nbytes != UINT64_MAX ? gc->pacer.limit_nbytes : 0;
-	*total = s.used_nbytes + beside;
-	/* tables of a heap that is as large as the limit allows */
-	beside += limit > s.used_nbytes ? space_tables_for(limit - s.used_nbytes) : 0;
-	return beside + (s.used_nbytes > heap_nbytes ? s.used_nbytes - heap_nbytes : 0);
-}
-
-/* judge_limit - how far above its limit the heap was at the end of this cycle, and what collection took. */
-static void judge_limit(struct gc *gc, struct cycle_record *r, uint64_t total)
-{
-	uint64_t limit = gc->pacer.limit_nbytes;
-	r->over_nbytes = total > limit ? total - limit : 0;
-	gc->over_max_nbytes = max_size(gc->over_max_nbytes, r->over_nbytes);
-	gc->nlimited += gc->pacer.limiter.passes;
+	return s.used_nbytes > heap_nbytes ? s.used_nbytes - heap_nbytes : 0;
 }
 
 void cycle_settle(struct cycle *c)
@@ -121,17 +108,14 @@ void cycle_settle(struct cycle *c)
 	r->roots_nbytes = gc->roots.scanned_nbytes;
 	r->stack_nbytes = gc->roots.stack_nbytes;
 	young_judge(c);
-	uint64_t total;
-	gc->pacer.slack_nbytes = heap_slack(gc, r->heap_before + r->born_nbytes, &total);
-	collector_limit(gc, r->cpu_ns + r->sweep_ns);
-	judge_limit(gc, r, total);
+	gc->pacer.slack_nbytes = heap_slack(gc, r->heap_before + r->born_nbytes);
 	if (!c->rec.young) /* else the goal stays */
 		collector_end(
 			gc, &(struct pacer_cycle){ .heap_nbytes = r->heap_before + r->born_nbytes,
 						   .live_nbytes = r->heap_live + expected_to_live(r),
 						   .scan_nbytes = r->heap_live,
 						   .roots_nbytes = r->stack_nbytes + r->roots_nbytes,
-						   .gc_ns = gc->concurrent ? r->cpu_ns : 0,
+						   .gc_ns = c->beside ? r->cpu_ns : 0,
 						   .mutator_ns = r->mutator_ns });
 	written_settle(&gc->written);
 	tracking_consider(c);
@@ -166,7 +150,15 @@ static uint32_t wanted_helpers(const struct cycle *c)
 		return 0;
 	/* beside the program: a quarter of the processors, the collecting thread among them */
 	bool by_itself = c->rec.reason == CYCLE_HEAP || c->rec.reason == CYCLE_PERIODIC;
-	return gc->concurrent && by_itself ? gc->workers.limit / 4 : gc->workers.limit;
+	return c->beside && by_itself ? gc->workers.limit / 4 : gc->workers.limit;
+}
+
+static void choose_form(struct cycle *c)
+{
+	struct gc *gc = c->gc;
+	bool asked = c->rec.reason == CYCLE_FORCED || c->rec.reason == CYCLE_NO_MEMORY;
+	c->rec.young = young_next(gc) && !asked;
+	c->beside = gc->barriered ? gc->concurrent : gc->tracked && !c->rec.young;
 }
 
 /* run - WORLD is held, the caller is inside a section of its own. */
@@ -176,8 +168,9 @@ static void run(struct cycle *c)
 	cycle_tell(gc, CYCLE_BEGIN);
 	c->rec.start_ns = os_now_ns() - gc->start_ns;
 	sweep_rest(c);
+	choose_form(c);
 	c->nhelpers = workers_prepare(&gc->workers, wanted_helpers(c));
-	if (gc->concurrent)
+	if (c->beside)
 		concurrent_cycle(c);
 	else
 		stopping_cycle(c);

@@ -22,6 +22,7 @@ struct cycle {
 	size_t left_nbytes; /* what the last round found */
 	uint32_t nstop_helpers; /* for the last stop */
 	uint64_t stopped_ns; /* processor time of the longest stop */
+	bool beside; /* the form: the program runs meanwhile */
 	bool globals; /* the loader's lock is held */
 	bool again; /* `globals` is not what it should be any more */
 	uint32_t nhelpers; /* woken; rec.nworkers says how many marked */

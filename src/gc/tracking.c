@@ -4,7 +4,7 @@
  *        the program runs; then the marked objects on written pages are scanned again, round by round, as
  *        long as that helps; then the world stops, shortly, and what was written since, and all roots, are
  *        scanned once more.
- * STATE  heap.phase_gen: OFF → ARM → MARK → (stop: CLEAR) → FLIP → OFF. Nobody shades. Births are white until the
+ * STATE  heap.phase_gen: OFF → MARK → (stop: CLEAR) → FLIP → OFF. Nobody shades. Births are white until the
  *        last stop: most of them are dead by then, and the others are found from there; black after it.
  * INV    K1 when the last stop ends, every object that is reachable is marked: say that a marked object
  *           refers to an unmarked one. Then the reference was stored after the object was scanned, and so
@@ -20,6 +20,7 @@
 #include "gc/cycle.h"
 #include "gc/cycle_form.h"
 #include "gc/quiesce.h"
+#include "gc/young.h"
 #include "os/os.h"
 
 /* A smaller heap is marked in a shorter stop than tracking it takes to set up. */
@@ -28,6 +29,9 @@
  * the stop is short. */
 #define MOST_ROUNDS 4
 #define FEW_NBYTES ((size_t)256 << 10)
+
+/* To help or to wait for a cycle is as long as the stop that it saves: the heap may grow a little instead. */
+#define LATE_PCT 25
 
 struct rescan {
 	struct marker *mk;
@@ -150,6 +154,7 @@ static void finish(struct cycle *c)
 	c->mk.alone = nhelpers == 0;
 	cycle_mark_with(c, nhelpers, mark_rest);
 	cycle_clear(c);
+	young_end(c);
 	cycle_tell(c->gc, CYCLE_MARKED);
 }
 
@@ -158,19 +163,22 @@ static void arm(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	cycle_sweep_cached(gc->heap);
+	young_begin(c);
 	written_watch_used(&gc->written, &gc->heap->pageheap);
 	written_forget_watched(&gc->written);
 	gc->pool.beside = true;
-	heap_set_phase(gc->heap, PHASE_ARM, heap_sweepgen(gc->heap));
-	quiesce(&gc->stw, c->self); /* who sweeps, or frees, has done so: K2 */
 	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
 	cycle_at(c, PHASE_MARK);
+	quiesce(&gc->stw, c->self);
 }
 
 static void disarm(struct gc *gc)
 {
 	gc->pool.beside = false;
-	written_ignore(&gc->written);
+	if (gc->young.sticky)
+		young_opened(gc);
+	else
+		written_ignore(&gc->written);
 }
 
 static void mark_roots(struct cycle *c)
@@ -216,7 +224,7 @@ bool tracking_wanted(const struct gc *gc)
 static void judge(struct cycle *c)
 {
 	struct longstop *l = &c->gc->longstop;
-	if (c->gc->tracked)
+	if (c->beside)
 		longstop_beside(l, c->stopped_ns, c->rec.heap_live);
 	else
 		longstop_whole(l, c->rec.cpu_ns / max_size(c->rec.nworkers, 1), c->rec.heap_live);
@@ -225,11 +233,13 @@ static void judge(struct cycle *c)
 void tracking_consider(struct cycle *c)
 {
 	struct gc *gc = c->gc;
-	if (gc->barriered || c->rec.young)
+	if (gc->barriered)
 		return;
-	judge(c);
-	gc->tracked = tracking_wanted(gc) && !gc->young.sticky && written_start(&gc->written);
-	store_relaxed(&gc->concurrent, gc->tracked);
+	if (!c->rec.young)
+		judge(c);
+	gc->tracked = tracking_wanted(gc) && written_start(&gc->written);
+	gc->pacer.late_pct = gc->tracked ? LATE_PCT : 0;
+	store_relaxed(&gc->concurrent, gc->tracked && !young_next(gc));
 	if (gc->tracked) /* the first write to a protected one splits it, and takes twenty times as long */
 		gc->heap->pageheap.huge_from_pages = SIZE_MAX;
 }

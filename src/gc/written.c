@@ -91,10 +91,15 @@ void written_rest(struct written *w, bool forget, written_fn *written, written_f
 		other(arg, from, written_hi(w));
 }
 
+void written_ignore_range(struct written *w, uintptr_t lo, uintptr_t hi)
+{
+	if (w->on && lo < hi)
+		(void)os_written_ignore(lo, hi);
+}
+
 void written_ignore(struct written *w)
 {
-	if (w->on)
-		(void)os_written_ignore(written_lo(w), written_hi(w));
+	written_ignore_range(w, written_lo(w), written_hi(w));
 }
 
 uintptr_t written_lo(const struct written *w)

@@ -60,6 +60,7 @@ void written_forget_watched(struct written *w);
 void written_rest(struct written *w, bool forget, written_fn *written, written_fn *other, void *arg);
 /* written_ignore - writes to the heap are not noted until pages are forgotten again. */
 void written_ignore(struct written *w);
+void written_ignore_range(struct written *w, uintptr_t lo, uintptr_t hi);
 
 /* written_lo, written_hi - the heap's range so far. What grows later has not been forgotten. */
 uintptr_t written_lo(const struct written *w);

@@ -24,17 +24,19 @@ static void open_span(void *arg, struct span *s)
 	store_relaxed(&s->closed, (uint8_t)0);
 }
 
+bool young_next(const struct gc *gc)
+{
+	return gc->young.sticky && gc->written.on && !gc->young.whole_next;
+}
+
 void young_begin(struct cycle *c)
 {
 	struct gc *gc = c->gc;
-	struct young *y = &gc->young;
-	bool asked = c->rec.reason == CYCLE_FORCED || c->rec.reason == CYCLE_NO_MEMORY;
-	c->rec.young = y->sticky && gc->written.on && !y->whole_next && !asked && !tracking_wanted(gc);
-	if (!y->sticky || c->rec.young)
+	if (!gc->young.sticky || c->rec.young)
 		return;
 	pageheap_each(&gc->heap->pageheap, open_span, &gc->heap->pageheap.space);
 	written_ignore(&gc->written);
-	y->sticky = false;
+	gc->young.sticky = false;
 }
 
 /* ── what may have been written to ──────────────────────────────────────────────────────── */
@@ -135,7 +137,8 @@ static void close_span(void *arg, struct span *s)
 
 static void close_stretch(struct stretch *st)
 {
-	(void)written_forget(&st->c->gc->written, st->lo, st->hi);
+	if (!st->c->beside)
+		(void)written_forget(&st->c->gc->written, st->lo, st->hi);
 }
 
 /* pays - after a whole mark: the live heap is about what it was, so it is no heap that just grows, and most
@@ -153,7 +156,7 @@ static bool may_stick(const struct census *all)
 	struct gc *gc = all->c->gc;
 	struct young *y = &gc->young;
 	bool always = gc->knobs.young > 1 || MGC_HOSTILE;
-	if (gc->knobs.young == 0 || tracking_wanted(gc))
+	if (gc->knobs.young == 0 || (gc->knobs.tracked > 1 && gc->knobs.young < 2))
 		return false;
 	if (y->plain_cycles > 0) {
 		y->plain_cycles--;
@@ -182,11 +185,29 @@ void young_end(struct cycle *c)
 	stretch_flush(&st);
 }
 
+static void ignore_open(void *arg, struct span *s)
+{
+	struct stretch *st = arg;
+	if (!s->closed)
+		return;
+	if (st->hi < s->base)
+		written_ignore_range(&st->c->gc->written, st->hi, s->base);
+	st->hi = s->base + span_nbytes(s);
+}
+
+void young_opened(struct gc *gc)
+{
+	struct cycle c = { .gc = gc };
+	struct stretch st = { .c = &c, .hi = written_lo(&gc->written) };
+	pageheap_each(&gc->heap->pageheap, ignore_open, &st);
+	written_ignore_range(&gc->written, st.hi, written_hi(&gc->written));
+}
+
 /* ── was it worth it? ───────────────────────────────────────────────────────────────────── */
 
 bool young_failed(const struct cycle *c)
 {
-	return c->rec.young && c->gc->young.whole_next;
+	return c->rec.young && c->gc->young.whole_next && !c->gc->concurrent;
 }
 
 void young_judge(struct cycle *c)
@@ -200,7 +221,9 @@ void young_judge(struct cycle *c)
 	y->whole_next = c->rec.heap_live > y->whole_nbytes + room / 2 || gc->written.failed;
 	uint64_t work = c->mk.rescanned_objects + c->mk.marked_objects +
 			OBJECTS_PER_FAULT * (c->rec.rescanned_nbytes / os_page_size());
-	if (work * 100 > c->live_objects * WORTH_PCT && gc->knobs.young < 2) {
+	bool worth = work * 100 <= c->live_objects * WORTH_PCT;
+	bool felt = gc->tracked && c->rec.cpu_ns / c->rec.nworkers >= LONGSTOP_FROM_NS;
+	if ((!worth || felt) && gc->knobs.young < 2) {
 		y->plain_cycles = PLAIN_CYCLES;
 		y->whole_next = true;
 	}

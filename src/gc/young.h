@@ -1,13 +1,13 @@
 /* young.h - stopping cycles that mark only what is young: generations for programs without a barrier.
  *
- * WHAT   A whole cycle may leave its marks: what is marked is old then, and the next cycle, a young one, does
+ * WHAT   A whole cycle, of either form, may leave its marks: what is marked is old then, and the next cycle, a young one, does
  *        not look at it again, unless it was written to. For that the dense spans are closed: nobody
  *        takes slots from them, and the system notes writes to their pages (written.h). All other spans
  *        stay open, are written to freely, and what is old in them is scanned anew in each young cycle.
  *        Pages are written by nearly everybody who allocates; so it is that few faults happen, and that
  *        a heap whose live objects lie scattered gains nothing: then young cycles are not begun.
  * STATE  of gc.young:  plain → (whole cycle: pays) → sticky → (young cycles) → whole cycle → plain or sticky
- *        span.closed changes in the stop only; mark bits are cleared at the beginning of a whole cycle
+ *        span.closed is set in a stop only; mark bits are cleared at the beginning of a whole cycle
  *        when marks were kept, else by sweeping.
  * INV    G1 at the end of a cycle's mark every reachable object is marked. Of a young one: say that an old
  *           object refers to an unmarked one. It was scanned in the cycle that made it old, or in a later
@@ -15,7 +15,9 @@
  *           span is open: it was scanned again.
  *        G2 what a callback reads may lie anywhere, so objects with callbacks are never in closed spans
  *        G3 slots in hand are marked in the stop, and born old; their spans are CACHED, and open
- * WHO    stopping.c for the steps, cycle.c for the choice.
+ *        G4 a tracked whole cycle (tracking.c) watched all closed spans when it began, or since they were
+ *           filled: what was written after that and not scanned again is noted
+ * WHO    stopping.c and tracking.c for the steps, cycle.c for the choice.
  * LOCKS  WORLD; steps with the world stopped.
  * FROM   sticky mark bits: Demers et al. 1990; the choice of what to protect is ours (docs/adr/0025). */
 #ifndef MGC_GC_YOUNG_H
@@ -25,14 +27,23 @@
 #endif
 #include "gc/cycle_form.h"
 
-/* young_begin - chooses the kind of this cycle; forgets the old, for a whole one. In the stop. */
+/* When so much was allocated a young cycle begins, also below the goal: what if all of it lives? */
+#define YOUNG_MOST_NBYTES ((uint64_t)32 << 20)
+
+/* young_next - by itself, the next cycle would be a young one. */
+bool young_next(const struct gc *gc);
+/* young_begin - the kind of this cycle is chosen (c->rec.young): forgets the old, for a whole one. Phase OFF,
+ * all is swept: nobody looks at marks. */
 void young_begin(struct cycle *c);
 /* young_rescan - what of the old may have been written to. */
 void young_rescan(struct cycle *c);
-/* young_end - after the mark, in the stop: counts what lives, closes dense spans for the next. */
+/* young_end - after the mark, in the stop: counts what lives, closes dense spans for the next. Of a tracked
+ * cycle what was not written to since the last round is forgotten already, and the rest may count as written.
+ * young_opened - after such a one: writes to open spans are not noted any more. */
 void young_end(struct cycle *c);
+void young_opened(struct gc *gc);
 
-/* young_failed - after a young cycle: what it left should be marked as a whole, at once. */
+/* young_failed - after a young cycle: what it left should be marked as a whole, at once, in another stop. */
 bool young_failed(const struct cycle *c);
 /* young_judge - between cycles: was it worth it? */
 void young_judge(struct cycle *c);

@@ -1,7 +1,6 @@
 /* span_model_test.c - random steps on spans of every class, each granule's two bits compared with an
  * array of one byte a slot. The neighbours' bits must stay as they are.
- * SEED=number repeats a run.
- * not under: thread (there is one) */
+ * SEED=number repeats a run. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>

@@ -75,7 +75,7 @@ static void *collect_all_the_time(void *arg)
 {
 	CHECK_EQ(mgc_thread_attach(), 0);
 	while (!__atomic_load_n((bool *)arg, __ATOMIC_ACQUIRE))
-		mgc_collect();
+		mgc_collect(), usleep(1000);
 	return NULL;
 }
 
@@ -88,11 +88,11 @@ static bool system_tells(void)
 	return err == 0;
 }
 
-TEST_SECONDS(the_only_reference_moves, 60)
+static void moves(const char *settings)
 {
 	bool done = false;
 	pthread_t collector;
-	setenv("MGC_DEBUG", "tracked=3,clobberfree=1", 1);
+	setenv("MGC_DEBUG", settings, 1);
 	if (!system_tells()) {
 		printf("  left out: the system does not note written pages\n");
 		return;
@@ -105,6 +105,7 @@ TEST_SECONDS(the_only_reference_moves, 60)
 	CHECK_EQ(pthread_create(&collector, NULL, collect_all_the_time, &done), 0);
 	for (unsigned i = 0; i < NMOVES; i++) {
 		move();
+		CHECK(mgc_new(&treasure_type) != NULL); /* young ones begin here */
 		if (i % MOVES_PER_PAUSE == 0)
 			usleep(1);
 		if (i % (NMOVES / 20) == 0)
@@ -117,4 +118,14 @@ TEST_SECONDS(the_only_reference_moves, 60)
 	mgc_blocking_leave();
 	CHECK(runtime.gc.tracked);
 	printf("  %lu cycles\n", (unsigned long)runtime.gc.ncycles);
+}
+
+TEST_SECONDS(the_only_reference_moves, 60)
+{
+	moves("tracked=3,clobberfree=1");
+}
+
+TEST_SECONDS(the_only_reference_moves_before_young_cycles, 60)
+{
+	moves("tracked=3,young=2,gcstress=16,clobberfree=1");
 }
