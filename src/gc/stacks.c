@@ -261,12 +261,29 @@ static MGC_NO_SANITIZE uintptr_t lowest_pointer_into(uintptr_t from, uintptr_t t
 	return lowest;
 }
 
+/* A stack that nobody registered is taken to be no deeper than this. */
+#define UNKNOWN_STACK_NBYTES ((uintptr_t)64 << 20)
+
+/* where_below_handler - where the thread stood on its own stack, or on the one whose cold end it last said:
+ * of that the other end is unknown, so it is the lowest word from which all is there up to the cold end. */
+static uintptr_t where_below_handler(const struct mutator *m, uintptr_t hi)
+{
+	if (m->stack_hi_var == NULL ||
+	    (hi > m->stack_lo && hi <= m->stack_hi && m->stack_hi_var != &m->stack_hi))
+		return lowest_pointer_into(m->sp, m->altstack_hi, m->stack_lo, hi);
+	uintptr_t lo = hi - min_size(hi, UNKNOWN_STACK_NBYTES), at;
+	while ((at = lowest_pointer_into(m->sp, m->altstack_hi, lo, hi)) < hi && !os_readable(at, hi))
+		lo = at + 1;
+	return at;
+}
+
 /* read_below_handler - the thread was stopped in a handler of the program's, on the alternate stack. */
 static void read_below_handler(struct roots *r, struct sink *out, struct mutator *m, uint32_t gen)
 {
-	uintptr_t lo = lowest_pointer_into(m->sp, m->altstack_hi, m->stack_lo, m->stack_hi);
+	uintptr_t hi = m->stack_hi_var != NULL ? *m->stack_hi_var : m->stack_hi;
+	uintptr_t lo = where_below_handler(m, hi);
 	sink_range(out, m->altstack_lo, m->altstack_hi);
-	sink_range(out, m->own_sp != 0 ? min_size(lo, m->own_sp) : lo, m->stack_hi);
+	sink_range(out, m->own_sp != 0 ? min_size(lo, m->own_sp) : lo, hi);
 	if (m->own_sp != 0)
 		read_saved(out, m->own_saved);
 	LIST_EACH(it, &r->stacks) {

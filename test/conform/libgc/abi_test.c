@@ -1,6 +1,6 @@
 /* abi_test.c - the libgc face through its own interface: what clients rely on.
  * links: libgc */
-#include "lib/plain.h"
+#include "lib/fiber.h"
 
 #define GC_THREADS
 #define GC_NO_THREAD_REDIRECTS
@@ -430,6 +430,74 @@ TEST(active_inside_blocking_keeps_both_parts_of_the_stack)
 	pthread_join(t, NULL);
 	check_bytes(mine);
 	check_bytes(inner);
+}
+
+/* On a stack that nobody registered, in a handler on an alternate stack, while another thread collects. */
+#define STRANGE_NBYTES ((size_t)256 << 10)
+static void *fiber_at, *own_at, *handle;
+static char *own_hi;
+
+static void wait_in_handler(int sig)
+{
+	(void)sig;
+	wait_for_stage(NULL);
+}
+
+static void set_bottom(char *hi)
+{
+	struct GC_stack_base sb = { hi };
+	GC_set_stackbottom(handle, &sb);
+}
+
+static NOINLINE void on_strange_stack(void *arg)
+{
+	unsigned char *volatile mine = GC_malloc(64);
+	memset(mine, 0x33, 64);
+	raise(SIGUSR1);
+	check_bytes(mine);
+	mine = NULL;
+	GC_alloc_lock();
+	set_bottom(own_hi);
+	fiber_jump(&fiber_at, own_at);
+	*(int *)arg = 1; /* never */
+}
+
+static void first_step(void *arg)
+{
+	GC_alloc_unlock(); /* of who jumped here */
+	on_strange_stack(arg);
+}
+
+static void *collect_from_a_handler_on(void *arg)
+{
+	pthread_t t;
+	struct GC_stack_base sb;
+	struct sigaction sa = { .sa_handler = wait_in_handler, .sa_flags = SA_ONSTACK };
+	stack_t alt = { .ss_size = STRANGE_NBYTES };
+	char *lo = mmap(NULL, 2 * STRANGE_NBYTES, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	handle = GC_get_my_stackbottom(&sb);
+	own_hi = sb.mem_base;
+	alt.ss_sp = lo + STRANGE_NBYTES;
+	sigaltstack(&alt, NULL);
+	sigaction(SIGUSR1, &sa, NULL);
+	stage = 0;
+	pthread_create(&t, NULL, collect_elsewhere, NULL);
+	fiber_at = fiber_make(lo + STRANGE_NBYTES, first_step, arg);
+	GC_alloc_lock();
+	set_bottom(lo + STRANGE_NBYTES);
+	fiber_jump(&own_at, fiber_at);
+	GC_alloc_unlock();
+	pthread_join(t, NULL);
+	return arg;
+}
+
+TEST(handlers_on_other_stacks_above_strange_ones)
+{
+	int unused;
+	GC_init();
+	collect_from_a_handler_on(&unused);
+	on_thread(collect_from_a_handler_on, &unused);
 }
 
 static void *child(void *arg)
