@@ -344,7 +344,10 @@ static void run_fiber(struct world *w)
 /* ── threads ────────────────────────────────────────────────────────────────────────────── */
 
 static __thread struct object *tls_cells[EACH];
-static struct object **library_cells; /* of MAX_WORLDS threads, EACH; NULL: there is no compiler */
+/* Of a library that is loaded late: cells of MAX_WORLDS threads, and a function that gives the calling
+ * thread's own, which are not part of its stack. NULL: there is no compiler. */
+static struct object **library_cells;
+static struct object **(*library_tls)(void);
 static double until;
 static uint32_t nborn, nforks, nalarms;
 static uint64_t nmade, nleft;
@@ -401,7 +404,7 @@ static void prepare(struct world *w)
 	w->at[UNCOLLECTABLE] = (struct object **)u;
 	w->at[ADDED] = calloc(EACH, sizeof(void *));
 	GC_add_roots(w->at[ADDED], w->at[ADDED] + EACH);
-	w->at[TLS] = tls_cells;
+	w->at[TLS] = library_tls != NULL ? library_tls() : tls_cells;
 	w->at[LIBRARY] = library_cells != NULL ? library_cells + w->number * EACH : tls_cells;
 	for (int i = 0; i < EACH; i++)
 		w->at[TLS][i] = w->at[LIBRARY][i] = NULL;
@@ -520,14 +523,17 @@ static void load_library(void)
 {
 	char folder[] = "/tmp/mallocgc-torture-XXXXXX", command[400];
 	CHECK(mkdtemp(folder) != NULL);
-	snprintf(command,
-		 sizeof command, "cd %s && echo 'void *cells[%d];' > cells.c && cc -shared -fPIC -o cells.so cells.c",
+	snprintf(command, sizeof command,
+		 "cd %s && echo 'void *cells[%d]; static __thread void *own[2]; void **mine(void) "
+		 "{ return own; }' "
+		 "> cells.c && cc -shared -fPIC -o cells.so cells.c",
 		 folder, MAX_WORLDS * EACH);
 	if (system(command) == 0) {
 		snprintf(command, sizeof command, "%s/cells.so", folder);
 		void *library = GC_dlopen(command, RTLD_NOW);
 		CHECK(library != NULL);
 		library_cells = dlsym(library, "cells");
+		*(void **)&library_tls = dlsym(library, "mine");
 	}
 	snprintf(command, sizeof command, "rm -r %s", folder);
 	CHECK_EQ(system(command), 0);
