@@ -75,7 +75,8 @@ class Runs:
     def one(self, program, peer, rep):
         cpu = idlest_cpu(self.cpus, 0.05)
         done, cost, checksum, metrics = program.run(self.context, peer, cpu)
-        environment = " ".join(f"{k}={v}" for k, v in {**program.env, **peer.environment()}.items())
+        environment = " ".join(f"{k}={os.path.basename(v)}"  # a library by its name: where it lies is no result
+                               for k, v in {**program.env, **peer.environment()}.items())
         self.log.row(program=program.name, variant=peer.name, version=peer.version, rep=rep, cpu=cpu,
                      command=program.describe(self.context),
                      environment=environment, exit=done.returncode, checksum=checksum,

@@ -13,6 +13,8 @@
 /* Small pages below this. Half of where the collected heap begins: without a collector nothing keeps a heap
  * dense but its place, and a program that has come so far is past its start. docs/adr/0013 */
 #define HUGE_FROM_PAGES ((size_t)4 << 20 >> MGC_PAGE_SHIFT)
+/* Larger objects are as often sparse as dense. docs/adr/0032 */
+#define HUGE_UP_TO_PAGES ((size_t)1 << 20 >> MGC_PAGE_SHIFT)
 /* Free pages that may stay resident in any case. docs/adr/0013 */
 #define FLOOR_PAGES ((size_t)4 << 20 >> MGC_PAGE_SHIFT)
 /* Pages wanted again within so long were given too early; so long it is remembered. */
@@ -40,6 +42,7 @@ int manual_init(struct manual *h, size_t max_nbytes)
 	list_init(&h->caches);
 	list_init(&h->idle);
 	h->pageheap.huge_from_pages = HUGE_FROM_PAGES;
+	h->pageheap.huge_up_to_pages = HUGE_UP_TO_PAGES;
 	return 0;
 }
 

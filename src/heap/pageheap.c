@@ -40,6 +40,7 @@ static int init(struct pageheap *ph, size_t max_nbytes, bool spanless)
 	}
 	ph->limit_nbytes = SIZE_MAX;
 	ph->huge_from_pages = HUGE_FROM_BYTES >> MGC_PAGE_SHIFT;
+	ph->huge_up_to_pages = SIZE_MAX;
 	return 0;
 }
 
@@ -80,8 +81,8 @@ static void advise_huge(struct pageheap *ph, size_t first, size_t end)
 			       true);
 }
 
-/* grow - adds chunks for a run of npages with that alignment. Lock held. */
-static bool grow(struct pageheap *ph, size_t npages, size_t align_pages)
+/* grow - adds chunks for a run of npages with that alignment; dense: all of them will be touched. Lock held. */
+static bool grow(struct pageheap *ph, size_t npages, size_t align_pages, bool dense)
 {
 	size_t hidden = ph->space.grown == 0 ? align_pages : 0; /* the first growth loses page 0 */
 	size_t nchunks = (npages + hidden + (align_pages > MGC_CHUNK_PAGES ? align_pages : 0) +
@@ -100,7 +101,8 @@ static bool grow(struct pageheap *ph, size_t npages, size_t align_pages)
 		MGC_CHECK(pagealloc_alloc(&ph->pages, 1, 1, &page, &nclean) && page == 0);
 		ph->hidden_pages = 1;
 	}
-	advise_huge(ph, first, first + added);
+	if (dense || npages <= ph->huge_up_to_pages)
+		advise_huge(ph, first, first + added);
 	return true;
 }
 
@@ -111,7 +113,7 @@ static bool take_locked(struct pageheap *ph, size_t npages, size_t align_pages, 
 	if (!fits_limit(ph, npages))
 		return false;
 	if (!pagealloc_alloc(&ph->pages, npages, align_pages, first, nclean) &&
-	    (!may_grow || !grow(ph, npages, align_pages) ||
+	    (!may_grow || !grow(ph, npages, align_pages, false) ||
 	     !pagealloc_alloc(&ph->pages, npages, align_pages, first, nclean)))
 		return false;
 	ph->used_pages += npages;
@@ -161,7 +163,7 @@ static bool next_ahead(struct pageheap *ph, size_t *first, size_t *end)
 		return false;
 	lock_acquire(&ph->lock);
 	if (*first >= ph->space.grown)
-		(void)grow(ph, 1, 1);
+		(void)grow(ph, 1, 1, true);
 	*end = min_size(*first + AHEAD_STEP_PAGES, ph->space.grown);
 	lock_release(&ph->lock);
 	*end -= *end % AHEAD_STEP_PAGES; /* whole huge pages */
@@ -250,7 +252,8 @@ bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages)
 		size_t last = end_page + npages - ph->space.grown;
 		ok = end_page <= ph->space.grown && end_page + npages > ph->space.grown &&
 		     pagealloc_is_free_run(&ph->pages, end_page, ph->space.grown - end_page) &&
-		     grow(ph, last, 1) && pagealloc_alloc_at(&ph->pages, end_page, npages, &nclean);
+		     grow(ph, last, 1, true) &&
+		     pagealloc_alloc_at(&ph->pages, end_page, npages, &nclean);
 	}
 	ph->used_pages += ok ? npages : 0;
 	ph->taken_pages += ok ? npages : 0;

@@ -36,6 +36,7 @@ struct pageheap {
 	bool spanless; /* no span is ever made: no records and bits to give back */
 	size_t limit_nbytes; /* atomic; hard: allocation fails above it; SIZE_MAX for none */
 	size_t huge_from_pages; /* chunks from this page on are advised to be huge; SIZE_MAX: none */
+	size_t huge_up_to_pages; /* but not those added for a longer new run, which may be touched here and there */
 	size_t scavenged_nbytes; /* given back since the start */
 	/* The collector's: sweeps until npages were freed or nothing is left; returns pages freed.
 	 * NULL: no collector. Called without the lock, from an allocation that would grow the heap. */

@@ -210,6 +210,37 @@ TEST(large_in_place)
 	manual_destroy(&heap);
 }
 
+static size_t advised;
+
+static int count_advice(const char *call, size_t nbytes)
+{
+	advised += strcmp(call, "advise_huge") == 0 ? nbytes : 0;
+	return 0;
+}
+
+/* What a large object adds to the heap may stay sparse; what it grows by, and small blocks, do not. */
+TEST(huge_pages_where_it_is_dense)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	bool zero, any = os_huge_page_size() != 0;
+	heap.pageheap.huge_from_pages = 0;
+	os_set_fault_hook(count_advice);
+	void *p = mcache_alloc_large(c, (size_t)40 << 20, 16, &zero);
+	CHECK(p != NULL);
+	CHECK_EQ(advised, 0);
+	CHECK(mcache_resize_large(&heap, slab_at(p), (size_t)60 << 20));
+	CHECK_EQ(advised != 0, any);
+	advised = 0;
+	for (size_t n = 0; n < 2 * MGC_CHUNK_SIZE; n += SLAB_NBYTES)
+		CHECK(mcache_alloc(c, mcache_class(32768)) != NULL &&
+		      mcache_alloc(c, mcache_class(32768)) != NULL);
+	CHECK_EQ(advised != 0, any);
+	os_set_fault_hook(NULL);
+	release(c, p);
+	manual_destroy(&heap);
+}
+
 /* ── many threads at once ───────────────────────────────────────────────────────────────── */
 
 #define NCELLS 512
