@@ -85,7 +85,9 @@ enum mgc_type_flags {
  *              bytes [from, to) of obj only; pieces of one object, of 128 KiB, are traced in any
  *              order, at the same time. `to` may lie behind the size that was asked for
  * What a callback reads to find its way (a tag, a length) must be right before others can reach the
- * object and stay, or change by a release store; what it no longer covers is cleared first (mgc_clear). */
+ * object and stay, or change by a release store: a length grows before the first mgc_write to what it adds,
+ * which is zero until then (a collection may begin between the two), and what it no longer covers is
+ * cleared before it shrinks (mgc_clear). */
 struct mgc_type {
 	const char *name;
 	size_t size;

@@ -355,8 +355,8 @@ static void found_added(struct checkmark *c, uintptr_t word)
 	if (tell(c))
 		TELL(c,
 		     "%s: its trace callback names %s now, and did not when the cycle began, with "
-		     "no store "
-		     "through the barrier (R1: mgc_write)",
+		     "no store through the barrier (R1: mgc_write; where a length grows, it grows "
+		     "before the store)",
 		     sized_text_of(c, c->object).s, text_of(c, word).s);
 }
 

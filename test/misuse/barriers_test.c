@@ -278,8 +278,10 @@ static void passing_root(struct rng *r, size_t i)
 static void vector_by_the_rules(struct rng *r, size_t i)
 {
 	if (vector->len < TABLE && i % 3 != 0) {
-		mgc_write(&vector->item[vector->len], fresh(i));
-		vector->len++;
+		struct node *n = fresh(i);
+		vector->len++; /* first: its callback must see the word before it holds a reference */
+		__asm__ volatile("" ::: "memory");
+		mgc_write(&vector->item[vector->len - 1], n);
 	} else if (vector->len > 1) {
 		size_t at = rng_below(r, vector->len - 1);
 		mgc_move(&vector->item[at], &vector->item[at + 1],
