@@ -80,11 +80,13 @@ static inline void *mgc_inline_new(struct mgc_type *type)
 		(struct mgc_inline_run *)(void *)((char *)(self + 1) + (id & 0xfff0));
 	uintptr_t object = __atomic_load_n(&run->next, __ATOMIC_RELAXED);
 	uintptr_t next = object + (id >> 48);
+	__asm__ volatile(""
+			 : "+r"(next)); /* the compiler does not know that, and cannot do without `object` */
 	/* next - 1: a type that was never used, or is large, has an empty run and objects of 0 bytes */
 	if (MGC_INLINE_UNLIKELY(next - 1 >= __atomic_load_n(&run->end, __ATOMIC_RELAXED)))
 		return mgc_new(type);
 	__atomic_store_n(&run->next, next, __ATOMIC_RELAXED);
-	/* from here on its address is in a register, and not computed again from the run */
+	/* the run has it no more, and a collection may look at this thread right here: now a register does */
 	__asm__ volatile("" : "+r"(object) : : "memory");
 	return (void *)object;
 }

@@ -2,6 +2,7 @@
 #include "gc/snapshot.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/annotate.h"
 #include "base/check.h"
@@ -28,11 +29,13 @@ void snapshot_take(struct gc *gc, struct mutator *m, bool tls)
 	uintptr_t own[OWN_WORDS];
 	struct sink out;
 	sink_to_pool(&out, gc->heap, &gc->pool, own, OWN_WORDS);
-	add_relaxed(&gc->unborn_nbytes, stacks_mark_unborn(m, &out)); /* N1 */
+	add_relaxed(&gc->unborn_nbytes, stacks_mark_unborn(m)); /* N1 */
 	stacks_read_mutator(&gc->roots, &out, m, gen);
 	if (tls)
 		roots_read_tls(&gc->roots, &out, m);
 	sink_close(&out);
+	memset(own, 0, sizeof own); /* or they would stay on this stack, for the next cycle to find */
+	MGC_KEEP(own);
 	annotate_quiet(false);
 	add_relaxed(&gc->roots.stack_nbytes, out.read_nbytes);
 	note_duration(gc, m, os_now_ns() - begin);

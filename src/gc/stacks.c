@@ -231,7 +231,7 @@ static struct mgc_stack *stack_of(struct roots *r, struct mutator *m, uintptr_t 
 
 /* ── what a mutator has in hand ─────────────────────────────────────────────────────────── */
 
-uint64_t stacks_mark_unborn(struct mutator *m, struct sink *below)
+uint64_t stacks_mark_unborn(const struct mutator *m)
 {
 	const struct space *sp = &m->heap->pageheap.space;
 	unsigned n = load_acquire(&m->heap->layouts.nspanclasses); /* pairs: spanclass */
@@ -242,8 +242,6 @@ uint64_t stacks_mark_unborn(struct mutator *m, struct sink *below)
 		if (s == NULL)
 			continue;
 		span_mark_run(sp, s, span_slot_of(s, run.cur), span_slot_of(s, run.end - 1) + 1);
-		if (below != NULL && run.cur > s->base)
-			sink_word(below, run.cur - 1);
 		nbytes += run.end - run.cur;
 	}
 	return nbytes;

@@ -71,9 +71,9 @@ void stacks_switch(struct grey_pool *pool, struct mutator *m, struct mgc_stack *
 /* stacks_read_mutator - stacks, registers and the tiny block of a mutator that stands still, or is the
  * caller; m->sp and m->regs say where it stands. */
 void stacks_read_mutator(struct roots *r, struct sink *out, struct mutator *m, uint32_t gen);
-/* stacks_mark_unborn - marks the unborn slots that m has in hand; their bytes. `below` (if not NULL) gets a
- * word in the slot below each cursor, whose address may be on its way into a register. */
-uint64_t stacks_mark_unborn(struct mutator *m, struct sink *below);
+/* stacks_mark_unborn - marks the unborn slots that m has in hand; their bytes. (Who was interrupted behind a
+ * cursor's step has the slot below it elsewhere: cache_pop.) */
+uint64_t stacks_mark_unborn(const struct mutator *m);
 /* stacks_read_parked - every coroutine's stack that is not taken. */
 void stacks_read_parked(struct roots *r, struct sink *out, uint32_t gen);
 /* stacks_take_again - the world stands still: none counts as taken, though the cycle is the same. */

@@ -15,7 +15,7 @@
 static void mark_unborn(struct cycle *c)
 {
 	LIST_EACH(it, &c->gc->heap->mutators)
-		c->mk.marked_nbytes += stacks_mark_unborn(LIST_ENTRY(it, struct mutator, node), NULL);
+		c->mk.marked_nbytes += stacks_mark_unborn(LIST_ENTRY(it, struct mutator, node));
 }
 
 static void mark_mutators(struct cycle *c)

@@ -115,7 +115,7 @@ static void births_are_black(struct gc *gc)
 	gc->unborn_nbytes = 0;
 	LIST_EACH(it, &gc->heap->mutators) {
 		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
-		gc->unborn_nbytes += stacks_mark_unborn(m, NULL);
+		gc->unborn_nbytes += stacks_mark_unborn(m);
 		store_release(&m->taken, heap_sweepgen(gc->heap)); /* pairs: taken */
 	}
 }
