@@ -17,6 +17,9 @@
 #define ASK_SPINS 200
 #define SHARE_MIN 4
 
+/* 16 B of bits for each KiB: those of such a heap fit the second cache, with room for more. */
+#define DIRECT_PAGES (((size_t)32 << 20) >> MGC_PAGE_SHIFT)
+
 typedef void part_fn(void *obj, size_t from, size_t to, void *tracer);
 
 void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool ignore_invalid)
@@ -31,6 +34,7 @@ void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool
 	mk->heap = h;
 	mk->pool = pool;
 	mk->ignore_invalid = ignore_invalid;
+	mk->direct = load_relaxed(&sp->grown) <= DIRECT_PAGES;
 }
 
 /* tell - the pool counts what all markers of a cycle have done. */
@@ -69,7 +73,7 @@ void marker_finish(struct marker *mk)
 struct hot {
 	struct marker *mk;
 	uintptr_t base;
-	size_t nbytes;
+	size_t last; /* of the offsets in the space; 0 is none: page 0 is hidden */
 	const uint32_t *desc;
 	struct bitpair *bits;
 	const struct spanclass *spanclass;
@@ -77,7 +81,7 @@ struct hot {
 	uintptr_t *top; /* its next free cell */
 	uintptr_t *full; /* its end */
 	unsigned ring_in;
-	bool alone, watched;
+	bool alone, watched, direct; /* constants in most copies of the loop (drain_mine) */
 };
 
 /* A queue entry: the address of an object, or of a piece of a large one, and its span class above. */
@@ -96,13 +100,14 @@ MGC_INLINE struct hot hot_load(struct marker *mk)
 {
 	struct hot h = { .mk = mk,
 			 .base = mk->base,
-			 .nbytes = mk->nbytes,
+			 .last = mk->nbytes - 1,
 			 .desc = mk->desc,
 			 .bits = mk->bits,
 			 .spanclass = mk->spanclass,
 			 .ring_in = mk->ring_at,
 			 .alone = mk->alone,
-			 .watched = mk->watch != NULL };
+			 .watched = mk->watch != NULL,
+			 .direct = mk->direct };
 	hot_load_block(&h);
 	return h;
 }
@@ -117,6 +122,13 @@ MGC_INLINE void hot_store(const struct hot *h)
 {
 	hot_store_block(h);
 	h->mk->ring_at = h->ring_in;
+}
+
+/* hot_refresh - what calls that left the loop may have changed. */
+MGC_INLINE void hot_refresh(struct hot *h)
+{
+	h->ring_in = h->mk->ring_at;
+	hot_load_block(h);
 }
 
 /* ── the grey queue ─────────────────────────────────────────────────────────────────────── */
@@ -245,6 +257,32 @@ MGC_INLINE bool set_mark(struct hot *h, struct bitpair *pair, uint64_t bit, uint
 	return (or_relaxed(&pair->mark, bit) & bit) == 0;
 }
 
+/* slot_within - the start of the allocated slot that the word points into; 0: there is none, or it is marked.
+ * That comes first: a word may point into a slot that was marked and freed since. */
+MGC_INLINE uintptr_t slot_within(struct hot *h, uintptr_t tagged, uint32_t desc)
+{
+	uintptr_t off = tagged & ~MARK_AMBIGUOUS;
+	const struct spanclass *sc = &h->spanclass[desc_spanclass(desc)];
+	size_t in = (off & (MGC_PAGE_SIZE - 1)) + (desc_distance(desc) << MGC_PAGE_SHIFT);
+	uintptr_t start = off - in;
+	if (MGC_LIKELY(sc->reciprocal != 0)) {
+		start += ((in * sc->reciprocal) >> 32) * sc->slot_nbytes;
+	} else if (MGC_UNLIKELY(desc == 0)) { /* span class 0 is all zero: not small */
+		invalid_pointer(h->mk, tagged);
+		return 0;
+	} else if (MGC_UNLIKELY(desc_distance(desc) == DESC_FAR)) {
+		start = far_object(h->mk, off, desc);
+	}
+	const struct bitpair *pair = &h->bits[start >> 10];
+	uint64_t bit = UINT64_C(1) << ((start >> MGC_GRANULE_SHIFT) & 63);
+	if (load_relaxed(&pair->mark) & bit)
+		return 0;
+	if (MGC_LIKELY(load_acquire(&pair->alloc) & bit))
+		return start;
+	invalid_pointer(h->mk, tagged);
+	return 0;
+}
+
 /* mark_candidate - resolves the word, an offset into the space, to its slot; sets the mark bit; queues
  * what has pointers. */
 MGC_INLINE void mark_candidate(struct hot *h, uintptr_t tagged)
@@ -253,26 +291,19 @@ MGC_INLINE void mark_candidate(struct hot *h, uintptr_t tagged)
 	uint32_t desc = load_acquire(&h->desc[off >> MGC_PAGE_SHIFT]); /* pairs: desc-publish */
 	unsigned id = desc_spanclass(desc);
 	const struct spanclass *sc = &h->spanclass[id];
-	size_t in = (off & (MGC_PAGE_SIZE - 1)) + (desc_distance(desc) << MGC_PAGE_SHIFT);
-	uintptr_t start = off - in;
-	if (MGC_LIKELY(sc->reciprocal != 0)) {
-		start += ((in * sc->reciprocal) >> 32) * sc->slot_nbytes;
-	} else if (MGC_UNLIKELY(desc == 0)) { /* span class 0 is all zero: not small */
-		invalid_pointer(h->mk, tagged);
-		return;
-	} else if (MGC_UNLIKELY(desc_distance(desc) == DESC_FAR)) {
-		start = far_object(h->mk, off, desc);
+	uintptr_t start = off;
+	struct bitpair *pair = &h->bits[off >> 10];
+	uint64_t bit = UINT64_C(1) << ((off >> MGC_GRANULE_SHIFT) & 63);
+	if (MGC_UNLIKELY((off & (uintptr_t)(intptr_t)sc->interior) != 0 ||
+			 !(load_acquire(&pair->alloc) & bit))) {
+		start = slot_within(h, tagged, desc);
+		if (start == 0)
+			return;
+		pair = &h->bits[start >> 10];
+		bit = UINT64_C(1) << ((start >> MGC_GRANULE_SHIFT) & 63);
 	}
-	struct bitpair *pair = &h->bits[start >> 10];
-	uint64_t bit = UINT64_C(1) << ((start >> MGC_GRANULE_SHIFT) & 63),
-		 seen = load_relaxed(&pair->mark);
-	if (seen & bit)
-		return;
-	if (MGC_UNLIKELY(!(load_acquire(&pair->alloc) & bit))) {
-		invalid_pointer(h->mk, tagged);
-		return;
-	}
-	if (!set_mark(h, pair, bit, seen))
+	uint64_t seen = load_relaxed(&pair->mark);
+	if ((seen & bit) || !set_mark(h, pair, bit, seen))
 		return;
 	h->mk->marked_objects++;
 	h->mk->marked_nbytes += sc->slot_nbytes;
@@ -292,13 +323,17 @@ MGC_INLINE void mark_candidate(struct hot *h, uintptr_t tagged)
 MGC_INLINE void candidate(struct hot *h, uintptr_t word, uintptr_t ambiguous)
 {
 	uintptr_t off = word - h->base, tagged = off | ambiguous;
-	if (off >= h->nbytes)
+	if (off - 1 >= h->last)
 		return;
 	if (ambiguous != 0) { /* the same type or constant stands in object after object: once is enough */
 		uintptr_t *recent = &h->mk->recent[(off >> 4) % MARK_RECENT];
 		if (*recent == tagged)
 			return;
 		*recent = tagged;
+	}
+	if (h->direct) {
+		mark_candidate(h, tagged);
+		return;
 	}
 	__builtin_prefetch(&h->bits[off >> 10], 1);
 	uintptr_t *cell = &h->mk->ring[h->ring_in++ % MARK_RING], oldest = *cell;
@@ -515,7 +550,9 @@ MGC_INLINE void scan(struct hot *h, uintptr_t entry)
 	const struct spanclass *sc = &h->spanclass[entry >> ENTRY_SHIFT];
 	const uintptr_t *w = (const uintptr_t *)(entry & ENTRY_ADDR);
 	uintptr_t ambiguous = sc->flags & LAYOUT_AMBIGUOUS ? MARK_AMBIGUOUS : 0;
-	if (MGC_LIKELY(sc->scan == SCAN_MASK64 && ambiguous == 0)) {
+	if (MGC_LIKELY(sc->nwords != 0)) {
+		scan_words(h, w, w + sc->nwords, 0);
+	} else if (sc->scan == SCAN_MASK64 && ambiguous == 0) {
 		for (uint64_t m = sc->mask; m != 0; m &= m - 1)
 			candidate(h, load_relaxed(&w[bits_ctz(m)]), 0);
 	} else if (sc->scan == SCAN_MASK64) {
@@ -532,7 +569,7 @@ MGC_INLINE void scan(struct hot *h, uintptr_t entry)
 	} else {
 		hot_store(h);
 		scan_long(h->mk, (uintptr_t)w, sc);
-		*h = hot_load(h->mk);
+		hot_refresh(h);
 	}
 }
 
@@ -572,16 +609,12 @@ static bool wanted_by_others(const struct grey_pool *p)
 }
 
 /* look_around - now and then: tells how far it is, and gives when somebody has nothing. */
-static MGC_NOINLINE void look_around(struct hot *h, unsigned n)
+static MGC_NOINLINE void look_around(struct marker *mk, unsigned n)
 {
-	struct marker *mk = h->mk;
 	if (n % TELL_EVERY == 0)
 		tell(mk, mk->marked_nbytes);
-	if (wanted_by_others(mk->pool)) {
-		hot_store_block(h);
+	if (wanted_by_others(mk->pool))
 		share(mk);
-		hot_load_block(h);
-	}
 }
 
 /* next_waiting - the first of the FIFO's cells from `at` on that is not empty; 0: all are. */
@@ -609,10 +642,13 @@ static void stop_here(struct hot *h)
  * `until` bytes in all: then what is left is in the block and the ring. Each step takes an entry off the
  * block and leaves it in the FIFO's cell, while its line arrives, for the one that came there 16 steps
  * before; zero is an empty cell. */
-MGC_INLINE bool drain_some(struct marker *mk, uint64_t until)
+MGC_INLINE bool drain_some(struct marker *mk, uint64_t until, bool alone, bool watched, bool direct)
 {
 	struct hot h = hot_load(mk);
 	unsigned at = 0;
+	h.alone = alone;
+	h.watched = watched;
+	h.direct = direct;
 	for (unsigned n = 0;; n++) {
 		uintptr_t *cell = &mk->fifo[at++ % MARK_FIFO], entry = *cell, next = 0;
 		if (MGC_LIKELY(h.top != h.bottom)) {
@@ -628,12 +664,15 @@ MGC_INLINE bool drain_some(struct marker *mk, uint64_t until)
 			hot_store(&h);
 			if (!flush_ring(mk))
 				return true;
-			h = hot_load(mk);
+			hot_refresh(&h);
 			continue;
 		}
 		scan(&h, entry);
-		if (MGC_UNLIKELY(n % SHARE_EVERY == 0))
-			look_around(&h, n);
+		if (MGC_UNLIKELY(n % SHARE_EVERY == 0)) {
+			hot_store_block(&h);
+			look_around(mk, n);
+			hot_load_block(&h);
+		}
 		if (until != UINT64_MAX && mk->marked_nbytes >= until) {
 			stop_here(&h);
 			return false;
@@ -643,7 +682,17 @@ MGC_INLINE bool drain_some(struct marker *mk, uint64_t until)
 
 static void drain_mine(struct marker *mk)
 {
-	(void)drain_some(mk, UINT64_MAX);
+	bool watched = mk->watch != NULL;
+	if (watched)
+		(void)drain_some(mk, UINT64_MAX, mk->alone, true, mk->direct);
+	else if (mk->alone && mk->direct)
+		(void)drain_some(mk, UINT64_MAX, true, false, true);
+	else if (mk->alone)
+		(void)drain_some(mk, UINT64_MAX, true, false, false);
+	else if (mk->direct)
+		(void)drain_some(mk, UINT64_MAX, false, false, true);
+	else
+		(void)drain_some(mk, UINT64_MAX, false, false, false);
 	flush_pending(mk);
 }
 
@@ -702,7 +751,7 @@ void marker_assist(struct marker *mk, uint64_t nbytes)
 	struct grey_block *b;
 	while (mk->marked_nbytes < nbytes && (b = take_or_ask(mk->pool)) != NULL) {
 		adopt(mk, b);
-		if (!drain_some(mk, nbytes))
+		if (!drain_some(mk, nbytes, false, false, mk->direct))
 			break;
 	}
 	unload(mk);

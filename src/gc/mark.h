@@ -45,6 +45,7 @@ struct marker {
 	uintptr_t recent[MARK_RECENT]; /* ambiguous candidates of late: types, common constants */
 	uintptr_t fifo[MARK_FIFO]; /* entries; 0: none */
 	bool ignore_invalid;
+	bool direct; /* the bits of the whole heap stay in the cache: nothing waits for them in the ring */
 	bool alone; /* nobody else sets mark bits now: no atomic instruction is needed */
 	unsigned npending;
 	uintptr_t pending[MARK_PENDING]; /* pairs whose key is not marked, for the pool */

@@ -48,6 +48,7 @@ int layouts_init(struct layouts *ls)
 	ls->mask_end = ls->name_next = ls->mask_next + MASK_ROOM;
 	ls->name_end = ls->memory + ls->memory_nbytes;
 	ls->nlayouts = ls->nspanclasses = 1;
+	ls->spanclass[0].interior = -1;
 	ls->word_mask = UINTPTR_MAX;
 	const struct layout_desc fixed[] = {
 		{ .kind = LAYOUT_NOSCAN },
@@ -220,6 +221,15 @@ static void fill_spanclass(struct spanclass *sc, const struct layout_desc *d, un
 		sc->scan = coded ? SCAN_CODED64 : SCAN_MASK64;
 		sc->mask = expand_mask(d, sc->slot_nbytes);
 	}
+	/* a slot of 24 B may begin in the middle of a granule, where its bit is that of a word before it, too */
+	sc->interior =
+		sizeclass != 0 && sc->slot_nbytes % MGC_GRANULE == 0 ? (int32_t)MGC_GRANULE - 1 : -1;
+	if (sizeclass == 0 || d->flags & LAYOUT_AMBIGUOUS)
+		return;
+	if (sc->scan == SCAN_ALL)
+		sc->nwords = (uint16_t)(sc->slot_nbytes / sizeof(uintptr_t));
+	else if (sc->scan == SCAN_MASK64 && (sc->mask & (sc->mask + 1)) == 0)
+		sc->nwords = (uint16_t)bits_count(sc->mask);
 }
 
 unsigned layout_spanclass_slow(struct layouts *ls, unsigned layout, unsigned sizeclass)

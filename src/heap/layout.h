@@ -85,7 +85,10 @@ struct spanclass {
 	uint8_t sizeclass;
 	uint8_t tag_mask; /* of the layout, and tags */
 	uint16_t tags;
-	uint8_t spare[8];
+	int32_t interior; /* an offset without these bits, whose allocation bit is set, is the start of a slot; -1:
+			   * none is known to be, nor that it has such a bit */
+	uint16_t nwords; /* the slot begins with so many pointers, and they are all and precise; 0: see scan */
+	uint8_t spare[2];
 };
 
 _Static_assert(sizeof(struct spanclass) == 32, "two a cache line, in the marker's hot set");
