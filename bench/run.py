@@ -75,6 +75,7 @@ def latency_metrics(kind, tail):
 
 LRU_METRICS = [*latency_metrics("service", (1.0, 0.1, 0.2)), *latency_metrics("response", (1.0, 0.1, 0.2)),
                Metric("run_cpu_s", "s"), Metric("rss_mib", "MiB", against_go(1.0)), *GC_METRICS]
+LIMIT_METRICS = [Metric("over_percent", "%"), Metric("share_percent", "%"), Metric("mib_per_s", "MiB/s"), *GC_METRICS]
 SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 ALLOC_METRICS = [Metric(f"{kind}_{size}_{clock}", "ns", against_go(0.35))
                  for clock in ("ns", "cpu_ns") for kind in ("scan", "noscan") for size in SIZES]
@@ -114,6 +115,10 @@ BENCHES = [
             256, nprocs=2, default=False) for threads in (2, 16)],
     Bench("lru", "lru", ["8388608", "200000", "20"], ["262144", "200000", "2"], LRU_METRICS, 3072,
           nprocs=2, variants=(OURS, "go")),
+    Bench("limit-moderate", "limit", ["320", "60", "200", "10"], ["80", "60", "100", "2"], LIMIT_METRICS,
+          variants=(OURS, "go")),
+    Bench("limit-hostile", "limit", ["320", "60", "0", "10"], ["80", "60", "0", "2"], LIMIT_METRICS,
+          variants=(OURS, "go")),
     Bench("mark-random", "mark", ["random", "3276800", "7"], ["random", "819200", "3"],
           MARK_METRICS, 1024),
     Bench("mark-list", "mark", ["list", "3276800", "5"], ["list", "819200", "3"],

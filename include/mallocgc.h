@@ -344,8 +344,11 @@ MGC_API void mgc_collect(void);
 /* mgc_set_percent - the heap may grow by this share of what is live before the next collection; 100 by
  * default, negative: never collect by itself. Returns the previous one. */
 MGC_API int mgc_set_percent(int percent);
-/* mgc_set_memory_limit - the most that the heap may keep resident, in bytes; negative: only ask.
- * INT64_MAX: none. Allocation collects, and then fails, rather than exceed it. Returns the previous one. */
+/* mgc_set_memory_limit - the most that the heap may keep resident with its tables, in bytes; negative: only
+ * ask. INT64_MAX: none, not even the container's. Collections start early enough to keep it, and allocation
+ * waits for one that runs; when what is live does not fit, allocation fails. Garbage may pass the limit, to
+ * twice of it at most, while keeping it would take more than half of the processor time (statistics
+ * limited_cycles, over_limit_max); MGC_DEBUG=limitover=0: never. Returns the previous limit. */
 MGC_API int64_t mgc_set_memory_limit(int64_t nbytes);
 /* mgc_release - gives free memory back to the system now; bytes given back. */
 MGC_API size_t mgc_release(void);
@@ -389,11 +392,20 @@ struct mgc_stats {
 	uint64_t cleanups_run; /* cleanups: run since the start */
 	uint64_t cleanups_due; /* cleanups: waiting to be run */
 	uint64_t handles; /* objects: handles that were made and not freed */
+	uint64_t over_limit_max; /* bytes: the most that the heap was above its limit when a collection ended */
+	uint64_t limited_cycles; /* gc-cycles: collections after which the heap could pass its limit, because collecting had taken half of the processor time */
 };
 MGC_API void mgc_read_stats(struct mgc_stats *stats);
 /* mgc_write_stats - all of them to fd; format: "text" (name and value a line), "json" (one line), or
  * "openmetrics" (for Prometheus). 0, or -1: EINVAL (another format), or what write says. */
 MGC_API int mgc_write_stats(int fd, const char *format);
+
+/* mgc_write_profile - writes to fd the sampled heap and allocation profile, in pprof's format (go tool pprof): what
+ * MGC_PROFILE writes at exit. It is empty unless MGC_PROFILE or MGC_DEBUG=samplerate was set, or
+ * mgc_set_sample_rate called. 0, or -1: ENOMEM, or what write says. source src/sample/pprof.c
+ * mgc_set_sample_rate - one sample in so many bytes of allocation from now on; 0: none. The previous rate. */
+MGC_API int mgc_write_profile(int fd);
+MGC_API size_t mgc_set_sample_rate(size_t nbytes);
 
 /* ── what is in the heap ────────────────────────────────────────────────────────────────────
  * All stop the world for as long as it takes to walk the heap. Objects are called by the names of their

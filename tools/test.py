@@ -21,12 +21,12 @@ JOBS = "2"
 os.environ.setdefault("CMAKE_GENERATOR", "Ninja" if shutil.which("ninja") else "Unix Makefiles")
 
 # Which labels each build runs in `make test`. Sanitizers and the hostile build run what they can
-# find something in; the whole of everything is --long. asan checks for undefined behaviour too;
-# ThreadSanitizer is in --long alone while two of its reports on the concurrent cycle are open.
+# find something in; the whole of everything is --long. asan checks for undefined behaviour too.
 PLAN = [
     ("release", "unit|model|fault|misuse|stress|conform|examples"),
     ("hostile", "unit|model|fault|stress|examples"),
     ("asan", "unit|model|fault|stress|examples"),
+    ("tsan", "model|stress"),
     ("release", "lint"),
 ]
 LONG = [(preset, "unit|model|fault|misuse|stress|conform|examples") for preset in

@@ -30,6 +30,7 @@
 #define bench_new_bytes(nbytes) mgc_alloc((nbytes), NULL, MGC_NOSCAN)
 #define bench_write(slot, ptr) mgc_write((slot), (ptr))
 #define bench_collect() mgc_collect()
+#define bench_limit(nbytes) ((void)mgc_set_memory_limit((int64_t)(nbytes)))
 
 static inline void bench_init(void)
 {
@@ -62,6 +63,14 @@ static inline void bench_gc_counts(uint64_t *cycles, double *pause_max_ns)
 	*pause_max_ns = (double)stats.pause_max_ns;
 }
 
+/* bench_gc_cpu_ns - processor time of collections so far. */
+static inline double bench_gc_cpu_ns(void)
+{
+	struct mgc_stats stats = { .struct_size = sizeof stats };
+	mgc_read_stats(&stats);
+	return (double)stats.gc_cpu_ns;
+}
+
 static inline void bench_root(void *start, size_t nbytes)
 {
 	if (mgc_root_add(start, nbytes, 0) != 0) {
@@ -83,6 +92,7 @@ struct bench_type {
 	static const struct bench_type var = { .size = sizeof(T), .noscan = (nptrs) == 0 }
 #define bench_write(slot, ptr) ((void)(*(slot) = (ptr)))
 #define bench_collect() GC_gcollect()
+#define bench_limit(nbytes) GC_set_max_heap_size(nbytes)
 
 static inline void *bench_new(const struct bench_type *t)
 {
@@ -113,6 +123,7 @@ static inline void bench_init(void)
 {
 	GC_INIT();
 	GC_set_on_collection_event(bench_on_event);
+	GC_start_performance_measurement();
 }
 
 static inline void bench_thread_create(pthread_t *t, void *(*fn)(void *arg), void *arg)
@@ -130,6 +141,11 @@ static inline void bench_gc_counts(uint64_t *cycles, double *pause_max_ns)
 {
 	*cycles = GC_get_gc_no();
 	*pause_max_ns = bench_pause_max_ns;
+}
+
+static inline double bench_gc_cpu_ns(void)
+{
+	return (double)GC_get_full_gc_total_time() * 1e6;
 }
 
 static inline void bench_root(void *start, size_t nbytes)

@@ -118,6 +118,13 @@ bool knob_set(struct knobs *k, const char *name, const char *value, char *why, s
 	return false;
 }
 
+uint64_t knob_sample_rate(const struct knobs *k)
+{
+	return k->samplerate != 0   ? (uint64_t)k->samplerate
+	       : k->profile != NULL ? KNOB_SAMPLE_RATE
+				    : 0;
+}
+
 MGC_NORETURN static void refuse(const char *why)
 {
 	mgc_print(STDERR_FILENO, "mallocgc: %s (see mallocgc(7))\n", why);

@@ -27,6 +27,9 @@ struct knobs {
 void knob_defaults(struct knobs *k);
 /* knob_read_env - defaults, then the environment. Dies on a bad value. */
 void knob_read_env(struct knobs *k);
+/* knob_sample_rate - bytes between samples that the settings ask for; 0: none. */
+#define KNOB_SAMPLE_RATE ((uint64_t)512 << 10)
+uint64_t knob_sample_rate(const struct knobs *k);
 /* knob_set - one setting from text; false with a reason in `why` (at least 200 bytes). */
 bool knob_set(struct knobs *k, const char *name, const char *value, char *why, size_t nbytes);
 

@@ -47,6 +47,17 @@ void out_print(struct out *o, const char *fmt, ...)
 	put(o, text, n);
 }
 
+void out_bytes(struct out *o, const void *bytes, size_t n)
+{
+	const char *s = bytes;
+	while (n > 0) {
+		size_t part = n < sizeof o->buf ? n : sizeof o->buf;
+		put(o, s, part);
+		s += part;
+		n -= part;
+	}
+}
+
 void out_string(struct out *o, const char *s)
 {
 	put(o, "\"", 1);

@@ -21,6 +21,8 @@ void out_init(struct out *o, int fd);
 void out_print(struct out *o, const char *fmt, ...) MGC_PRINTF(2, 3);
 /* out_string - the text in double quotes, as JSON. */
 void out_string(struct out *o, const char *s);
+/* out_bytes - as they are. */
+void out_bytes(struct out *o, const void *bytes, size_t n);
 /* out_flush - 0, or the errno of the first write that failed. */
 int out_flush(struct out *o);
 

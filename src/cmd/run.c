@@ -28,7 +28,7 @@ enum face { FACE_AUTO, FACE_LIBGC, FACE_MALLOC };
 struct request {
 	enum face face;
 	bool trace;
-	const char *stats, *limit, *percent; /* NULL: as the environment says */
+	const char *stats, *limit, *percent, *profile; /* NULL: as the environment says */
 	char **argv; /* the program and its arguments */
 };
 
@@ -43,6 +43,7 @@ static int help(void)
 	     "  --trace   a line for each collection on standard error, or in the file MGC_LOG\n"
 	     "  --stats FORMAT[:FILE]  statistics when it exits: text, json or openmetrics; %p in\n"
 	     "            FILE is the process\n"
+	     "  --profile FILE  a sampled heap profile when it exits, for `go tool pprof`\n"
 	     "  --limit BYTES  the most memory that the heap may keep resident, as 512MiB\n"
 	     "  --percent N  collect when the heap has grown by N % of what is live; off: never");
 	return finish_output();
@@ -55,6 +56,7 @@ static int parse(struct request *r, int argc, char **argv)
 						 { "malloc", no_argument, NULL, 'm' },
 						 { "trace", no_argument, NULL, 't' },
 						 { "stats", required_argument, NULL, 's' },
+						 { "profile", required_argument, NULL, 'p' },
 						 { "limit", required_argument, NULL, 'L' },
 						 { "percent", required_argument, NULL, 'P' },
 						 { "help", no_argument, NULL, 'h' },
@@ -67,8 +69,11 @@ static int parse(struct request *r, int argc, char **argv)
 			return help();
 		if (c == 't') {
 			r->trace = true;
-		} else if (c == 's' || c == 'L' || c == 'P') {
-			*(c == 's' ? &r->stats : c == 'L' ? &r->limit : &r->percent) = optarg;
+		} else if (c == 's' || c == 'L' || c == 'P' || c == 'p') {
+			*(c == 's'   ? &r->stats
+			  : c == 'L' ? &r->limit
+			  : c == 'p' ? &r->profile
+				     : &r->percent) = optarg;
 		} else if (c != 'l' && c != 'm') {
 			return bad_option("run", c, argv);
 		} else if (r->face != FACE_AUTO && r->face != face) {
@@ -161,12 +166,15 @@ static int set_knobs(const struct request *r)
 		const char *option, *variable, *value;
 	} rows[] = { { "--stats", "MGC_STATS", r->stats },
 		     { "--limit", "MGC_LIMIT", r->limit },
+		     { "--profile", "MGC_PROFILE", r->profile },
 		     { "--percent", "MGC_PERCENT", r->percent } };
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct knobs k;
 		char why[256];
 		if (rows[i].value == NULL)
 			continue;
+		if (*rows[i].value == '\0')
+			return usage_error("run", "%s is empty", rows[i].option);
 		if (!knob_set(&k, rows[i].variable, rows[i].value, why, sizeof why))
 			return usage_error("run", "%s %s%s", rows[i].option, rows[i].value,
 					   why + strlen(rows[i].variable) + 1 + strlen(rows[i].value));
@@ -192,6 +200,10 @@ static int choose_face(struct request *r, const struct program *p)
 	if (r->face == FACE_MALLOC && (r->trace || r->percent != NULL)) {
 		complain("%s is about collections, and --malloc has none",
 			 r->trace ? "--trace" : "--percent");
+		return STATUS_FAILED;
+	}
+	if (r->face == FACE_MALLOC && r->profile != NULL) {
+		complain("--profile: malloc's blocks are not sampled");
 		return STATUS_FAILED;
 	}
 	return 0;

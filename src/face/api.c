@@ -14,6 +14,7 @@
 #include "gc/type.h"
 #include "mallocgc.h"
 #include "os/os.h"
+#include "sample/pprof.h"
 
 /* What mgc_init was given; written before the library starts. */
 static unsigned init_flags;
@@ -445,12 +446,9 @@ static int64_t set_percent(int64_t value)
 
 static int64_t set_limit(int64_t value)
 {
-	size_t old = load_relaxed(&runtime.heap.pageheap.limit_nbytes);
-	if (value >= 0) {
-		store_relaxed(&runtime.heap.pageheap.limit_nbytes,
-			      value == INT64_MAX ? SIZE_MAX : (size_t)value);
-		runtime.gc.pacer.limit_nbytes = value == INT64_MAX ? UINT64_MAX : (uint64_t)value;
-	}
+	uint64_t old = runtime.gc.limit_is_set ? runtime.gc.pacer.limit_nbytes : UINT64_MAX;
+	if (value >= 0)
+		gc_set_limit(&runtime.gc, value == INT64_MAX ? UINT64_MAX : (uint64_t)value);
 	return old > INT64_MAX ? INT64_MAX : (int64_t)old;
 }
 
@@ -496,6 +494,22 @@ int mgc_write_stats(int fd, const char *format)
 	if (err != 0)
 		errno = err;
 	return err == 0 ? 0 : -1;
+}
+
+int mgc_write_profile(int fd)
+{
+	runtime_start(&api_config);
+	struct pprof_source own = pprof_own();
+	int err = pprof_write(fd, &own);
+	if (err != 0)
+		errno = err;
+	return err == 0 ? 0 : -1;
+}
+
+size_t mgc_set_sample_rate(size_t nbytes)
+{
+	runtime_start(&api_config);
+	return swap_acq_rel(&sampler.rate_nbytes, (uint64_t)nbytes);
 }
 
 const char *mgc_version(void)

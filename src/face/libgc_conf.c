@@ -94,8 +94,10 @@ static void adjust(struct knobs *k)
 	if (getenv("MGC_MIN_HEAP") == NULL) /* libgc's is a heap size, ours one at 100 percent */
 		k->min_heap = at_least(env_number("GC_INITIAL_HEAP_SIZE", 0), k->min_heap) * 100 /
 			      at_least(k->percent, 1);
-	if (getenv("MGC_LIMIT") == NULL)
+	if (getenv("MGC_LIMIT") == NULL && getenv("GC_MAXIMUM_HEAP_SIZE") != NULL) {
 		k->limit = env_number("GC_MAXIMUM_HEAP_SIZE", k->limit);
+		k->limitover = 0; /* libgc's is hard */
+	}
 	if (getenv("GC_PRINT_STATS") != NULL)
 		k->gctrace = 1;
 	if (k->workers == 0)
@@ -322,8 +324,8 @@ int GC_expand_hp(size_t nbytes)
 
 static void set_limit(struct gc *gc, uint64_t nbytes)
 {
-	gc->pacer.limit_nbytes = nbytes != 0 ? nbytes : UINT64_MAX;
-	store_relaxed(&gc->heap->pageheap.limit_nbytes, nbytes != 0 ? (size_t)nbytes : SIZE_MAX);
+	gc->knobs.limitover = 0; /* libgc's is hard */
+	gc_set_limit(gc, nbytes != 0 ? nbytes : UINT64_MAX);
 }
 
 void GC_set_max_heap_size(GC_word nbytes)

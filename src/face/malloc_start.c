@@ -10,6 +10,7 @@
 #include "base/statout.h"
 #include "face/malloc.h"
 #include "os/os.h"
+#include "sample/sampler.h"
 
 struct mcache malloc_gone = MCACHE_NONE;
 
@@ -150,6 +151,7 @@ static void each_lock(void (*fn)(struct lock *l))
 	fn(&f->heap.registry_lock);
 	fn(&f->heap.lock);
 	fn(&f->heap.pageheap.lock);
+	fn(&sampler.lock);
 }
 
 static void see_free(struct lock *l)

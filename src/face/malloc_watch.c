@@ -7,6 +7,7 @@
 #include "base/watch.h"
 #include "face/malloc.h"
 #include "face/watch_layout.h"
+#include "sample/sampler.h"
 
 const struct watch malloc_watch = { .magic = WATCH_MAGIC,
 				    .layout = WATCH_LAYOUT_MALLOC,
@@ -14,7 +15,8 @@ const struct watch malloc_watch = { .magic = WATCH_MAGIC,
 				    .started = &malloc_face.started,
 				    .face = WATCH_MALLOC,
 				    .nbytes = sizeof(struct watch),
-				    .root = &malloc_face };
+				    .root = &malloc_face,
+				    .sampler = &sampler };
 WATCH_NOTE(malloc_watch);
 
 static uint64_t count_caches(struct manual *h)

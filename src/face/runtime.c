@@ -18,6 +18,7 @@
 #include "obs/gctrace.h"
 #include "obs/stats.h"
 #include "os/os.h"
+#include "sample/pprof.h"
 
 struct runtime runtime;
 static uint32_t started; /* atomic */
@@ -28,7 +29,8 @@ const struct watch runtime_watch = { .magic = WATCH_MAGIC,
 				     .started = &started,
 				     .face = WATCH_COLLECTED,
 				     .nbytes = sizeof(struct watch),
-				     .root = &runtime };
+				     .root = &runtime,
+				     .sampler = &sampler };
 WATCH_NOTE(runtime_watch);
 
 static pthread_once_t start_once = PTHREAD_ONCE_INIT;
@@ -156,6 +158,7 @@ static void each_lock(void (*fn)(struct lock *l))
 	fn(&runtime.gc.specials.lock);
 	fn(&runtime.heap.layouts.lock);
 	fn(&runtime.heap.pageheap.lock);
+	fn(&sampler.lock);
 	fn(&runtime.gc.pool.lock);
 }
 
@@ -238,6 +241,8 @@ static void on_process_exit(void)
 		gctrace_exit_summary(&runtime.gc);
 	if (runtime.gc.knobs.stats != NULL)
 		write_stats();
+	if (runtime.gc.knobs.profile != NULL)
+		pprof_write_own(runtime.gc.knobs.profile);
 }
 
 static void start(void)
@@ -264,7 +269,8 @@ static void start(void)
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 	if (k.scavtrace)
 		gctrace_start_scav(&runtime.gc);
-	if (k.exitstats || k.leaks || k.stats != NULL)
+	store_relaxed(&sampler.rate_nbytes, knob_sample_rate(&k));
+	if (k.exitstats || k.leaks || k.stats != NULL || k.profile != NULL)
 		atexit(on_process_exit);
 	if (config->after_start != NULL)
 		config->after_start();

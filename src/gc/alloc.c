@@ -74,12 +74,26 @@ static void before_refill(struct gc *gc, struct mutator *m, size_t nbytes)
 		cycle_collect(gc, m, CYCLE_STRESS);
 }
 
-/* make_room - memory was refused: collects and sweeps everything, gives free pages back. */
-static void make_room(struct gc *gc, struct mutator *m)
+/* make_room - memory was refused: first the end of a cycle that runs may help; then everything is collected
+ * and swept, and free pages are given back. False: all of that was done. */
+static bool make_room(struct gc *gc, struct mutator *m, unsigned attempt)
 {
-	if (load_relaxed(&gc->disabled) > 0 || vetoed(gc))
-		return;
-	cycle_collect(gc, m, CYCLE_NO_MEMORY);
+	if (attempt > 1 || load_relaxed(&gc->disabled) > 0 || vetoed(gc))
+		return false;
+	if (attempt == 1)
+		cycle_collect(gc, m, CYCLE_NO_MEMORY);
+	else if (heap_phase(gc->heap) != PHASE_OFF)
+		cycle_collect(gc, m, CYCLE_HEAP);
+	return true;
+}
+
+/* sampled - the object is one of the profile's; its free is to be noticed. */
+static MGC_NOINLINE uintptr_t sampled(struct gc *gc, struct mutator *m, uintptr_t p, size_t nbytes)
+{
+	specials_watch_frees(&gc->specials);
+	if (p != 0)
+		sampler_take(&m->sample, p, nbytes);
+	return p;
 }
 
 MGC_NOINLINE uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsigned sc)
@@ -89,12 +103,14 @@ MGC_NOINLINE uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsi
 	uint64_t begin = delay_begin(gc);
 	bool refilled = cache_refill(m, sc);
 	delay_end(gc, DELAY_REFILL, begin);
-	if (MGC_UNLIKELY(!refilled)) {
-		make_room(gc, m);
-		if (!cache_refill(m, sc))
+	for (unsigned i = 0; MGC_UNLIKELY(!refilled); i++) {
+		if (!make_room(gc, m, i))
 			return 0;
+		refilled = cache_refill(m, sc);
 	}
-	return cache_pop(m, sc, gc->heap->layouts.spanclass[sc].slot_nbytes);
+	size_t nbytes = gc->heap->layouts.spanclass[sc].slot_nbytes;
+	uintptr_t p = cache_pop(m, sc, nbytes);
+	return MGC_LIKELY(!m->sample_now) ? p : sampled(gc, m, p, nbytes);
 }
 
 uintptr_t gc_alloc_tiny(struct gc *gc, struct mutator *m, size_t nbytes)
@@ -121,10 +137,10 @@ static uintptr_t alloc_large(struct gc *gc, struct mutator *m, unsigned layout, 
 	uint64_t begin = delay_begin(gc);
 	uintptr_t p = cache_alloc_large(m, layout, nbytes, align);
 	delay_end(gc, DELAY_REFILL, begin);
-	if (MGC_UNLIKELY(p == 0)) {
-		make_room(gc, m);
+	for (unsigned i = 0; MGC_UNLIKELY(p == 0) && make_room(gc, m, i); i++)
 		p = cache_alloc_large(m, layout, nbytes, align);
-	}
+	if (sampler_on() && sampler_pass(&m->sample, nbytes) < nbytes)
+		return sampled(gc, m, p, nbytes);
 	return p;
 }
 
@@ -180,6 +196,9 @@ static void forget_specials(struct gc *gc, struct mutator *m, uintptr_t p, const
 		mgc_misuse(
 			"free of %p, a weak reference: it dies by itself, and others may have it",
 			(void *)p);
+	sampler_forget(p);
+	if (!specials_has(&gc->specials))
+		return;
 	mutator_enter(m);
 	size_t ndue = specials_forget(&gc->specials, p, key_filter_has(&gc->pool.keys, p));
 	mutator_leave(m);

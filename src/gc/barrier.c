@@ -76,6 +76,7 @@ static void move_piece(struct mutator *m, uintptr_t *dst, const uintptr_t *src, 
 		else
 			barrier_write_slow(m, &dst[i], word);
 	}
+	MGC_ASSERTION(!off || heap_phase(m->heap) < PHASE_ROOTS); /* D1 */
 	mutator_leave(m);
 }
 

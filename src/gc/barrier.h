@@ -18,13 +18,18 @@
  *        Q, a quiescence (quiesce.h), follows ARM (twice), TERM, CLOSED, the nulling in CLEAR, and FLIP:
  *        every section that began under the phase before has ended.
  *
- * INV    D1 after ARM's Q every store to a reachable slot shades its old and its new word
+ * INV    (in brackets: who looks, in builds with asserts; for D5 in all, for D6 where verify is set)
+ *        D1 after ARM's Q every store to a reachable slot shades its old and its new word
+ *           [barrier_write, move_piece: no store without shades from ROOTS on]
  *        D2 nothing is scanned before the last snapshot (an object may be marked, for want of memory)
- *        D3 a mutator whose snapshot is taken makes black objects only
+ *           [mark.c drain_some]
+ *        D3 a mutator whose snapshot is taken makes black objects only   [cache_refill]
  *        D4 from ARM to FLIP no allocation bit is cleared, and no span in use changes layout or pages
+ *           [cache_free, central.c file_locked; D7]
  *        D5 at CLEAR nothing grey is left: buffers, blocks, rings, snapshots, pairs (ephemeron.h: E1)
- *        D6 every mark bit is 0 when ARM begins
- *        D7 sweeping happens in OFF only
+ *           [marker_finish, ephemerons_check]
+ *        D6 every mark bit is 0 when ARM begins   [concurrent.c check_unmarked]
+ *        D7 sweeping begins in OFF only, in a section: it ends before ARM's Q does   [sweep_span]
  *
  * WHY    Say that a mutator holds a white object W after its snapshot. It got W (a) from the snapshot
  *        itself: then W is in a block and will be marked. (b) by allocation: no, D3. (c) by loading it
@@ -65,6 +70,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/check.h"
 #include "gc/gc.h"
 #include "heap/mutator.h"
 
@@ -86,10 +92,12 @@ MGC_INLINE void barrier_write(struct mutator *m, uintptr_t *slot, uintptr_t word
 {
 	store_relaxed(&m->sec, m->sec + 1);
 	MGC_COMPILER_FENCE(); /* pairs: quiesce */
-	if (MGC_UNLIKELY(heap_phase(m->heap) != PHASE_OFF))
+	bool off = heap_phase(m->heap) == PHASE_OFF;
+	if (MGC_UNLIKELY(!off))
 		barrier_write_slow(m, slot, word);
 	else
 		store_release(slot, word);
+	MGC_ASSERTION(!off || heap_phase(m->heap) < PHASE_ROOTS); /* D1 */
 	mutator_leave(m);
 }
 

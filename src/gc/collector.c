@@ -13,11 +13,12 @@
  * no allocation takes long. */
 #define ASSIST_LEAST ((uint64_t)32 << 10)
 #define ASSIST_MOST ((uint64_t)64 << 10)
-/* So long a cycle may hold a mutator whose allocation is past the goal; then half of the time, and the heap
- * grows. A small heap takes less than 10 ms to be marked; more only when others have the processors, and then
- * to allocate meanwhile would bring nothing. */
-#define HOLD_MOST_NS UINT64_C(10000000)
+/* So long a cycle may hold a mutator whose allocation is past what pacer_hold says; then half of the time, and
+ * the heap grows. A small heap takes less than 10 ms to be marked; more only when others have the processors,
+ * and then to allocate meanwhile would bring nothing. Under a limit it is the limiter's business. */
+#define HOLD_NS UINT64_C(1000000)
 #define HOLD_SMALL_NS UINT64_C(100000000)
+#define HOLD_LIMITED_NS UINT64_C(1000000000)
 /* Where short stops are wanted from a stopping collector: a step of that, after which it goes on a little. */
 #define HOLD_STEP_NS UINT64_C(1000000)
 #define SMALL_HEAP ((uint64_t)64 << 20)
@@ -77,7 +78,6 @@ void collector_begin(struct gc *gc)
 {
 	struct collector *c = &gc->collector;
 	uint64_t live = load_relaxed(&gc->heap->live_nbytes);
-	store_relaxed(&c->begun_ns, os_now_ns());
 	take_pacer(gc);
 	store_relaxed(&c->assist_objects, UINT64_C(0));
 	store_relaxed(&c->assist_nbytes, UINT64_C(0));
@@ -89,6 +89,16 @@ void collector_begin(struct gc *gc)
 	store_relaxed(&gc->heap->trigger_nbytes, UINT64_C(0)); /* every refill is debited */
 	give_pacer(gc);
 	store_relaxed(&c->wanted, 0u);
+}
+
+void collector_limit(struct gc *gc, uint64_t gc_ns)
+{
+	struct collector *c = &gc->collector;
+	uint64_t now = os_cpu_ns(), all = now - c->limited_cpu_ns;
+	c->limited_cpu_ns = now;
+	take_pacer(gc);
+	pacer_limit_cpu(&gc->pacer, gc->workers.limit + 1, gc_ns, all > gc_ns ? all - gc_ns : 0);
+	give_pacer(gc);
 }
 
 void collector_end(struct gc *gc, const struct pacer_cycle *c)
@@ -171,28 +181,35 @@ static void pay_debt(struct gc *gc, struct mutator *m, uint64_t nbytes)
 	m->debt_nbytes = debt > done ? debt - done : 0;
 }
 
-/* past_goal - a cycle runs, its phase word in *pg, and should have ended by now. */
-static bool past_goal(struct gc *gc, uint64_t *pg)
+/* too_far - a cycle runs, its phase word in *pg, and should have ended by now. */
+static bool too_far(struct gc *gc, uint64_t *pg)
 {
 	*pg = heap_phase_gen(gc->heap);
 	return phase_gen_phase(*pg) != PHASE_OFF &&
-	       load_relaxed(&gc->heap->live_nbytes) > load_relaxed(&gc->end_nbytes);
+	       load_relaxed(&gc->heap->live_nbytes) > load_relaxed(&gc->hold_nbytes);
 }
 
-/* hold - keeps the mutator from allocating past the goal: it helps, or leaves the processor to who has
- * what there is to do (with one processor, the mutator's). Not for longer than
- * that and half of the cycle. */
+/* may_hold - at most HOLD_* in a cycle, and half of the time since it was first held there. */
+static bool may_hold(struct gc *gc, struct mutator *m, uint32_t sweepgen, uint64_t now)
+{
+	uint64_t most = load_relaxed(&gc->limited) != 0               ? HOLD_LIMITED_NS
+			: load_relaxed(&gc->hold_nbytes) < SMALL_HEAP ? HOLD_SMALL_NS
+								      : HOLD_NS;
+	if (m->held_gen != sweepgen) {
+		m->held_gen = sweepgen;
+		m->held_ns = 0;
+		m->held_since_ns = now;
+	}
+	return m->held_ns < most + (now - m->held_since_ns) / 2;
+}
+
+/* hold - keeps the mutator from allocating: it helps, or leaves the processor to who has what there is to do
+ * (with one processor, the mutator's). */
 static void hold(struct gc *gc, struct mutator *m)
 {
 	uint64_t pg, begin = os_now_ns(), now = begin;
-	uint64_t most = load_relaxed(&gc->goal_nbytes) < SMALL_HEAP ? HOLD_SMALL_NS : HOLD_MOST_NS;
-	while (past_goal(gc, &pg)) {
-		if (m->held_gen != phase_gen_sweepgen(pg))
-			m->held_ns = 0;
-		m->held_gen = phase_gen_sweepgen(pg);
+	while (too_far(gc, &pg) && may_hold(gc, m, phase_gen_sweepgen(pg), now)) {
 		if (!gc->barriered && now - begin >= HOLD_STEP_NS)
-			break;
-		if (m->held_ns >= most + (now - load_relaxed(&gc->collector.begun_ns)) / 2)
 			break;
 		if (join_and_assist(gc, m, ASSIST_MOST) == 0)
 			heap_wait_phase(gc->heap, pg);
@@ -208,7 +225,7 @@ void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes)
 	uint64_t pg;
 	look(gc);
 	pay_debt(gc, m, nbytes);
-	if (MGC_UNLIKELY(past_goal(gc, &pg)))
+	if (MGC_UNLIKELY(too_far(gc, &pg)))
 		hold(gc, m);
 }
 

@@ -19,7 +19,7 @@ struct collector {
 	uint32_t wanted; /* atomic: a request that no cycle has answered yet */
 	uint64_t assist_objects, assist_nbytes; /* atomic: marked by assists in this cycle */
 	uint64_t assist_ns; /* atomic */
-	uint64_t begun_ns; /* atomic: when this cycle began */
+	uint64_t limited_cpu_ns; /* processor time of the process when the limiter last looked */
 	uint32_t pacing; /* atomic, as a spin lock: the pacer is looked at, or changed */
 	uint64_t owed; /* atomic: what OWED_UNIT allocated bytes owe now */
 	uint64_t most_nbytes; /* the work, if nothing has died */
@@ -34,6 +34,10 @@ void collector_begin(struct gc *gc);
 /* collector_end - it is over: the pacer learns what it was like. */
 struct pacer_cycle;
 void collector_end(struct gc *gc, const struct pacer_cycle *c);
+
+/* collector_limit - a cycle took gc_ns of the processor time since the last one: has collection had its half?
+ * WORLD is held. */
+void collector_limit(struct gc *gc, uint64_t gc_ns);
 
 /* collector_debit - the mutator is about to allocate nbytes while a cycle runs: it marks what they owe,
  * unless the background has done as much. */

@@ -49,7 +49,10 @@ static void check_stopped(struct cycle *c, struct marker *mk)
 static void check_unmarked(void *arg, struct span *s)
 {
 	const struct space *sp = arg;
-	if (!span_is_unmarked(sp, s))
+	if (span_is_unmarked(sp, s))
+		return;
+	fence_seq(); /* pairs: mark-in-place */
+	if (load_relaxed(&s->overflow) == 0) /* else a mutator that shades already had no memory for a buffer */
 		mgc_fatal("span %p has marks when a cycle begins (D6)", (void *)s->base);
 }
 

@@ -27,7 +27,9 @@
 void cycle_set_goal(struct gc *gc)
 {
 	store_relaxed(&gc->goal_nbytes, pacer_goal(&gc->pacer));
-	store_relaxed(&gc->end_nbytes, pacer_end(&gc->pacer));
+	store_relaxed(&gc->hold_nbytes, pacer_hold(&gc->pacer));
+	store_relaxed(&gc->limited, (uint32_t)pacer_limited(&gc->pacer));
+	gc_apply_limit(gc);
 	uint64_t trigger = gc->concurrent ? pacer_trigger(&gc->pacer) : gc->goal_nbytes;
 	if (gc->concurrent && gc->young.whole_next)
 		trigger = 0; /* a young one kept too much: at once */
@@ -93,12 +95,27 @@ static uint64_t expected_to_live(const struct cycle_record *r)
 	return (uint64_t)((double)r->born_nbytes * (share < 0.5 ? 0.5 : share < 1 ? share : 1));
 }
 
-/* heap_slack - pages of spans beyond what is handed out of them, when that is heap_nbytes. */
-static uint64_t heap_slack(struct gc *gc, uint64_t heap_nbytes)
+/* heap_slack - what memory the heap takes beyond what is handed out, when that is heap_nbytes: pages of
+ * spans, tables, the grey queue. *total: all of it. */
+static uint64_t heap_slack(struct gc *gc, uint64_t heap_nbytes, uint64_t *total)
 {
 	struct pageheap_stats s;
 	pageheap_read_stats(&gc->heap->pageheap, &s);
-	return s.used_nbytes > heap_nbytes ? s.used_nbytes - heap_nbytes : 0;
+	uint64_t beside = space_tables_for(s.used_nbytes) + grey_nbytes(&gc->pool);
+	uint64_t limit = gc->pacer.limit_nbytes != UINT64_MAX ? gc->pacer.limit_nbytes : 0;
+	*total = s.used_nbytes + beside;
+	/* tables of a heap that is as large as the limit allows */
+	beside += limit > s.used_nbytes ? space_tables_for(limit - s.used_nbytes) : 0;
+	return beside + (s.used_nbytes > heap_nbytes ? s.used_nbytes - heap_nbytes : 0);
+}
+
+/* judge_limit - how far above its limit the heap was at the end of this cycle, and what collection took. */
+static void judge_limit(struct gc *gc, struct cycle_record *r, uint64_t total)
+{
+	uint64_t limit = gc->pacer.limit_nbytes;
+	r->over_nbytes = total > limit ? total - limit : 0;
+	gc->over_max_nbytes = max_size(gc->over_max_nbytes, r->over_nbytes);
+	gc->nlimited += gc->pacer.limiter.passes;
 }
 
 void cycle_settle(struct cycle *c)
@@ -108,7 +125,10 @@ void cycle_settle(struct cycle *c)
 	r->roots_nbytes = gc->roots.scanned_nbytes;
 	r->stack_nbytes = gc->roots.stack_nbytes;
 	young_judge(c);
-	gc->pacer.slack_nbytes = heap_slack(gc, r->heap_before + r->born_nbytes);
+	uint64_t total;
+	gc->pacer.slack_nbytes = heap_slack(gc, r->heap_before + r->born_nbytes, &total);
+	collector_limit(gc, r->cpu_ns + r->sweep_ns);
+	judge_limit(gc, r, total);
 	if (!c->rec.young) /* else the goal stays */
 		collector_end(
 			gc, &(struct pacer_cycle){ .heap_nbytes = r->heap_before + r->born_nbytes,

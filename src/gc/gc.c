@@ -51,13 +51,42 @@ static uint32_t helpers_wanted(const struct knobs *k)
 	return n < MAX_HELPERS ? n : MAX_HELPERS;
 }
 
+void gc_set_limit(struct gc *gc, uint64_t nbytes)
+{
+	unsigned __int128 hard = (unsigned __int128)nbytes * (100 + (uint64_t)gc->knobs.limitover) / 100;
+	gc->limit_is_set = nbytes != UINT64_MAX;
+	gc->pacer.limit_nbytes = nbytes;
+	gc->pacer.hard_nbytes = hard < UINT64_MAX ? (uint64_t)hard : UINT64_MAX;
+}
+
+void gc_apply_limit(struct gc *gc)
+{
+	uint64_t limit = pacer_most(&gc->pacer);
+	store_relaxed(&gc->heap->pageheap.limit_nbytes,
+		      gc->limit_is_set && limit < SIZE_MAX
+			      ? (size_t)limit - space_tables_for((size_t)limit)
+			      : SIZE_MAX);
+}
+
+/* take_ceiling - the container's limit bounds the goal when none was set: a part of it, because others use
+ * memory there too. */
+static void take_ceiling(struct gc *gc)
+{
+	size_t all = gc->knobs.ceiling != 0 ? os_memory_limit() : SIZE_MAX;
+	if (all == SIZE_MAX)
+		return;
+	gc->pacer.limit_nbytes = all / 100 * (uint64_t)gc->knobs.ceiling;
+	gc->pacer.hard_nbytes = all;
+}
+
 static void apply_knobs(struct gc *gc)
 {
 	const struct knobs *k = &gc->knobs;
 	gc->pacer.percent = k->percent;
 	gc->pacer.min_nbytes = (uint64_t)k->min_heap;
-	gc->pacer.limit_nbytes = k->limit >= 0 ? (uint64_t)k->limit : UINT64_MAX;
-	gc->heap->pageheap.limit_nbytes = k->limit >= 0 ? (size_t)k->limit : SIZE_MAX;
+	gc_set_limit(gc, k->limit >= 0 ? (uint64_t)k->limit : UINT64_MAX);
+	if (k->limit < 0)
+		take_ceiling(gc);
 	if (!k->hugepages)
 		gc->heap->pageheap.huge_from_pages = SIZE_MAX;
 	gc->workers.limit = helpers_wanted(k);
@@ -124,6 +153,8 @@ static void read_cycle(const struct gc *gc, struct mgc_stats *out)
 	out->roots_scanned = gc->last.roots_nbytes;
 	out->percent = gc->pacer.percent < 0 ? UINT64_MAX : (uint64_t)gc->pacer.percent;
 	out->limit = gc->pacer.limit_nbytes;
+	out->over_limit_max = gc->over_max_nbytes;
+	out->limited_cycles = gc->nlimited;
 }
 
 /* read_heap - what src/heap counts. */

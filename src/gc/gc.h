@@ -45,6 +45,7 @@ enum delay { DELAY_REFILL, DELAY_ASSIST, DELAY_WAIT, NDELAYS };
 struct cycle_record {
 	uint64_t number;
 	enum cycle_reason reason;
+	uint64_t over_nbytes; /* how far it ended above the limit */
 	uint64_t longest_ns[NDELAYS]; /* of any thread since the last cycle ended, if they are measured */
 	uint64_t start_ns; /* since the collector started */
 	uint64_t sweep_ns; /* sweeping what the last cycle left, before the stop */
@@ -114,7 +115,12 @@ struct gc {
 	uint64_t snapshot_max_ns; /* atomic: the longest snapshot of this cycle */
 	uint64_t nsignals; /* sent for snapshots, this cycle */
 	struct grey_block *freed; /* atomic: put-off frees of threads that are gone */
-	uint64_t goal_nbytes, end_nbytes; /* atomic; written under world: pacer_goal, pacer_end */
+	uint64_t goal_nbytes; /* atomic; written under world */
+	uint64_t hold_nbytes; /* atomic; written under world: allocation waits here for the cycle that runs */
+	uint32_t limited; /* atomic; written under world: the limit, not the percentage, sets the goal */
+	bool limit_is_set; /* under world; else it is the container's, which binds only the goal */
+	uint64_t over_max_nbytes; /* under world: the most that the heap was above its limit after a cycle */
+	uint64_t nlimited; /* under world: cycles after which the limiter was on */
 	struct checkmark *check; /* atomic; of the cycle that is under way, when it is checked (checkmark.h) */
 	struct collector collector;
 	int32_t disabled; /* atomic: GC_disable nesting; no collection by itself while > 0 */
@@ -158,6 +164,12 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 
 /* gc_keep_record - among the recent cycles. WORLD is held. */
 void gc_keep_record(struct gc *gc, const struct cycle_record *r);
+/* gc_set_limit - the memory limit from now on, UINT64_MAX: none, not even the container's. WORLD is held;
+ * cycle_set_goal follows. */
+void gc_set_limit(struct gc *gc, uint64_t nbytes);
+/* gc_apply_limit - what the page heap shall refuse: more than the limit, or more than the hard one while the
+ * limiter is on. WORLD is held. */
+void gc_apply_limit(struct gc *gc);
 
 /* gc_read_stats - fills everything but struct_size. */
 struct mgc_stats;

@@ -408,9 +408,13 @@ bool mark_in_place(struct heap *h, struct grey_pool *pool, uintptr_t word)
 {
 	struct span *s;
 	uintptr_t start = slot_start(h, word, &s);
-	if (start == 0 || !space_mark(&h->pageheap.space, start))
+	if (start == 0)
 		return false;
 	store_relaxed(&s->overflow, (uint8_t)1);
+	fence_seq(); /* pairs: mark-in-place */
+	if (!space_mark(&h->pageheap.space, start))
+		return false;
+	store_relaxed(&s->overflow, (uint8_t)1); /* again: who cleared it has not seen the mark */
 	store_release(&pool->overflow, 1u); /* pairs: grey-overflow */
 	return true;
 }
@@ -430,10 +434,24 @@ bool mark_is_marked(const struct heap *h, uintptr_t word)
 
 /* ── scanning ───────────────────────────────────────────────────────────────────────────── */
 
+/* load_word - of an object. The program may be writing it, and plainly: before anybody else has seen the object,
+ * or where no reference stands. ThreadSanitizer is not asked. */
+#if MGC_WITH_TSAN
+static MGC_NO_SANITIZE uintptr_t load_word(const uintptr_t *w)
+{
+	return *(const volatile uintptr_t *)w;
+}
+#else
+MGC_INLINE uintptr_t load_word(const uintptr_t *w)
+{
+	return load_relaxed(w);
+}
+#endif
+
 MGC_INLINE void scan_words(struct hot *h, const uintptr_t *w, const uintptr_t *end, uintptr_t ambiguous)
 {
 	for (; w < end; w++)
-		candidate(h, load_relaxed(w), ambiguous);
+		candidate(h, load_word(w), ambiguous);
 }
 
 MGC_NO_SANITIZE void marker_range(struct marker *mk, uintptr_t lo, uintptr_t hi, uintptr_t ambiguous)
@@ -448,7 +466,7 @@ MGC_INLINE void scan_coded(struct hot *h, const uintptr_t *w, const uintptr_t *e
 			   struct word_code code, uintptr_t ambiguous)
 {
 	for (; w < end; w++)
-		candidate(h, word_decode(code, load_relaxed(w)), ambiguous);
+		candidate(h, word_decode(code, load_word(w)), ambiguous);
 }
 
 MGC_NO_SANITIZE void marker_range_coded(struct marker *mk, uintptr_t lo, uintptr_t hi,
@@ -468,7 +486,7 @@ static void scan_periodic(struct hot *h, const struct layout_desc *d, uintptr_t 
 	size_t bit = ((lo - object) / sizeof(uintptr_t)) % d->period;
 	for (uintptr_t at = lo; at < hi; at += sizeof(uintptr_t)) {
 		if (d->mask[bit / 64] >> (bit % 64) & 1)
-			candidate(h, word_decode(code, load_relaxed((const uintptr_t *)at)), ambiguous);
+			candidate(h, word_decode(code, load_word((const uintptr_t *)at)), ambiguous);
 		if (++bit == d->period)
 			bit = 0;
 	}
@@ -554,10 +572,10 @@ MGC_INLINE void scan(struct hot *h, uintptr_t entry)
 		scan_words(h, w, w + sc->nwords, 0);
 	} else if (sc->scan == SCAN_MASK64 && ambiguous == 0) {
 		for (uint64_t m = sc->mask; m != 0; m &= m - 1)
-			candidate(h, load_relaxed(&w[bits_ctz(m)]), 0);
+			candidate(h, load_word(&w[bits_ctz(m)]), 0);
 	} else if (sc->scan == SCAN_MASK64) {
 		for (uint64_t m = sc->mask; m != 0; m &= m - 1)
-			candidate(h, load_relaxed(&w[bits_ctz(m)]), MARK_AMBIGUOUS);
+			candidate(h, load_word(&w[bits_ctz(m)]), MARK_AMBIGUOUS);
 	} else if (MGC_LIKELY(sc->scan == SCAN_ALL && sc->slot_nbytes != 0)) {
 		scan_words(h, w, w + sc->slot_nbytes / sizeof(uintptr_t), ambiguous);
 	} else if (sc->scan == SCAN_CODED64) {
@@ -565,7 +583,7 @@ MGC_INLINE void scan(struct hot *h, uintptr_t entry)
 		if (sc->flags & LAYOUT_BOXED)
 			code.keep &= LAYOUT_BOX_MASK;
 		for (uint64_t m = sc->mask; m != 0; m &= m - 1)
-			candidate(h, word_decode(code, load_relaxed(&w[bits_ctz(m)])), ambiguous);
+			candidate(h, word_decode(code, load_word(&w[bits_ctz(m)])), ambiguous);
 	} else {
 		hot_store(h);
 		scan_long(h->mk, (uintptr_t)w, sc);
@@ -646,6 +664,7 @@ MGC_INLINE bool drain_some(struct marker *mk, uint64_t until, bool alone, bool w
 {
 	struct hot h = hot_load(mk);
 	unsigned at = 0;
+	MGC_ASSERTION(heap_phase(mk->heap) != PHASE_ARM && heap_phase(mk->heap) != PHASE_ROOTS); /* D2 */
 	h.alone = alone;
 	h.watched = watched;
 	h.direct = direct;

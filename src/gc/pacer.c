@@ -5,6 +5,9 @@
  * of what is live, even if the limit is then exceeded (the limit on the page heap is the hard one). */
 #define LIMIT_MIN_GROWTH_PCT 5
 
+/* A heap up to here is marked in less time than anybody notices: pacer_hold. */
+#define SMALL_HEAP_BYTES ((uint64_t)64 << 20)
+
 /* sum, share_of - what does not fit is UINT64_MAX: a huge setting means late, never all the time. */
 static uint64_t sum(uint64_t a, uint64_t b)
 {
@@ -30,20 +33,61 @@ static uint64_t percent_goal(const struct pacer *p)
 	return goal > least ? goal : least;
 }
 
+static uint64_t least_of(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* room_below - for objects, under that limit. */
+static uint64_t room_below(const struct pacer *p, uint64_t limit)
+{
+	uint64_t room = limit > p->slack_nbytes ? limit - p->slack_nbytes : 0;
+	return room - room / 32; /* collect a little before the page heap refuses */
+}
+
+/* hard_limit - for the goal. */
+static uint64_t hard_limit(const struct pacer *p)
+{
+	return p->limiter.passes && p->hard_nbytes > p->limit_nbytes ? p->hard_nbytes : p->limit_nbytes;
+}
+
+uint64_t pacer_most(const struct pacer *p)
+{
+	return p->live_nbytes <= room_below(p, p->limit_nbytes) ? hard_limit(p) : p->limit_nbytes;
+}
+
 static uint64_t limit_goal(const struct pacer *p)
 {
 	if (p->limit_nbytes == UINT64_MAX)
 		return UINT64_MAX;
-	uint64_t room = p->limit_nbytes > p->slack_nbytes ? p->limit_nbytes - p->slack_nbytes : 0;
+	uint64_t room = room_below(p, p->limit_nbytes);
 	uint64_t least = sum(p->live_nbytes, share_of(p->live_nbytes, LIMIT_MIN_GROWTH_PCT));
-	room -= room / 32; /* collect a little before the page heap refuses */
 	return room > least ? room : least;
+}
+
+bool pacer_limited(const struct pacer *p)
+{
+	uint64_t by_limit = limit_goal(p);
+	return by_limit != UINT64_MAX && by_limit <= percent_goal(p);
 }
 
 uint64_t pacer_goal(const struct pacer *p)
 {
-	uint64_t by_percent = percent_goal(p), by_limit = limit_goal(p);
-	return by_percent < by_limit ? by_percent : by_limit;
+	if (!pacer_limited(p))
+		return percent_goal(p);
+	uint64_t even = sum(p->live_nbytes, p->limiter.even_nbytes), goal = limit_goal(p);
+	uint64_t farther = least_of(even, room_below(p, hard_limit(p)));
+	return farther > goal ? farther : goal;
+}
+
+uint64_t pacer_hold(const struct pacer *p)
+{
+	uint64_t goal = pacer_goal(p);
+	if (p->late_pct > 0 && !pacer_limited(p))
+		return pacer_end(p);
+	if (goal <= SMALL_HEAP_BYTES || goal < p->live_nbytes || pacer_limited(p))
+		return goal;
+	return least_of(sum(goal, (goal - p->live_nbytes) / 8), limit_goal(p));
 }
 
 /* ── concurrent cycles ──────────────────────────────────────────────────────────────────── */
@@ -67,11 +111,16 @@ uint64_t pacer_goal(const struct pacer *p)
 /* What remains is never taken for nothing: the estimate is a guess until marking ends. */
 #define REMAINING_LEAST_BYTES 1000
 
-/* The limiter's bucket: a second of each processor. It is off again only when a hundredth has drained:
- * what an assist takes beyond the brim is forgotten, and if each allocation opened the gate for the
- * next assist, collection would keep far more than half (78 % in the simulation's flood). */
-#define LIMITER_NS_PER_PROC UINT64_C(1000000000)
+/* The limiter's bucket: a tenth of a second of each processor; Go's is a second, and a program that runs for
+ * five has not had its half then. Collection's share is 45 %, to make up for what it took before the bucket
+ * was full. It is off again only when a hundredth has drained: what an assist takes beyond the brim is
+ * forgotten, and if each allocation opened the gate for the next assist, collection would keep far more than
+ * half. The goal comes back under the limit when half has drained: else every other cycle would come too
+ * early. */
+#define LIMITER_NS_PER_PROC UINT64_C(100000000)
+#define LIMITER_GC_PCT 45
 #define LIMITER_OFF_PCT 99
+#define LIMITER_BACK_PCT 50
 
 static uint64_t less(uint64_t a, uint64_t b)
 {
@@ -186,9 +235,22 @@ static void learn_speeds(struct pacer *p, const struct pacer_cycle *c)
 	p->cons_mark[p->ncycles++ % PACER_HISTORY] = alloc_speed / mark_speed;
 }
 
+/* learn_even - at the speed at which the program allocated since the last cycle, in the time that is due to it
+ * for a cycle like this one. */
+static void learn_even(struct pacer *p, const struct pacer_cycle *c)
+{
+	struct pacer_limiter *l = &p->limiter;
+	double due_ns = (double)l->gc_ns * (100.0 - LIMITER_GC_PCT) / LIMITER_GC_PCT;
+	double even =
+		(double)less(c->heap_nbytes, p->live_nbytes) / ((double)l->mutator_ns + 1) * due_ns;
+	l->even_nbytes = even < 0x1p63 ? (uint64_t)even : UINT64_MAX;
+	l->gc_ns = l->mutator_ns = 0;
+}
+
 void pacer_end_cycle(struct pacer *p, const struct pacer_cycle *c)
 {
 	learn_speeds(p, c);
+	learn_even(p, c);
 	p->live_nbytes = c->live_nbytes;
 	p->scan_nbytes = c->scan_nbytes;
 	p->roots_nbytes = c->roots_nbytes;
@@ -200,7 +262,12 @@ void pacer_end_cycle(struct pacer *p, const struct pacer_cycle *c)
 void pacer_limit_cpu(struct pacer *p, uint32_t nprocs, uint64_t gc_ns, uint64_t mutator_ns)
 {
 	uint64_t capacity = nprocs * LIMITER_NS_PER_PROC;
-	uint64_t fill = less(sum(p->limiter.fill_ns, gc_ns), mutator_ns);
+	uint64_t drained = share_of(mutator_ns, 100 * LIMITER_GC_PCT / (100 - LIMITER_GC_PCT));
+	uint64_t fill = less(sum(p->limiter.fill_ns, gc_ns), drained);
+	p->limiter.gc_ns = sum(p->limiter.gc_ns, gc_ns);
+	p->limiter.mutator_ns = sum(p->limiter.mutator_ns, mutator_ns);
 	p->limiter.fill_ns = fill < capacity ? fill : capacity;
 	p->limiter.on = fill >= (p->limiter.on ? share_of(capacity, LIMITER_OFF_PCT) : capacity);
+	p->limiter.passes =
+		fill >= (p->limiter.passes ? share_of(capacity, LIMITER_BACK_PCT) : capacity);
 }

@@ -6,8 +6,9 @@
  *                 allocates while the expected work is marked with a quarter of the processors.
  *        assists  make up for what was misjudged: marking that an allocation owes, per byte, so that
  *                 the work is done when the heap is at the goal.
- *        limiter  a bucket that collection fills and the program drains: full, assists end, so that the
- *                 program keeps half of the processors however far over the goal it is.
+ *        limiter  a bucket that collection fills and the program drains: full, assists end, and a goal that
+ *                 the limit set moves out, as far as `hard_nbytes`, until the program has its half of the
+ *                 processors again.
  *        A collector that stops the world uses pacer_goal() alone.
  * WHO    gc/cycle.c. The caller keeps two threads out of one struct pacer.
  * STATE  between cycles → pacer_start_cycle → pacer_revise … → pacer_end_cycle → between cycles
@@ -31,6 +32,9 @@
 struct pacer_limiter {
 	uint64_t fill_ns;
 	bool on; /* the collector used its half: no assists */
+	bool passes; /* and garbage may pass the limit, until half of the bucket has drained */
+	uint64_t gc_ns, mutator_ns; /* since the last cycle ended */
+	uint64_t even_nbytes; /* growth that earns the program its half, as the last cycle was */
 };
 
 struct pacer {
@@ -42,9 +46,10 @@ struct pacer {
 	uint32_t late_pct; /* a concurrent cycle may end beyond its goal, by this much of the way to it, and nobody
 			    * helps before the goal: where a program without a barrier wants short stops */
 	uint64_t limit_nbytes; /* UINT64_MAX: none */
+	uint64_t hard_nbytes; /* as far as garbage may pass the limit (pacer_most) */
 	uint64_t live_nbytes; /* found by the last cycle */
 	uint64_t roots_nbytes; /* scanned outside the heap by the last cycle */
-	uint64_t slack_nbytes; /* held by the page heap beside live objects: fragmentation, free pages */
+	uint64_t slack_nbytes; /* held beside live objects: fragmentation, free pages, tables */
 
 	/* set by pacer_end_cycle */
 	uint64_t scan_nbytes; /* scanned inside the heap by the last cycle: live objects with pointers */
@@ -65,6 +70,18 @@ struct pacer {
 /* pacer_goal - the heap size at which the next collection should be over, and at which one that stops
  * the world starts; UINT64_MAX: never. */
 uint64_t pacer_goal(const struct pacer *p);
+
+/* pacer_most - what allocation has to be refused for now: more than the limit, or than hard_nbytes once the
+ * limiter was on. That is for garbage: what is live has to fit the limit. */
+uint64_t pacer_most(const struct pacer *p);
+
+/* pacer_limited - the limit sets the goal, not the percentage. */
+bool pacer_limited(const struct pacer *p);
+
+/* pacer_hold - the heap size at which allocation waits for a cycle that runs: the goal where it must be kept
+ * (a limit sets it) or easily can (a small heap); else an eighth of the way farther, so that a program
+ * whose collector was late need not stand still for it. UINT64_MAX: never. */
+uint64_t pacer_hold(const struct pacer *p);
 
 /* pacer_end - the heap size at which a concurrent one has to be over: the goal, and late_pct. */
 uint64_t pacer_end(const struct pacer *p);

@@ -8,6 +8,7 @@
 #include "heap/span.h"
 #include "mallocgc.h"
 #include "os/os.h"
+#include "sample/sampler.h"
 
 enum { FIN_FN, FIN_ARG }; /* tag: its order, and the offset in a tiny block */
 enum { WEAK_REF, WEAK_TARGET }; /* tag: 1 for a long one */
@@ -47,10 +48,20 @@ void specials_lock(struct specials *s)
 
 void specials_unlock(struct specials *s)
 {
-	store_relaxed(&s->nregistered, s->finalizers.n + s->cleanups.n + s->weaks.n + s->links.n);
+	store_relaxed(&s->nregistered, s->finalizers.n + s->cleanups.n + s->weaks.n + s->links.n +
+					       (s->watched ? SPECIALS_WATCHED : 0));
 	store_relaxed(&s->ncleanups_due, s->cleanups.nqueued);
 	store_relaxed(&s->ndue, s->finalizers.nqueued + s->cleanups.nqueued);
 	lock_release(&s->lock);
+}
+
+void specials_watch_frees(struct specials *s)
+{
+	if (load_relaxed(&s->nregistered) & SPECIALS_WATCHED)
+		return;
+	specials_lock(s);
+	s->watched = true;
+	specials_unlock(s);
 }
 
 /* ── finalizers and cleanups ────────────────────────────────────────────────────────────── */
@@ -498,12 +509,18 @@ static bool queue_cleanup(void *arg, struct ptrmap_entry *e)
 	return false;
 }
 
+static bool sample_is_dead(const void *pass, uintptr_t object)
+{
+	return is_dead(pass, object);
+}
+
 size_t specials_bury(struct specials *s, struct marker *mk)
 {
 	struct pass p = { .s = s, .mk = mk, .is_long = true };
 	each(&p, &s->links, null_link);
 	each(&p, &s->weaks, null_weak);
 	each(&p, &s->cleanups, queue_cleanup);
+	sampler_bury(sample_is_dead, &p);
 	return p.ndue;
 }
 
@@ -571,7 +588,7 @@ void specials_read_stats(struct specials *s, struct mgc_stats *out)
 {
 	out->finalizers_run = load_relaxed(&s->nrun);
 	out->cleanups_run = load_relaxed(&s->ncleanups_run);
-	out->specials = load_relaxed(&s->nregistered);
+	out->specials = load_relaxed(&s->nregistered) & ~SPECIALS_WATCHED;
 	lock_acquire(&s->lock);
 	out->finalizers_due = s->finalizers.nqueued;
 	out->cleanups_due = s->cleanups.nqueued;

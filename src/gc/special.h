@@ -86,8 +86,12 @@ struct specials {
 	size_t ndue; /* atomic: finalizers and cleanups queued */
 	size_t ncleanups_due; /* atomic: of them, cleanups */
 	uint64_t nrun, ncleanups_run; /* atomic */
-	size_t nregistered; /* atomic: all but handles */
+	size_t nregistered; /* atomic: all but handles; and SPECIALS_WATCHED */
+	bool watched; /* lock */
 };
+
+/* In nregistered: frees by hand are to be noticed though nothing is registered: the sampler wants to know. */
+#define SPECIALS_WATCHED ((size_t)1 << 62)
 
 void specials_init(struct specials *s);
 void specials_destroy(struct specials *s);
@@ -118,6 +122,14 @@ bool specials_clear_link(struct specials *s, uintptr_t link);
 /* specials_move_link - 0, 1: old not registered, 2: new is registered already. */
 int specials_move_link(struct specials *s, uintptr_t from, uintptr_t to);
 
+/* specials_watch_frees - from now on every free by hand is looked at. specials_has - whether anything is
+ * registered, or due. */
+void specials_watch_frees(struct specials *s);
+MGC_INLINE bool specials_has(const struct specials *s)
+{
+	return (load_relaxed(&s->nregistered) & ~SPECIALS_WATCHED) != 0 || load_relaxed(&s->ndue) != 0;
+}
+
 /* specials_lock, _unlock - for those that want it held. */
 void specials_lock(struct specials *s);
 void specials_unlock(struct specials *s);
@@ -136,7 +148,7 @@ void specials_null_links(struct specials *s, struct marker *mk);
  * drains alone, by drain(). Returns how many became due. */
 size_t specials_revive(struct specials *s, struct marker *mk, void (*drain)(struct marker *mk));
 /* specials_bury - nulls the long ones, and queues the cleanups of what is still unmarked: how many. */
-size_t specials_bury(struct specials *s, struct marker *mk);
+size_t specials_bury(struct specials *s, struct marker *mk); /* and tells the sampler what is dead */
 
 /* specials_queue_all - the finalizers of live objects are due, too: how many (libgc face). */
 size_t specials_queue_all(struct specials *s);

@@ -32,6 +32,7 @@ uint32_t sweep_span(struct heap *h, struct span *s)
 	const struct space *sp = &h->pageheap.space;
 	uintptr_t zombie;
 	MGC_CHECK(load_relaxed(&s->sweepgen) == heap_sweepgen(h) - 1);
+	MGC_ASSERTION(heap_phase(h) < PHASE_ROOTS); /* gc/barrier.h: D7 */
 	bool clobber = h->gc->knobs.clobberfree != 0;
 	if (MGC_UNLIKELY(clobber || annotate_on))
 		tell_dead(sp, s, clobber);

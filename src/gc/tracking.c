@@ -4,7 +4,7 @@
  *        the program runs; then the marked objects on written pages are scanned again, round by round, as
  *        long as that helps; then the world stops, shortly, and what was written since, and all roots, are
  *        scanned once more.
- * STATE  heap.phase_gen: OFF → MARK → (stop: CLEAR) → FLIP → OFF. Nobody shades. Births are white until the
+ * STATE  heap.phase_gen: OFF → ARM → MARK → (stop: CLEAR) → FLIP → OFF. Nobody shades. Births are white until the
  *        last stop: most of them are dead by then, and the others are found from there; black after it.
  * INV    K1 when the last stop ends, every object that is reachable is marked: say that a marked object
  *           refers to an unmarked one. Then the reference was stored after the object was scanned, and so
@@ -167,9 +167,10 @@ static void arm(struct cycle *c)
 	written_watch_used(&gc->written, &gc->heap->pageheap);
 	written_forget_watched(&gc->written);
 	gc->pool.beside = true;
+	heap_set_phase(gc->heap, PHASE_ARM, heap_sweepgen(gc->heap));
+	quiesce(&gc->stw, c->self); /* who sweeps, or frees, has done so: K2 */
 	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
 	cycle_at(c, PHASE_MARK);
-	quiesce(&gc->stw, c->self);
 }
 
 static void disarm(struct gc *gc)

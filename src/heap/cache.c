@@ -38,6 +38,30 @@ static uint32_t run_limit(const struct span *s, size_t nbytes)
 	return (uint32_t)max_size(min_size(nbytes / s->slot_nbytes, s->nslots), 1);
 }
 
+/* cut_run - where the run [lo, hi) of s ends, so that the slot into which the sampler's next point falls begins
+ * another one. If that is slot lo, it is sampled now. */
+static MGC_NOINLINE uint32_t cut_run(struct mutator *m, unsigned sc, const struct span *s,
+				     uint32_t lo, uint32_t hi)
+{
+	size_t nbytes = s->slot_nbytes;
+	uint32_t at = lo + (uint32_t)(sampler_pass(&m->sample, (hi - lo) * nbytes) / nbytes);
+	if (at == lo) {
+		m->sample_now = true;
+		at = lo + 1 + (uint32_t)(sampler_pass(&m->sample, (hi - lo - 1) * nbytes) / nbytes);
+	}
+	if (at < hi)
+		m->sample_due[sc / 64] |= UINT64_C(1) << sc % 64;
+	return at;
+}
+
+/* begin_sample - whether this refill is for a slot that a point fell into. */
+static void begin_sample(struct mutator *m, unsigned sc)
+{
+	uint64_t bit = UINT64_C(1) << sc % 64;
+	m->sample_now = (m->sample_due[sc / 64] & bit) != 0;
+	m->sample_due[sc / 64] &= ~bit;
+}
+
 /* next_run - takes a run of at most nbytes, or one slot, of s, which is the caller's for now. */
 MGC_INLINE bool next_run(struct mutator *m, unsigned spanclass, struct span *s, size_t nbytes, bool black)
 {
@@ -45,6 +69,8 @@ MGC_INLINE bool next_run(struct mutator *m, unsigned spanclass, struct span *s, 
 	uint32_t lo, hi;
 	if (!span_find_run(sp, s, run_limit(s, nbytes), &lo, &hi))
 		return false;
+	if (sampler_on())
+		hi = cut_run(m, spanclass, s, lo, hi);
 	uintptr_t addr = span_slot_addr(s, lo), end = span_slot_addr(s, hi);
 	bool zero = !(m->heap->layouts.spanclass[spanclass].flags & LAYOUT_NOZERO);
 	annotate_alloc(addr, end - addr, zero);
@@ -119,9 +145,13 @@ static bool refill_own(struct mutator *m, unsigned spanclass, bool black)
 bool cache_refill(struct mutator *m, unsigned spanclass)
 {
 	bool black = mutator_births_black(m, mutator_enter_heap(m));
+	begin_sample(m, spanclass);
 	size_t shared = m->spans[spanclass] == NULL ? shared_nbytes(m, spanclass) : 0;
 	bool ok = shared != 0 ? refill_shared(m, spanclass, shared, black)
 			      : refill_own(m, spanclass, black);
+	/* gc/barrier.h: D3 */
+	MGC_ASSERTION(!ok || !black ||
+		      space_is_marked(&m->heap->pageheap.space, m->runs[spanclass].cur));
 	mutator_leave(m);
 	return ok;
 }
@@ -208,6 +238,7 @@ void cache_free(struct mutator *m, uintptr_t p, struct span *s)
 	struct heap *h = m->heap;
 	uint64_t bit;
 	(void)mutator_enter_heap(m);
+	MGC_ASSERTION(heap_phase(h) < PHASE_ROOTS); /* gc/barrier.h: D4 */
 	size_t nbytes = s->slot_nbytes;
 	unsigned spanclass = s->spanclass;
 	uint64_t live = load_relaxed(&h->live_nbytes); /* may have been set anew since it was counted */

@@ -31,6 +31,7 @@
 #include "base/config.h"
 #include "base/list.h"
 #include "heap/heap.h"
+#include "sample/sampler.h"
 
 /* Unborn slots, handed out by moving cur. */
 struct run {
@@ -93,11 +94,16 @@ struct mutator {
 				      the collector takes the whole block by exchange */
 	struct grey_block *freed; /* owner in a section, or the collector in FLIP: frees to be done after */
 	uint64_t debt_nbytes; /* owner: marking that its allocations owe */
-	uint64_t held_ns; /* owner: how long the cycle that began at held_gen kept it from allocating */
+	uint64_t held_ns; /* owner: how long the cycle of held_gen kept it from allocating, */
+	uint64_t held_since_ns; /* from then on */
 	uint32_t held_gen;
 	uint64_t snapshot_ns; /* how long the last snapshot took of this thread's time */
 
 	uint64_t allocated_nbytes; /* ever; owner */
+	/* Of the sampler; owner. A run ends before the slot that a point falls into: the next one of its class. */
+	struct sample_clock sample;
+	bool sample_now; /* the slot that is being refilled for */
+	uint64_t sample_due[MGC_MAX_SPANCLASS / 64]; /* by span class: the next refill is for such a slot */
 	uint64_t nbytes_handed; /* since the last flush into heap->live_nbytes */
 	struct list node; /* heap->mutators, or idle_records */
 };

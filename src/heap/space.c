@@ -133,6 +133,13 @@ static int commit_piece(uintptr_t table, size_t index, size_t nbytes)
 	return os_commit(lo, hi - lo);
 }
 
+size_t space_tables_for(size_t nbytes)
+{
+	size_t per_page = sizeof(struct span) + sizeof(uint32_t) +
+			  (MGC_PAGE_SIZE >> 10) * sizeof(struct bitpair);
+	return (nbytes >> MGC_PAGE_SHIFT) * per_page;
+}
+
 size_t space_tables_nbytes(const struct space *sp)
 {
 	return sp->bare ? 0 : sp->tabled * (SPAN_TABLE_PER_ARENA + BITS_PER_ARENA + DESC_PER_ARENA);

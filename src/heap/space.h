@@ -90,6 +90,9 @@ void space_discard_tables(const struct space *sp, size_t first_page, size_t npag
 /* space_touch_tables - makes that memory resident, before those pages are used. */
 void space_touch_tables(const struct space *sp, size_t first_page, size_t npages);
 
+/* space_tables_for - what so much heap takes of them, about. */
+size_t space_tables_for(size_t nbytes);
+
 /* space_tables_nbytes - of the tables, as far as they are committed. Caller holds PAGEHEAP. */
 size_t space_tables_nbytes(const struct space *sp);
 

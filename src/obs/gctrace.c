@@ -44,6 +44,22 @@ static unsigned long mb(uint64_t nbytes)
 	return (nbytes + (1 << 19)) >> 20;
 }
 
+struct limit_text {
+	char text[64];
+};
+
+/* limit_text - the limit, how far the heap was above it, and whether collecting has taken its half of the
+ * processor time, so that the goal may be. */
+static struct limit_text limit_text(const struct gc *gc, const struct cycle_record *r)
+{
+	struct limit_text out = { "" };
+	if (gc->pacer.limit_nbytes != UINT64_MAX)
+		mgc_format(out.text, sizeof out.text, ", limit %lu MB, over %lu KB%s",
+			   mb(gc->pacer.limit_nbytes), (unsigned long)(r->over_nbytes >> 10),
+			   gc->pacer.limiter.passes ? " (cpu)" : "");
+	return out;
+}
+
 static void print_cycle(const struct gc *gc, const struct cycle_record *r)
 {
 	uint64_t now = os_now_ns() - gc->start_ns;
@@ -59,7 +75,7 @@ static void print_cycle(const struct gc *gc, const struct cycle_record *r)
 		  "%lu MB stacks, %lu MB globals, %u P%s; pause %s ms, stop %s ms, objects %lu, "
 		  "threads %u, sweep %s ms, snapshot %s ms, signals %lu, longest refill %s ms, "
 		  "assist %s ms, "
-		  "wait %s ms, rescanned %lu KB\n",
+		  "wait %s ms, rescanned %lu KB%s\n",
 		  r->number, ms(r->start_ns / 1000).text, percent, ms(r->pause_ns).text,
 		  ms(beside).text, ms(stopped_cpu).text, ms(r->assist_ns).text, ms(background_cpu).text,
 		  mb(r->heap_before), mb(r->heap_before + r->born_nbytes), mb(r->heap_live),
@@ -70,7 +86,8 @@ static void print_cycle(const struct gc *gc, const struct cycle_record *r)
 		  ms(r->pause_ns).text, ms(r->stopping_ns).text, r->marked_objects, r->nmutators,
 		  ms(r->sweep_ns).text, ms(r->snapshot_max_ns).text, r->nsignals,
 		  ms(r->longest_ns[DELAY_REFILL]).text, ms(r->longest_ns[DELAY_ASSIST]).text,
-		  ms(r->longest_ns[DELAY_WAIT]).text, r->rescanned_nbytes >> 10);
+		  ms(r->longest_ns[DELAY_WAIT]).text, r->rescanned_nbytes >> 10,
+		  limit_text(gc, r).text);
 }
 
 void gctrace_start(struct gc *gc)

@@ -32,6 +32,7 @@
 	X(45, LAYOUT, "interning of layouts and span classes") \
 	X(50, CENTRAL, "one span class: its spans' lists") \
 	X(70, PAGEHEAP, "page bitmap and summaries, growth, scavenging") \
+	X(80, SAMPLE, "the profile: its stacks, and which objects are sampled; takes nothing") \
 	X(90, RECORDS, "pools of off-heap records; leaf")
 
 enum lock_rank {

@@ -164,7 +164,7 @@ TEST(the_memory_limit_holds_and_gives_way)
 	for (int round = 0; round < 3; round++) {
 		size_t n = fill(100000);
 		CHECK_EQ(errno, ENOMEM);
-		CHECK(n > 300 && n * 100000 <= 64 << 20);
+		CHECK(n > 300 && n * 100000 <= 64 << 20); /* what is live has to fit */
 		CHECK(os_resident() < (size_t)90 << 20);
 		memset(kept, 0, sizeof kept);
 		for (size_t i = 0; i < test_size(20000); i++) /* garbage never fails */

@@ -1,6 +1,7 @@
 /* pagealloc_model_test.c - millions of random operations on the page allocator, each compared with
  * the same one on an array of one byte a page.
- * SEED=number repeats a run. */
+ * SEED=number repeats a run.
+ * not under: thread (there is one) */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* span_model_test.c - random steps on spans of every class, each granule's two bits compared with an
  * array of one byte a slot. The neighbours' bits must stay as they are.
- * SEED=number repeats a run. */
+ * SEED=number repeats a run.
+ * not under: thread (there is one) */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>

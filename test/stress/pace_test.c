@@ -75,7 +75,7 @@ int main(void)
 	struct mgc_stats before = stats();
 	churn(CHURN_BYTES);
 	double most = peak_resident(), live = (double)before.heap_live;
-	double cycles = (double)(stats().cycles - before.cycles), due = CHURN_BYTES / live;
+	double cycles = (double)(stats().cycles - before.cycles), due = (double)CHURN_BYTES / live;
 	printf("%.0f cycles, %.0f due; resident at most %.1f MB, live %.1f MB\n", cycles, due,
 	       most / 1e6, live / 1e6);
 	if (cycles > 1.5 * due) {
