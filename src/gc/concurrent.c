@@ -224,7 +224,7 @@ void cycle_clear(struct cycle *c)
 	if (MGC_HOSTILE || gc->knobs.verify)
 		ephemerons_check(gc->heap);
 	specials_null_links(&gc->specials, &c->mk);
-	if (!gc->tracked) /* else the world stands still */
+	if (gc->barriered) /* else the world stands still */
 		q(c); /* who read a weak reference has looked at its mark */
 	c->rec.finalizers_due = specials_revive(&gc->specials, &c->mk, cycle_drain);
 	specials_bury(&gc->specials, &c->mk);
@@ -309,7 +309,7 @@ void concurrent_cycle(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	uint64_t begin = os_now_ns(), cpu_begin = os_thread_cpu_ns(), all_begin = os_cpu_ns();
-	if (gc->tracked)
+	if (!gc->barriered)
 		tracking_phases(c);
 	else
 		barriered_phases(c);
@@ -318,5 +318,7 @@ void concurrent_cycle(struct cycle *c)
 	c->rec.mutator_ns = all > c->rec.cpu_ns ? all - c->rec.cpu_ns : 0;
 	cycle_settle(c);
 	cycle_start_sweep(gc->heap);
+	if (!gc->barriered)
+		tracking_disarm(gc);
 	c->rec.cycle_ns = os_now_ns() - begin;
 }

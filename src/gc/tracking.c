@@ -173,7 +173,7 @@ static void arm(struct cycle *c)
 	cycle_at(c, PHASE_MARK);
 }
 
-static void disarm(struct gc *gc)
+void tracking_disarm(struct gc *gc)
 {
 	gc->pool.beside = false;
 	if (gc->young.sticky)
@@ -200,7 +200,6 @@ void tracking_phases(struct cycle *c)
 	stopped(c, finish);
 	cycle_flip(c);
 	cycle_account(c, c->rec.heap_before);
-	disarm(c->gc);
 }
 
 /* ── is it worth it? ────────────────────────────────────────────────────────────────────── */

@@ -11,6 +11,9 @@
 #define DENSE_QUARTERS 3
 /* What the first write to a protected page costs, in objects scanned: 2 µs. */
 #define OBJECTS_PER_FAULT 128
+/* What the least of a young cycle takes: objects in open spans, and the census. */
+#define NS_PER_OPEN_OBJECT 10
+#define NS_PER_SPAN 60
 /* A young cycle that does more than this share of a whole one's work is not worth it; then so many cycles
  * are whole ones. */
 #define WORTH_PCT 60
@@ -106,6 +109,7 @@ void young_rescan(struct cycle *c)
 struct census {
 	struct cycle *c;
 	uint64_t nscan, ndense; /* live objects with pointers; those of them that could be in closed spans */
+	uint64_t nspans;
 };
 
 static bool may_close(const struct cycle *c, const struct span *s, uint32_t live)
@@ -122,6 +126,7 @@ static void count_span(void *arg, struct span *s)
 	uint32_t live = span_count_marks(&c->gc->heap->pageheap.space, s);
 	c->live_nbytes += live * s->slot_nbytes;
 	c->live_objects += live;
+	all->nspans++;
 	all->nscan += scan_of(c, s) != SCAN_NONE ? live : 0;
 	all->ndense += may_close(c, s, live) ? live : 0;
 }
@@ -141,13 +146,21 @@ static void close_stretch(struct stretch *st)
 		(void)written_forget(&st->c->gc->written, st->lo, st->hi);
 }
 
+/* short_enough - where long stops are not wanted, what a young one takes at least is not one. */
+static bool short_enough(const struct census *all)
+{
+	uint64_t ns = (all->nscan - all->ndense) * NS_PER_OPEN_OBJECT + all->nspans * NS_PER_SPAN;
+	return !all->c->gc->tracked || ns < LONGSTOP_FROM_NS / 2;
+}
+
 /* pays - after a whole mark: the live heap is about what it was, so it is no heap that just grows, and most
  * of it can be closed. */
 static bool pays(const struct census *all)
 {
 	uint64_t now = all->c->live_nbytes, before = all->c->gc->young.whole_nbytes;
 	uint64_t change = now > before ? now - before : before - now;
-	return now >= FROM_NBYTES && change <= now / 4 && all->ndense >= all->nscan / 4 * 3;
+	return now >= FROM_NBYTES && change <= now / 4 && all->ndense >= all->nscan / 4 * 3 &&
+	       short_enough(all);
 }
 
 /* may_stick - whether the next cycle is to be a young one. */

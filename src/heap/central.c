@@ -5,6 +5,10 @@
 #include "heap/heap.h"
 #include "os/os.h"
 
+/* Who needs a slot sweeps at most so many spans for it, and takes fresh pages when all of them are full: a
+ * heap with little garbage would let it wait for as long as all of it takes. As in Go. */
+#define MOST_SWEEPS 100
+
 void central_init(struct central *c)
 {
 	list_init(&c->unswept);
@@ -89,7 +93,7 @@ static bool file(struct heap *h, struct central *c, struct span *s)
 struct span *central_take(struct heap *h, unsigned spanclass)
 {
 	struct central *c = heap_central(h, spanclass);
-	for (;;) {
+	for (unsigned i = 0; i < MOST_SWEEPS; i++) {
 		lock_acquire(&c->lock);
 		struct span *s = first_span(&c->partial);
 		bool unswept = s == NULL;
@@ -105,6 +109,7 @@ struct span *central_take(struct heap *h, unsigned spanclass)
 			return s;
 		central_put(h, s);
 	}
+	return make_span(h, c, spanclass);
 }
 
 struct span *central_share(struct heap *h, unsigned spanclass)
