@@ -221,6 +221,8 @@ static void look_into(void *arg, struct span *s, uintptr_t object)
 /* invalid_pointer - the word waited in the ring, so what is being scanned now need not be its holder. */
 static MGC_COLD void invalid_pointer(struct marker *mk, uintptr_t tagged)
 {
+	if (tagged & MARK_AMBIGUOUS) /* beside a program without a barrier an object may be born there yet */
+		mk->recent[(tagged >> 4) % MARK_RECENT] = 0;
 	if (mk->ignore_invalid || (tagged & MARK_AMBIGUOUS))
 		return;
 	uintptr_t word = mk->base + tagged;

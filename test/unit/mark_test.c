@@ -322,3 +322,36 @@ TEST(allocation_is_interrupted)
 	for (int i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
 }
+
+/* ── beside a program without a barrier ─────────────────────────────────────────────────── */
+
+/* A word is looked at again when an object was born where there was none: births are white there, and the
+ * word may be all that keeps the object. */
+static void *look_before_and_after_birth(void *arg)
+{
+	static struct marker mk;
+	void *p = mgc_alloc(48, NULL, MGC_NOSCAN);
+	uintptr_t word = (uintptr_t)p;
+	int i = 0;
+	mgc_free(p);
+	CHECK(mgc_base(p) == NULL);
+	marker_init(&mk, &runtime.heap, &runtime.gc.pool, false);
+	marker_candidate(&mk, word, MARK_AMBIGUOUS);
+	marker_settle(&mk);
+	CHECK(!space_is_marked(&runtime.heap.pageheap.space, word));
+	while ((uintptr_t)mgc_alloc(48, NULL, MGC_NOSCAN) != word)
+		CHECK(i++ < 100000);
+	marker_candidate(&mk, word, MARK_AMBIGUOUS);
+	marker_settle(&mk);
+	CHECK(space_is_marked(&runtime.heap.pageheap.space, word));
+	marker_unmark(&mk, word);
+	marker_finish(&mk);
+	return arg;
+}
+
+TEST(an_object_is_born_where_a_word_pointed_before)
+{
+	setenv("MGC_DEBUG", "gcstress=1000000", 1);
+	start();
+	on_thread(look_before_and_after_birth, NULL);
+}
