@@ -17,6 +17,8 @@
 #define HUGE_UP_TO_PAGES ((size_t)1 << 20 >> MGC_PAGE_SHIFT)
 /* Free pages that may stay resident in any case. docs/adr/0013 */
 #define FLOOR_PAGES ((size_t)4 << 20 >> MGC_PAGE_SHIFT)
+/* Runs as long as that go back whole; a piece of a huge page breaks it, and is touched again in small ones. */
+#define HUGE_PAGES ((size_t)2 << 20 >> MGC_PAGE_SHIFT)
 /* Pages wanted again within so long were given too early; so long it is remembered. */
 #define REGRET_NS UINT64_C(1000000000)
 #define SWING_NS UINT64_C(10000000000)
@@ -102,7 +104,8 @@ static size_t allowed_pages(struct giveback *g, size_t used)
 	return max_size(FLOOR_PAGES, swing == 0 ? used / 8 : max_size(swing, used));
 }
 
-/* give_back - half of what may stay does, and serves what comes next. */
+/* give_back - half of what may stay does, and serves what comes next. Short runs go only when they are as much
+ * as half of what is in use; what that leaves is not looked at again before more comes. */
 static void give_back(struct manual *h, size_t dirty, size_t used)
 {
 	struct giveback *g = &h->giveback;
@@ -114,7 +117,12 @@ static void give_back(struct manual *h, size_t dirty, size_t used)
 		store_relaxed(&g->swing_pages, (size_t)0);
 	size_t before = now - load_relaxed(&g->at_ns) < REGRET_NS ? load_relaxed(&g->given_pages) : 0;
 	size_t nbytes = (dirty - allowed_pages(g, used) / 2) << MGC_PAGE_SHIFT;
-	nbytes = pageheap_scavenge(&h->pageheap, nbytes, SLAB_PAGES);
+	size_t done = pageheap_scavenge(&h->pageheap, nbytes, HUGE_PAGES),
+	       left = dirty - (done >> MGC_PAGE_SHIFT);
+	if (left > allowed_pages(g, used) && left > used / 2)
+		done += pageheap_scavenge(&h->pageheap, nbytes - done, SLAB_PAGES);
+	nbytes = done;
+	store_relaxed(&g->left_pages, dirty - (done >> MGC_PAGE_SHIFT));
 	store_relaxed(&g->at_ns, now);
 	store_relaxed(&g->wave_pages, before + dirty);
 	store_relaxed(&g->wanted_pages, (size_t)0);
@@ -142,7 +150,13 @@ void manual_give(struct manual *h, const struct slab *s, size_t skip, size_t npa
 {
 	size_t used,
 		dirty = pageheap_give(&h->pageheap, first_page(h, s) + skip, npages, ndirty, &used);
-	if (MGC_UNLIKELY(dirty > allowed_pages(&h->giveback, used)))
+	struct giveback *g = &h->giveback;
+	if (MGC_LIKELY(dirty <= allowed_pages(g, used)))
+		return;
+	size_t left = load_relaxed(&g->left_pages);
+	if (dirty < left)
+		store_relaxed(&g->left_pages, dirty);
+	else if (dirty > left + FLOOR_PAGES / 2)
 		give_back(h, dirty, used);
 }
 

@@ -14,7 +14,7 @@
  *        poster's second look sees the new owner, or that last taking finds the slab (both are
  *        exchanges on the mailbox, so one of them comes first).
  *        Free pages go back to the system at the free that leaves too many: more than 4 MiB and an eighth
- *        of what is in use. If a quarter of them is wanted again within a second, the heap swings: for the
+ *        of what is in use; whole huge pages first, short runs only when they are many. If a quarter of them is wanted again within a second, the heap swings: for the
  *        next ten seconds as many may stay as are in use, or were free then. So a process
  *        needs no thread for it, a heap that shrinks gives back though nobody calls again, and one that
  *        swings pays for its first swing.
@@ -92,6 +92,7 @@ struct manual {
 		size_t given_pages; /* atomic: in one wave, until it is judged */
 		size_t wanted_pages; /* atomic: taken since, and not resident */
 		size_t wave_pages; /* atomic: that were free and resident, or given already, in that wave */
+		size_t left_pages; /* atomic: that it left, or fewer */
 		uint64_t at_ns; /* atomic: its last moment */
 		size_t swing_pages; /* atomic: what may stay while the heap swings; 0: it does not */
 		uint64_t swing_ns; /* atomic: since when it does */
