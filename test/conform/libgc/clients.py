@@ -11,6 +11,7 @@ every run of every client agreed.
 """
 import argparse
 import os
+import pathlib
 import shutil
 import sys
 import tempfile
@@ -25,10 +26,12 @@ from page import page  # noqa: E402
 
 class Client:
     """needs: programs that must be installed; build: a command that makes the client first, in
-    the folder; optional: left out, with a line that says so, where it is not installed."""
+    the folder; optional: left out, with a line that says so, where it is not installed; writes: the
+    files that it makes in its folder, which count as output."""
 
     def __init__(self, name, argv, limit_s=60, slow=False, needs=(), build=None, env=None,
-                 optional=False):
+                 optional=False, writes=()):
+        self.writes = writes
         self.name, self.argv, self.limit_s, self.slow = name, argv, limit_s, slow
         self.needs, self.build, self.optional = needs or argv[:1], build, optional
         self.env = env or {}
@@ -59,9 +62,15 @@ def clients(folder):
         Client("guile control", guile("control.scm")),
         Client("guile compile", guile("compile.scm")),
         Client("guile compile large", guile("compile.scm", "ice-9/psyntax-pp.scm"), 300, slow=True),
+        Client("guile gcbench large", guile("gcbench.scm", "20"), 120, slow=True),
+        Client("guile words large", guile("words.scm", "100000"), 120, slow=True),
         Client("ecl bytecode", ecl(os.path.join(HERE, "clients", "bytecode.lisp"))),
         Client("ecl native threads", ecl(os.path.join(DEMO, "ecl", "workshop.lisp"))),
         Client("w3m page", ["w3m", "-dump", "-cols", "100", made("page.html")], 180),
+        Client("w3m page large", ["w3m", "-dump", "-cols", "100", made("large.html")], 180, slow=True),
+        Client("lilypond canon", ["lilypond", "-s", "--svg", "-o", "canon", source("canon.ly")], 180,
+               optional=True, writes=["canon*.svg", "canon*.midi"]),
+        Client("poke records", ["poke", "-q", "-L", source("records.pk")], optional=True),
         Client("crystal fibers", [made("fibers")], needs=["crystal", "gcc"], optional=True,
                build=["crystal", "build", source("fibers.cr"), "-o", made("fibers")]),
         Client("crystal compiler", ["crystal", "build", "--no-codegen", source("fibers.cr")],
@@ -108,7 +117,14 @@ def exercise(client, theirs, ours, count, folder):
     patience = 10 if "MGC_DEBUG" in ours.settings else 1
 
     def once(library, argv=client.argv, trace=False):
-        return measure.run(library, argv, env, trace=trace, limit_s=patience * client.limit_s)
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            result = measure.run(library, argv, env, work, trace, patience * client.limit_s)
+            written = [path for pattern in client.writes
+                       for path in sorted(pathlib.Path(work).glob(pattern))]
+            if client.writes and not written and not result.error:
+                result.error = f"wrote no {client.writes[0]}"
+            result.output += b"".join(path.read_bytes() for path in written)
+        return result
 
     tally = Tally()
     if client.build:
@@ -198,6 +214,8 @@ def main():
             ours.tracing["MGC_DEBUG"] = options.debug + ",gctrace=1"
         with open(os.path.join(folder, "page.html"), "w", encoding="utf-8") as file:
             file.write(page(60))
+        with open(os.path.join(folder, "large.html"), "w", encoding="utf-8") as file:
+            file.write(page(400))
         print(f"mallocgc {ours.version} against libgc {theirs.version}, {options.n} runs\n\n"
               f"{'client':22}{'good':>8}{'wall':>12}{'CPU':>12}{'peak RSS':>12}")
         ratios, left_out = [], []
