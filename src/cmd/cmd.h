@@ -18,6 +18,7 @@ struct subcommand {
 
 extern const struct subcommand cmd_run;
 extern const struct subcommand cmd_sizes;
+extern const struct subcommand cmd_top;
 
 /* complain - "mallocgc: …\n" on standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -4,6 +4,7 @@
  * STATE  none.  LOCKS  none.  FROM  - */
 #include <errno.h>
 #include <getopt.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 
 #include "cmd/cmd.h"
 
-static const struct subcommand *const subcommands[] = { &cmd_run, &cmd_sizes };
+static const struct subcommand *const subcommands[] = { &cmd_run, &cmd_top, &cmd_sizes };
 enum { NSUBCOMMANDS = sizeof subcommands / sizeof subcommands[0] };
 
 static void complain_list(const char *format, va_list args)
@@ -75,6 +76,7 @@ static int help(void)
 
 int main(int argc, char **argv)
 {
+	setlocale(LC_CTYPE, "");
 	const char *word = argc > 1 ? argv[1] : "";
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0)
 		return help();

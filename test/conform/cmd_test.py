@@ -89,7 +89,8 @@ class Talk(Case):
         self.assertEqual(self.tree.run("--version").stdout, f"mallocgc {version}\n")
 
     def test_help(self):
-        for args in (["--help"], ["-h"], ["help"], ["run", "--help"], ["sizes", "--help"]):
+        for args in (["--help"], ["-h"], ["help"], ["run", "--help"], ["sizes", "--help"],
+                     ["top", "--help"]):
             done = self.tree.run(*args)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertTrue(done.stdout.startswith("Usage: mallocgc"), done.stdout)

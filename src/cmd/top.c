@@ -1,0 +1,256 @@
+/* top.c - mallocgc top: the heap of a running process, again and again.
+ * WHAT   counters, span classes, threads; read from outside (observe.h). On a terminal with ncurses; otherwise, or with
+ *        --batch, as text.
+ * WHO    main.c.  STATE the view before, for rates.  LOCKS none. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#if MGC_WITH_CURSES
+#include <curses.h>
+#endif
+
+#include "cmd/cmd.h"
+#include "cmd/observe.h"
+#include "os/os.h"
+
+enum { MAX_SHOWN_THREADS = 256 };
+
+static int help(void)
+{
+	puts("Usage: mallocgc top [OPTIONS] PID\n"
+	     "Shows the heap of a process that uses the library: how large it is, where the next "
+	     "collection\n"
+	     "starts, pauses, size classes, threads. The process needs no setting and does nothing "
+	     "for it.\n\n"
+	     "  --batch       text without a terminal's commands (also when the output is no "
+	     "terminal)\n"
+	     "  --count N     end after N views\n"
+	     "  --delay SECS  between two (1)\n\n"
+	     "Keys: q quit · space now.");
+	return finish_output();
+}
+
+struct options {
+	bool batch;
+	long count; /* 0: for ever */
+	double delay;
+	pid_t pid;
+};
+
+static int parse(struct options *o, int argc, char **argv)
+{
+	static const struct option options[] = { { "batch", no_argument, NULL, 'b' },
+						 { "count", required_argument, NULL, 'n' },
+						 { "delay", required_argument, NULL, 'd' },
+						 { "help", no_argument, NULL, 'h' },
+						 { NULL, 0, NULL, 0 } };
+	int c;
+	char *end = NULL;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
+		if (c == 'h')
+			return help();
+		if (c == 'b')
+			o->batch = true;
+		else if (c == 'n')
+			o->count = strtol(optarg, &end, 10);
+		else if (c == 'd')
+			o->delay = strtod(optarg, &end);
+		else
+			return bad_option("top", c, argv);
+		if ((c == 'n' && (*end != '\0' || o->count < 1)) ||
+		    (c == 'd' && (*end != '\0' || !(o->delay >= 0.01 && o->delay <= 86400))))
+			return usage_error("top", "%s is not a good %s", optarg,
+					   c == 'n' ? "count" : "delay");
+	}
+	if (argc - optind != 1)
+		return usage_error("top", argc == optind ? "a process is missing"
+							 : "one process at a time");
+	o->pid = target_pid("top", argv[optind]);
+	return o->pid != 0 ? -1 : STATUS_FAILED;
+}
+
+/* ── a page of text ─────────────────────────────────────────────────────────────────────── */
+
+struct page {
+	size_t n;
+	char text[1 << 16];
+};
+
+__attribute__((format(printf, 2, 3))) static void put(struct page *p, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	int n = vsnprintf(p->text + p->n, sizeof p->text - p->n, format, args);
+	va_end(args);
+	p->n += n > 0 ? (size_t)n : 0;
+	if (p->n >= sizeof p->text)
+		p->n = sizeof p->text - 1;
+}
+
+static const char *ms(uint64_t ns, char out[24])
+{
+	snprintf(out, 24, "%.3f ms", (double)ns / 1e6);
+	return out;
+}
+
+static void put_durations(struct page *p, const char *what, const struct histogram *h)
+{
+	char a[24], b[24], c[24];
+	if (histogram_total(h) > 0)
+		put(p, "%-11s %8llu   50%% ≤ %s   99%% ≤ %s   all ≤ %s\n", what,
+		    (unsigned long long)histogram_total(h), ms(histogram_percentile(h, 50), a),
+		    ms(histogram_percentile(h, 99), b), ms(histogram_percentile(h, 100), c));
+}
+
+static void put_collected(struct page *p, const struct view *v, const struct view *before)
+{
+	static const char *const phases[] = { "off",  "arm",    "roots", "mark",
+					      "term", "closed", "clear", "flip" };
+	double seconds = (double)(v->now_ns - before->now_ns) / 1e9;
+	const struct cycle_record *last = view_cycle(v, v->ncycles);
+	char a[24];
+	put(p, "heap        %8s of %s goal   allocating %s/s   %llu cycles, phase %s\n",
+	    bytes_text(v->live_nbytes).s, bytes_text(v->goal_nbytes).s,
+	    bytes_text(seconds > 0
+			       ? (uint64_t)((double)(v->allocated_nbytes - before->allocated_nbytes) / seconds)
+			       : 0)
+		    .s,
+	    (unsigned long long)v->ncycles, phases[v->phase & 7]);
+	if (last != NULL)
+		put(p, "last cycle  %8s found live   %s beside the program, %s stopped, %llu objects\n",
+		    bytes_text(last->heap_live).s, ms(last->cycle_ns, a),
+		    last->pause_ns != 0 ? "world" : "nobody", (unsigned long long)last->marked_objects);
+	put_durations(p, "pauses", &v->pauses);
+	put_durations(p, "snapshots", &v->snapshots);
+	put_durations(p, "handshakes", &v->handshakes);
+}
+
+static void put_threads(struct page *p, const struct target *t, int rows)
+{
+	static struct thread_usage threads[MAX_SHOWN_THREADS];
+	size_t n = threads_read(t, threads, MAX_SHOWN_THREADS);
+	char a[24];
+	if (n > 0)
+		put(p, "\n%8s %-16s %c %12s %10s %14s\n", "thread", "name", 'S', "allocated",
+		    "in hand", "last snapshot");
+	for (size_t i = 0; i < n && (int)i < rows; i++)
+		put(p, "%8d %-16s %c %12s %10s %14s\n", threads[i].tid, threads[i].name,
+		    threads[i].state, bytes_text(threads[i].allocated_nbytes).s,
+		    bytes_text(threads[i].held_nbytes).s, ms(threads[i].snapshot_ns, a));
+}
+
+static void put_classes(struct page *p, const struct census *c, int rows)
+{
+	put(p, "\n%10s %-24s %8s %10s %10s %6s %10s\n", "slot", "type", "spans", "pages", "in use",
+	    "full", "waste");
+	for (size_t i = 0; i < c->nclasses && (int)i < rows; i++) {
+		const struct class_usage *u = &c->class[i];
+		uint64_t used = u->used_nbytes < u->page_nbytes ? u->used_nbytes : u->page_nbytes;
+		put(p, "%10s %-24.24s %8llu %10s %10s %5.0f%% %10s\n",
+		    u->slot_nbytes != 0 ? bytes_text(u->slot_nbytes).s : "large", u->name,
+		    (unsigned long long)u->nspans, bytes_text(u->page_nbytes).s, bytes_text(used).s,
+		    100 * (double)used / (double)u->page_nbytes, bytes_text(u->page_nbytes - used).s);
+	}
+}
+
+/* compose - false: the process is gone. */
+static bool compose(struct page *p, const struct target *t, struct view *before, int rows)
+{
+	static struct view v;
+	static struct census c;
+	p->n = 0;
+	if (!view_read(t, &v) || !census_read(t, &c))
+		return false;
+	if (before->now_ns == 0)
+		*before = v;
+	put(p, "%d  %s\n%s face, %s\n\n", (int)t->pid, t->command, t->face, t->object);
+	put(p, "resident    %8s   pages in use %s   free %s resident, %s not   given back %s\n",
+	    bytes_text(v.rss_nbytes).s, bytes_text(v.used_nbytes).s, bytes_text(v.dirty_nbytes).s,
+	    bytes_text(v.clean_nbytes).s, bytes_text(v.scavenged_nbytes).s);
+	if (v.collected)
+		put_collected(p, &v, before);
+	put_classes(p, &c, rows / 2);
+	put_threads(p, t, rows / 2);
+	*before = v;
+	return true;
+}
+
+/* ── the two ways to show it ────────────────────────────────────────────────────────────── */
+
+static int gone(const struct target *t)
+{
+	complain("process %d has ended", (int)t->pid);
+	return STATUS_FAILED;
+}
+
+static int show_batch(const struct target *t, const struct options *o)
+{
+	static struct page page;
+	static struct view before;
+	for (long i = 0; o->count == 0 || i < o->count; i++) {
+		if (i > 0)
+			os_sleep_ns((uint64_t)(o->delay * 1e9));
+		if (!compose(&page, t, &before, 1000))
+			return gone(t);
+		fwrite(page.text, 1, page.n, stdout);
+		puts("");
+		if (finish_output() != 0)
+			return STATUS_FAILED;
+	}
+	return 0;
+}
+
+#if MGC_WITH_CURSES
+static int show_screen(const struct target *t, const struct options *o)
+{
+	static struct page page;
+	static struct view before;
+	bool alive = true;
+	SCREEN *screen = newterm(NULL, stdout, stdin);
+	if (screen == NULL)
+		return show_batch(t, o);
+	cbreak();
+	noecho();
+	curs_set(0);
+	timeout((int)(o->delay * 1000));
+	for (long i = 0; o->count == 0 || i < o->count; i++) {
+		alive = compose(&page, t, &before, LINES > 16 ? LINES - 14 : 2);
+		if (!alive)
+			break;
+		page.text[page.n] = '\0';
+		erase();
+		mvaddstr(0, 0, page.text);
+		refresh();
+		if (getch() == 'q')
+			break;
+	}
+	endwin();
+	delscreen(screen);
+	return alive ? 0 : gone(t);
+}
+#else
+static int show_screen(const struct target *t, const struct options *o)
+{
+	return show_batch(t, o);
+}
+#endif
+
+static int top_main(int argc, char **argv)
+{
+	struct options o = { .delay = 1 };
+	struct target t;
+	int status = parse(&o, argc, argv);
+	if (status >= 0)
+		return status;
+	if ((status = target_find(&t, o.pid)) != 0)
+		return status;
+	return o.batch || !isatty(STDOUT_FILENO) ? show_batch(&t, &o) : show_screen(&t, &o);
+}
+
+const struct subcommand cmd_top = { "top", "show the heap of a running process", top_main };

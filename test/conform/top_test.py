@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""top_test.py - mallocgc top: looks at processes of each face that know nothing of it; what it shows is near what
+they say themselves; what it cannot look at it names.
+
+usage: top_test.py [COMMAND]      default: build/bin/mallocgc; the libraries and examples are beside it"""
+import glob
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+COMMAND = os.path.join(TOP, "build", "bin", "mallocgc")
+UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def beside(*names):
+    return os.path.join(os.path.dirname(os.path.dirname(COMMAND)), *names)
+
+
+def nbytes(text):
+    number, unit = text.split()
+    return float(number) * UNITS[unit]
+
+
+class Top(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="mallocgc-top-")
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def start(self, *argv, **env):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("MGC_")}
+        child = subprocess.Popen(argv, env=dict(clean, **env), text=True, cwd=self.folder,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        self.addCleanup(child.stdin.close)
+        self.addCleanup(child.stdout.close)
+        return child
+
+    def top(self, *args):
+        return subprocess.run([COMMAND, "top", *map(str, args)], text=True, capture_output=True, timeout=60)
+
+    def look(self, pid, *args):
+        """The first view in which the heap is in use."""
+        for _ in range(100):
+            done = self.top("--count", 1, *args, pid)
+            if done.returncode == 0:
+                return done.stdout
+            time.sleep(0.1)
+        self.fail(done.stderr)
+
+    def refuses(self, words, *args):
+        done = self.top(*args)
+        self.assertEqual((done.returncode, done.stdout), (125, ""), done.stderr)
+        self.assertRegex(done.stderr, r"\Amallocgc: .*" + words)
+
+    def rows(self, text):
+        """type → (pages, bytes in use) of the table of classes."""
+        found = re.findall(r"^ *(?:\d\S* \w+|large) (.{24}) +\d+ +(\S+ \w+) +(\S+ \w+) +\d+% +\S+ \w+$", text,
+                           re.M)
+        sums = {}
+        for name, pages, used in found:
+            before = sums.get(name.strip(), (0, 0))
+            sums[name.strip()] = (before[0] + nbytes(pages), before[1] + nbytes(used))
+        return sums
+
+    def test_collected(self):
+        child = self.start(beside("examples", "service"), "20", "2")
+        time.sleep(1)
+        text = self.look(child.pid)
+        self.assertIn("native face, " + os.path.realpath(beside("lib", "libmallocgc.so")), text)
+        self.assertRegex(text, r"\d+ cycles, phase \w+")
+        self.assertIn("examples/service 20 2", text)
+        rows = self.rows(text)
+        # two threads, 2000 sessions, up to 20 orders of 32 bytes, a text of 170 for each
+        self.assertGreater(rows["order"][0], 0.3e6)
+        self.assertGreater(rows["no pointers"][1], rows["order"][1])
+        for pages, used in rows.values():
+            self.assertLessEqual(used, pages * 1.06)
+        threads = re.findall(r"^ +(\d+) \S+ +[RSD] +(\S+ \w+) ", text, re.M)
+        self.assertIn(str(child.pid), [tid for tid, _ in threads])
+        self.assertGreaterEqual(len([1 for _, n in threads if nbytes(n) > 1e6]), 2)
+        self.assertRegex(text, r"handshakes +\d+ +50% ≤ [\d.]+ ms")
+
+    def test_malloc_against_its_own_count(self):
+        if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
+            return
+        program = ("import sys\na = [bytearray(1000 + i % 5000) for i in range(20000)]\n"
+                   "print('ready', flush=True)\nsys.stdin.read()\n")
+        child = self.start(COMMAND, "run", "--malloc", "--stats", "json:stats.json", sys.executable, "-c",
+                           program, PYTHONMALLOC="malloc")
+        self.assertEqual(child.stdout.readline(), "ready\n")
+        text = self.look(child.pid)
+        self.assertIn("malloc face", text)
+        used = sum(row[1] for row in self.rows(text).values())
+        self.assertGreater(used, 60e6)
+        self.assertLess(used, 110e6)
+        pages = nbytes(re.search(r"pages in use (\S+ \w+)", text).group(1))
+        self.assertLess(used, pages * 1.01)
+        child.communicate("")
+        with open(os.path.join(self.folder, "stats.json"), encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["face"], "malloc")
+
+    def test_rates_and_batches(self):
+        child = self.start(beside("examples", "service"), "20", "1")
+        time.sleep(0.5)
+        done = self.top("--batch", "--count", 3, "--delay", 0.2, child.pid)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        cycles = [int(n) for n in re.findall(r"(\d+) cycles,", done.stdout)]
+        self.assertEqual(len(cycles), 3)
+        self.assertEqual(cycles, sorted(cycles))
+        rates = re.findall(r"allocating (\S+ \w+)/s", done.stdout)
+        self.assertGreater(nbytes(rates[2]), 1e6)
+
+    def test_it_ends(self):
+        child = self.start(beside("examples", "service"), "1", "1")
+        time.sleep(0.3)
+        done = self.top("--delay", 0.1, child.pid)
+        child.wait()
+        self.assertEqual(done.returncode, 125)
+        self.assertIn(f"process {child.pid} has ended", done.stderr)
+
+    def test_on_a_terminal(self):
+        child = self.start(beside("examples", "service"), "20", "1")
+        time.sleep(0.5)
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.environ.update(TERM="xterm", LINES="40", COLUMNS="120", LC_ALL="C.UTF-8")
+            os.execv(COMMAND, [COMMAND, "top", "--delay", "0.2", str(child.pid)])
+        seen = b""
+        for _ in range(50):
+            if select.select([fd], [], [], 0.2)[0]:
+                seen += os.read(fd, 65536)
+            if b"cycles" in seen and b"order" in seen:
+                break
+        os.write(fd, b"q")
+        while True:
+            try:
+                if not os.read(fd, 65536):
+                    break
+            except OSError:
+                break
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
+        self.assertIn(b"native face", seen)
+
+    def test_what_it_refuses(self):
+        self.refuses("a process is missing\nTry `mallocgc top --help`")
+        self.refuses("`x` is not the number of a process", "x")
+        self.refuses("`0` is not the number", "0")
+        self.refuses("0 is not a good count", "--count", "0", "1")
+        self.refuses("x is not a good delay", "--delay", "x", "1")
+        self.refuses("one process at a time", "1", "2")
+        self.refuses(f"process {os.getpid()} does not use this library", os.getpid())
+        child = subprocess.Popen(["true"])
+        child.wait()
+        self.refuses(f"process {child.pid}: there is none", child.pid)
+
+
+def main():
+    global COMMAND
+    if len(sys.argv) > 1:
+        COMMAND = os.path.abspath(sys.argv[1])
+    program = unittest.main(argv=sys.argv[:1], exit=False)
+    sys.exit(0 if program.result.wasSuccessful() and program.result.testsRun else 1)
+
+
+if __name__ == "__main__":
+    main()
