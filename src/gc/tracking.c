@@ -17,6 +17,7 @@
  * FROM   Boehm, Demers, Shenker 1991, with the kernel's asynchronous write protection. */
 #include "base/bits.h"
 #include "base/check.h"
+#include "gc/checkmark.h"
 #include "gc/cycle.h"
 #include "gc/cycle_form.h"
 #include "gc/quiesce.h"
@@ -153,6 +154,8 @@ static void finish(struct cycle *c)
 	uint32_t nhelpers = c->left_nbytes > FEW_NBYTES ? c->nstop_helpers : 0;
 	c->mk.alone = nhelpers == 0;
 	cycle_mark_with(c, nhelpers, mark_rest);
+	if (c->gc->knobs.gccheckmark)
+		checkmark_end(c->gc, &c->mk);
 	cycle_clear(c);
 	young_end(c);
 	cycle_tell(c->gc, CYCLE_MARKED);
@@ -163,6 +166,8 @@ static void arm(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	cycle_sweep_cached(gc->heap);
+	if (gc->young.sticky)
+		quiesce(&gc->stw, c->self); /* somebody may be sweeping a span still, by its marks */
 	young_begin(c);
 	written_watch_used(&gc->written, &gc->heap->pageheap);
 	written_forget_watched(&gc->written);

@@ -33,7 +33,7 @@
 /* young_next - by itself, the next cycle would be a young one. */
 bool young_next(const struct gc *gc);
 /* young_begin - the kind of this cycle is chosen (c->rec.young): forgets the old, for a whole one. Phase OFF,
- * all is swept: nobody looks at marks. */
+ * all is swept, and nobody is in a section in which it began before that: nobody looks at marks. */
 void young_begin(struct cycle *c);
 /* young_rescan - what of the old may have been written to. */
 void young_rescan(struct cycle *c);

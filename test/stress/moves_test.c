@@ -8,7 +8,7 @@
 #include "os/os.h"
 
 #define NCELLS 60000 /* a few thousand pages */
-#define NMOVES 400000
+#define NMOVES 120000
 #define MOVES_PER_PAUSE 32
 
 struct treasure {
