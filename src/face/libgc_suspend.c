@@ -2,7 +2,7 @@
  *
  * WHAT   The thread gets libgc's second signal (SIGXCPU), which is free here; its handler waits until it is
  *        resumed. It counts as BLOCKED meanwhile, so collections go on and read its stack. A thread inside
- *        the library would keep its locks: then it is let go, and asked again.
+ *        the library would keep its locks, or the loader's: then it is let go, and asked again.
  * STATE  of a record: ASKED → HELD → LET_GO → GONE, or ASKED → BUSY → ASKED
  * INV    a record is freed only by who resumes, when the handler is through with it
  * LOCKS  `mutex`, the C library's, for the list; not taken by the handler. */
@@ -65,7 +65,7 @@ static void on_signal(uintptr_t sp, const uintptr_t *regs, size_t nregs)
 	(void)nregs;
 	if (s == NULL || !mutator_attached() || s->tid != m->tid || load_relaxed(&s->state) != ASKED)
 		return;
-	if (m->sec != 0 || lock_thread.nheld != 0)
+	if (m->sec != 0 || m->collects != 0 || lock_thread.nheld != 0)
 		set_state(s, BUSY);
 	else
 		stay(s, m);

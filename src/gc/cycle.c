@@ -385,12 +385,16 @@ void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 		return;
 	if (gc->before_stop != NULL && (m != NULL || !gc->calls_from_mutators))
 		gc->before_stop(gc);
-	if (m != NULL)
+	if (m != NULL) {
 		m->fake_stack = annotate_fake_stack();
+		m->collects++;
+	}
 	annotate_quiet(true);
 	regs_call(collect, &r);
 	annotate_quiet(false);
 	regs_wipe();
+	if (m != NULL)
+		m->collects--;
 	if (gc->notify_due == NULL || load_relaxed(&gc->specials.ndue) == 0)
 		return;
 	if (m != NULL || !gc->calls_from_mutators)
@@ -452,8 +456,10 @@ void cycle_inspect(struct gc *gc, struct mutator *m, bool segments, void (*fn)(v
 	struct inspection i = { .c = { .gc = gc, .self = m }, .fn = fn, .arg = arg, .segments = segments };
 	mutator_check_entry(m);
 	m->fake_stack = annotate_fake_stack();
+	m->collects++;
 	annotate_quiet(true);
 	regs_call(inspect, &i);
 	annotate_quiet(false);
 	regs_wipe();
+	m->collects--;
 }
