@@ -89,7 +89,7 @@ static int run(const char *knobs, int may_pass)
 	int ok = churn(RUN_CPU_S);
 	cpu = cpu_s() - cpu;
 	double share = 1 - ((double)stats().gc_cpu_ns / 1e9 - collecting) / cpu;
-	double peak = (peak_resident() - before) / LIMIT_BYTES;
+	double peak = (peak_resident() - before) / (double)LIMIT_BYTES;
 	printf("%s: peak %.3f of the limit, the program had %.1f %% of %.1f s; %llu limited "
 	       "cycles, over by "
 	       "%.1f MB at most\n",
