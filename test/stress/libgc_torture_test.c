@@ -6,9 +6,9 @@
  * WHAT   Each thread has a world: a shadow of its graph in memory that no collector reads, which says what each
  *        object contains and refers to, and whether it is reachable. What is must be whole and its link
  *        not null; what is not must be gone in the end, all but a few.
- * links: libgc
+ * links: libgc   not under: thread, address
  * Coroutines whose switches AddressSanitizer is not told of, and handlers on their stacks, are too much for it: it
- * takes what a frame left there for poison.   not under: thread, address */
+ * takes what a frame left there for poison. */
 #define GC_THREADS
 #define GC_NO_THREAD_REDIRECTS
 #include "lib/fiber.h"
