@@ -2,8 +2,8 @@
  * collect; each child goes on with the heap as it was, allocates and collects, and finds it whole. Between
  * the library's preparation and the fork itself nobody else gets into the library.
  * Each test makes a number of forks, however long they take; MGC_TEST_SECONDS asks for more.
- * not under: thread, cross (a child of a threaded program may start no threads under ThreadSanitizer, which
- * says so and dies) */
+ * not under: thread, address, cross (a child of a threaded program may start no threads under ThreadSanitizer,
+ * which says so and dies; AddressSanitizer's allocator may be locked in the child) */
 #include "lib/plain.h"
 #include "mallocgc.h"
 
