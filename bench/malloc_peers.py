@@ -20,12 +20,12 @@ MIMALLOC3 = "cmeel-mimalloc==3.4.3"  # on PyPI; a wheel that holds libmimalloc.s
 @dataclass
 class Peer:
     name: str
-    library: str = None  # what to preload; None: nothing
+    preload: str = None  # a shared object; None: nothing
     version: str = ""
     env: dict = field(default_factory=dict)
 
     def environment(self):
-        return {**({"LD_PRELOAD": self.library} if self.library else {}), **self.env}
+        return {**({"LD_PRELOAD": self.preload} if self.preload else {}), **self.env}
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Finder:
             return self.mimalloc3()
         if name == "mi3-nothp":
             peer = self.mimalloc3()
-            return peer and Peer(name, peer.library, peer.version, {"MIMALLOC_ALLOW_THP": "0"})
+            return peer and Peer(name, peer.preload, peer.version, {"MIMALLOC_ALLOW_THP": "0"})
         return self.crate(name, CRATE_PEERS[name]) if name in CRATE_PEERS else self.debian(name)
 
     def ours(self):
@@ -155,7 +155,7 @@ class Finder:
         """Whether a program under this peer runs, and gets malloc from it."""
         done = run(self.micro, "which", env={**os.environ, **peer.environment()})
         got = done.stdout.strip()
-        if done.returncode or (peer.library and os.path.realpath(got) != os.path.realpath(peer.library)):
+        if done.returncode or (peer.preload and os.path.realpath(got) != os.path.realpath(peer.preload)):
             why = done.stderr.strip().splitlines()[-1:] or [f"malloc comes from {got or 'nowhere'}"]
-            return bool(skip(peer.name, f"{peer.library} does not work: {why[0]}"))
+            return bool(skip(peer.name, f"{peer.preload} does not work: {why[0]}"))
         return True

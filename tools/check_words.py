@@ -4,7 +4,7 @@ import re
 import lintlib
 
 TOP = lintlib.root()
-# In pieces, so that this file passes; x.library is a field of x.
+# In pieces, so that this file passes; a name before the dot makes it a field.
 WORDS = re.compile("/" + r"work/|(?<![\w)\]])\." + "library|/" + "root/")
 
 errors, checked = [], 0

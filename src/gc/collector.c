@@ -19,7 +19,7 @@
 #define HOLD_NS UINT64_C(1000000)
 #define HOLD_SMALL_NS UINT64_C(100000000)
 #define HOLD_LIMITED_NS UINT64_C(1000000000)
-/* Where short stops are wanted from a stopping collector: a step of that, after which it goes on a little. */
+/* Of it at once, in a program without a barrier: a longer wait would be the stop that its cycles avoid. */
 #define HOLD_STEP_NS UINT64_C(1000000)
 #define SMALL_HEAP ((uint64_t)64 << 20)
 

@@ -319,6 +319,6 @@ void concurrent_cycle(struct cycle *c)
 	cycle_settle(c);
 	cycle_start_sweep(gc->heap);
 	if (!gc->barriered)
-		tracking_disarm(gc);
+		tracking_disarm(c);
 	c->rec.cycle_ns = os_now_ns() - begin;
 }

@@ -36,7 +36,7 @@ void concurrent_cycle(struct cycle *c);
 /* tracking_phases - concurrent_cycle for a program without a barrier. */
 void tracking_phases(struct cycle *c);
 /* tracking_disarm - when it is OFF again, for it takes a while and in FLIP nobody may refill. */
-void tracking_disarm(struct gc *gc);
+void tracking_disarm(struct cycle *c);
 /* tracking_wanted - cycles of this program should run beside it. */
 bool tracking_wanted(const struct gc *gc);
 /* tracking_consider - between cycles, of a program without a barrier: how long do its stops last? From now

@@ -178,11 +178,12 @@ static void arm(struct cycle *c)
 	cycle_at(c, PHASE_MARK);
 }
 
-void tracking_disarm(struct gc *gc)
+void tracking_disarm(struct cycle *c)
 {
+	struct gc *gc = c->gc;
 	gc->pool.beside = false;
 	if (gc->young.sticky)
-		young_opened(gc);
+		young_opened(c);
 	else
 		written_ignore(&gc->written);
 }

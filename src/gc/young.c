@@ -208,10 +208,10 @@ static void ignore_open(void *arg, struct span *s)
 	st->hi = s->base + span_nbytes(s);
 }
 
-void young_opened(struct gc *gc)
+void young_opened(struct cycle *c)
 {
-	struct cycle c = { .gc = gc };
-	struct stretch st = { .c = &c, .hi = written_lo(&gc->written) };
+	struct gc *gc = c->gc;
+	struct stretch st = { .c = c, .hi = written_lo(&gc->written) };
 	pageheap_each(&gc->heap->pageheap, ignore_open, &st);
 	written_ignore_range(&gc->written, st.hi, written_hi(&gc->written));
 }

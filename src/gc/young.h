@@ -41,7 +41,7 @@ void young_rescan(struct cycle *c);
  * cycle what was not written to since the last round is forgotten already, and the rest may count as written.
  * young_opened - after such a one: writes to open spans are not noted any more. */
 void young_end(struct cycle *c);
-void young_opened(struct gc *gc);
+void young_opened(struct cycle *c);
 
 /* young_failed - after a young cycle: what it left should be marked as a whole, at once, in another stop. */
 bool young_failed(const struct cycle *c);

@@ -1,29 +1,13 @@
 /* limit_test.c - a memory limit, most of which is live, under allocation as fast as it goes: by default the
  * program keeps its half of the processor time and garbage passes the limit within bounds; with limitover=0 the
  * limit holds.   links: mallocgc */
-#include <mallocgc.h>
+#include "lib/measured.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-/* The hostile build collects at every chance, and a sanitizer has memory of its own. */
-#if defined __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SKIP 1
-#endif
-#endif
-#if !defined SKIP && (defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__)
-#define SKIP 1
-#endif
-#if !defined SKIP && defined MGC_HOSTILE
-#define SKIP MGC_HOSTILE
-#endif
-#ifndef SKIP
-#define SKIP 0
-#endif
 
 enum { LIMIT_BYTES = 96 << 20, NODE_BYTES = 64, RUN_CPU_S = 4 };
 
@@ -34,25 +18,11 @@ struct node {
 static struct mgc_type node_type = { .name = "node", .size = sizeof(struct node), .ptr_bytes = 16 };
 static struct node *kept;
 
-static struct mgc_stats stats(void)
-{
-	struct mgc_stats s = { .struct_size = sizeof s };
-	mgc_read_stats(&s);
-	return s;
-}
-
 static double cpu_s(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static double peak_resident(void)
-{
-	struct rusage use;
-	getrusage(RUSAGE_SELF, &use);
-	return (double)use.ru_maxrss * 1024;
 }
 
 static struct node *tree(size_t nnodes)

@@ -1,28 +1,12 @@
 /* pace_test.c - as many collections as the goal asks for: neither twice as many, because one was asked for
  * while another was about to begin or had just ended, nor with a heap far beyond its goal, because the
  * collecting thread was late.   links: mallocgc */
-#include <mallocgc.h>
+#include "lib/measured.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* The hostile build collects at every chance, and a sanitizer has memory of its own. */
-#if defined __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SKIP 1
-#endif
-#endif
-#if !defined SKIP && (defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__)
-#define SKIP 1
-#endif
-#if !defined SKIP && defined MGC_HOSTILE
-#define SKIP MGC_HOSTILE
-#endif
-#ifndef SKIP
-#define SKIP 0
-#endif
 
 enum { LIVE_BYTES = 16 << 20, CHURN_BYTES = 1 << 30, NODE_BYTES = 64 };
 
@@ -32,13 +16,6 @@ struct node {
 };
 static struct mgc_type node_type = { .name = "node", .size = sizeof(struct node), .ptr_bytes = 8 };
 static struct node *kept;
-
-static struct mgc_stats stats(void)
-{
-	struct mgc_stats s = { .struct_size = sizeof s };
-	mgc_read_stats(&s);
-	return s;
-}
 
 static void keep(size_t nbytes)
 {
@@ -56,13 +33,6 @@ static void churn(size_t nbytes)
 		struct node *fresh = mgc_new(&node_type);
 		fresh->rest[0] = 1;
 	}
-}
-
-static double peak_resident(void)
-{
-	struct rusage use;
-	getrusage(RUSAGE_SELF, &use);
-	return (double)use.ru_maxrss * 1024;
 }
 
 static int attempt(void)
