@@ -12,12 +12,8 @@ import sys
 import tempfile
 import unittest
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COMMAND = os.path.join(TOP, "build", "bin", "mallocgc")
+from command import COMMAND, beside, main
 
-
-def beside(*names):
-    return os.path.join(os.path.dirname(os.path.dirname(COMMAND)), *names)
 
 
 def varint(data, at):
@@ -150,14 +146,6 @@ class Test(unittest.TestCase):
         self.assertIn("take_order", rows, done.stdout)
         self.assertFalse([name for name in rows if name.startswith(("mgc_", "gc_"))], done.stdout)
         self.assertIn("%", rows["write_text"][1])
-
-
-def main():
-    global COMMAND
-    if len(sys.argv) > 1:
-        COMMAND = os.path.abspath(sys.argv[1])
-    program = unittest.main(argv=sys.argv[:1], exit=False)
-    sys.exit(0 if program.result.wasSuccessful() and program.result.testsRun else 1)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,8 @@ import sys
 import tempfile
 import unittest
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COMMAND = os.path.join(TOP, "build", "bin", "mallocgc")
+from command import COMMAND, TOP, beside, main
 
-
-def beside(*names):
-    return os.path.join(os.path.dirname(os.path.dirname(COMMAND)), *names)
 
 
 def documented():
@@ -134,14 +130,6 @@ class Stats(unittest.TestCase):
         self.assertIn("MGC_STATS: no/such/folder cannot be written", done.stderr)
         done = self.service("text:/dev/full")
         self.assertIn("MGC_STATS: /dev/full cannot be written", done.stderr)
-
-
-def main():
-    global COMMAND
-    if len(sys.argv) > 1:
-        COMMAND = os.path.abspath(sys.argv[1])
-    program = unittest.main(argv=sys.argv[:1], exit=False)
-    sys.exit(0 if program.result.wasSuccessful() and program.result.testsRun else 1)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,9 @@ import tempfile
 import time
 import unittest
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COMMAND = os.path.join(TOP, "build", "bin", "mallocgc")
+from command import COMMAND, beside, main
+
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-
-def beside(*names):
-    return os.path.join(os.path.dirname(os.path.dirname(COMMAND)), *names)
 
 
 def nbytes(text):
@@ -162,14 +158,6 @@ class Top(unittest.TestCase):
         child = subprocess.Popen(["true"])
         child.wait()
         self.refuses(f"process {child.pid}: there is none", child.pid)
-
-
-def main():
-    global COMMAND
-    if len(sys.argv) > 1:
-        COMMAND = os.path.abspath(sys.argv[1])
-    program = unittest.main(argv=sys.argv[:1], exit=False)
-    sys.exit(0 if program.result.wasSuccessful() and program.result.testsRun else 1)
 
 
 if __name__ == "__main__":
