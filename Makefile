@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 
 PRESET ?= release
 .PHONY: help all deps deps-arm64 demo test test-long test-arm64 stress soak fuzz bench bench-malloc lint \
-        format docs install clean
+        format docs install deb clean
 
 ## help: this list
 help:
@@ -41,7 +41,7 @@ test:
 
 ## test-long: every build with every test, longer (up to an hour)
 test-long:
-	@tools/deps.sh build test lint model
+	@tools/deps.sh build test lint model package
 	@python3 tools/test.py --long
 
 ## test-arm64: the plain tests and the examples, cross-built, under qemu
@@ -90,6 +90,13 @@ docs:
 ## install: copy libraries, headers, command and man pages below PREFIX (DESTDIR is honoured)
 install: all
 	@cmake --install build --prefix $(PREFIX)
+
+## deb: Debian packages of the libraries, of what linking needs, and of the command, in build/package/packages
+deb:
+	@tools/deps.sh build package
+	@cmake --preset package --log-level=WARNING >/dev/null
+	@cmake --build --preset package --parallel
+	@cd build/package && cpack -G DEB >/dev/null && ls packages/*.deb
 
 ## clean: remove build/
 clean:

@@ -1,45 +1,59 @@
-# make install: libraries, header, command, pkg-config and find_package files, man pages.
+# make install: libraries, headers, command, pkg-config and find_package files, man pages; the same in three
+# Debian packages (make deb): lib, what a program needs that was linked with it; dev, what linking needs; tools.
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/mallocgc)
+function(mgc_install_library target folder)
+  install(TARGETS ${target} LIBRARY DESTINATION ${folder} COMPONENT lib NAMELINK_COMPONENT dev)
+endfunction()
+function(mgc_install_dev folder)
+  install(FILES ${ARGN} DESTINATION ${folder} COMPONENT dev)
+endfunction()
 
 if(TARGET mallocgc)
-  install(TARGETS mallocgc LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(FILES ${PROJECT_BINARY_DIR}/lib/libmallocgc.a DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(FILES include/mallocgc.h include/mallocgc-inline.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  mgc_install_library(mallocgc ${CMAKE_INSTALL_LIBDIR})
+  mgc_install_dev(${CMAKE_INSTALL_LIBDIR} ${PROJECT_BINARY_DIR}/lib/libmallocgc.a)
+  mgc_install_dev(${CMAKE_INSTALL_INCLUDEDIR} include/mallocgc.h include/mallocgc-inline.h)
   file(RELATIVE_PATH MGC_LIBDIR_TO_INCLUDE ${CMAKE_INSTALL_FULL_LIBDIR}
     ${CMAKE_INSTALL_FULL_INCLUDEDIR})
   configure_file(cmake/mallocgc.pc.in mallocgc.pc @ONLY)
-  install(FILES ${PROJECT_BINARY_DIR}/mallocgc.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+  mgc_install_dev(${CMAKE_INSTALL_LIBDIR}/pkgconfig ${PROJECT_BINARY_DIR}/mallocgc.pc)
   configure_package_config_file(cmake/mallocgcConfig.cmake.in mallocgcConfig.cmake
     INSTALL_DESTINATION ${package_dir} PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)
   write_basic_package_version_file(mallocgcConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-  install(FILES ${PROJECT_BINARY_DIR}/mallocgcConfig.cmake
-    ${PROJECT_BINARY_DIR}/mallocgcConfigVersion.cmake DESTINATION ${package_dir})
+  mgc_install_dev(${package_dir} ${PROJECT_BINARY_DIR}/mallocgcConfig.cmake
+    ${PROJECT_BINARY_DIR}/mallocgcConfigVersion.cmake)
 endif()
 if(TARGET mallocgc_malloc)
-  install(TARGETS mallocgc_malloc LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(FILES include/mallocgc-heap.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  mgc_install_library(mallocgc_malloc ${CMAKE_INSTALL_LIBDIR})
+  mgc_install_dev(${CMAKE_INSTALL_INCLUDEDIR} include/mallocgc-heap.h)
 endif()
 if(TARGET mallocgc_libgc)
-  install(TARGETS mallocgc_libgc LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/mallocgc)
-  install(DIRECTORY include/libgc DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mallocgc)
+  mgc_install_library(mallocgc_libgc ${CMAKE_INSTALL_LIBDIR}/mallocgc)
+  install(DIRECTORY include/libgc DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mallocgc COMPONENT dev)
   file(RELATIVE_PATH MGC_LIBGC_TO_INCLUDE ${CMAKE_INSTALL_FULL_LIBDIR}/mallocgc
     ${CMAKE_INSTALL_FULL_INCLUDEDIR}/mallocgc/libgc)
   configure_file(cmake/bdw-gc.pc.in bdw-gc.pc @ONLY)
-  install(FILES ${PROJECT_BINARY_DIR}/bdw-gc.pc
-    DESTINATION ${CMAKE_INSTALL_LIBDIR}/mallocgc/pkgconfig)
+  mgc_install_dev(${CMAKE_INSTALL_LIBDIR}/mallocgc/pkgconfig ${PROJECT_BINARY_DIR}/bdw-gc.pc)
 endif()
 if(TARGET mallocgc_cmd)
-  install(TARGETS mallocgc_cmd RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS mallocgc_cmd RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
 endif()
-foreach(section 1 3 7)
+foreach(page 1=tools 3=dev 7=lib)
+  string(REPLACE "=" ";" page ${page})
+  list(GET page 0 section)
+  list(GET page 1 component)
   file(GLOB pages CONFIGURE_DEPENDS man/*.${section})
-  install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+  install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} COMPONENT ${component})
 endforeach()
+include(cmake/package.cmake)
 
-# Try it as a user would. The build runs inside the test, so it takes a test's time.
+# Try it as a user would. The builds run inside the tests, so they take a test's time.
 if(TARGET mallocgc AND NOT MGC_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
-  add_test(NAME conform/install COMMAND ${PROJECT_SOURCE_DIR}/cmake/install_test.sh
-    ${PROJECT_BINARY_DIR})
-  set_tests_properties(conform/install PROPERTIES LABELS conform TIMEOUT 120)
+  foreach(name install folder)
+    add_test(NAME conform/${name} COMMAND ${PROJECT_SOURCE_DIR}/cmake/${name}_test.sh
+      ${PROJECT_BINARY_DIR})
+    set_tests_properties(conform/${name} PROPERTIES LABELS conform TIMEOUT 120)
+  endforeach()
+  add_test(NAME package/debian COMMAND ${PROJECT_SOURCE_DIR}/cmake/package_test.sh)
+  set_tests_properties(package/debian PROPERTIES LABELS package TIMEOUT 1800 SKIP_RETURN_CODE 77)
 endif()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # install_test.sh BUILD - installs that build aside, under a prefix it was not configured for, and
-# builds and runs a user's programs on it: find_package, pkg-config, shared and static.
+# builds and runs a user's programs on it: find_package, pkg-config, shared and static; by versioned names.
 set -euo pipefail
 build=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,6 +13,7 @@ cmake --build "$build/consumer" >/dev/null
 for program in {mallocgc,static}{,-inlined}-{c,cxx}; do
     "$build/consumer/$program"
 done
+"$build/consumer/malloc-c"
 
 PKG_CONFIG_PATH=$(dirname "$(find "$stage" -name mallocgc.pc)")
 export PKG_CONFIG_PATH
@@ -22,6 +23,25 @@ cc -std=c99 $(pkg-config --cflags mallocgc) "$here/consumer/main.c" \
     $(pkg-config --libs mallocgc) -o "$build/consumer/by-pkg-config"
 LD_LIBRARY_PATH=$libdir "$build/consumer/by-pkg-config"
 [[ $libdir -ef $(dirname "$PKG_CONFIG_PATH") ]]
+# shellcheck disable=SC2046
+cc -static $(pkg-config --cflags mallocgc) "$here/consumer/main.c" \
+    $(pkg-config --libs --static mallocgc) -o "$build/consumer/static-by-pkg-config"
+"$build/consumer/static-by-pkg-config"
+
+# What a program asks the dynamic linker for: the soname, and symbols by their version. A version that may
+# differ is refused by CMake.
+version=$(cat "$here/../VERSION")
+for library in mallocgc mallocgc-malloc; do
+    [[ $(readlink -f "$libdir/lib$library.so") == */lib$library.so.$version ]]
+    [[ $(readlink "$libdir/lib$library.so") == lib$library.so.${version%%.*} ]]
+done
+objdump -p "$build/consumer/by-pkg-config" | grep -q "NEEDED *libmallocgc.so.${version%%.*}$"
+nm -D "$build/consumer/by-pkg-config" | grep -q 'U mgc_alloc@MALLOCGC_0.1'
+if cmake -S "$here/consumer" -B "$build/consumer/newer" -DCMAKE_PREFIX_PATH="$stage" \
+    -DWANTED=0.99 >/dev/null 2>&1; then
+    echo "install_test: find_package took another version"
+    exit 1
+fi
 
 # libgc's interface, by the pkg-config file in its own folder.
 PKG_CONFIG_PATH=$(dirname "$(find "$stage" -name bdw-gc.pc)")

@@ -31,7 +31,7 @@ PLAN = [
 ]
 LONG = [(preset, "unit|model|fault|misuse|stress|conform|examples") for preset in
         ("release", "release-clang", "debug", "hostile", "asan", "ubsan", "tsan")]
-LONG.append(("release", "lint|model-check"))
+LONG.append(("release", "lint|model-check|package"))
 
 
 def run(*command, **more):

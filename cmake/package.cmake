@@ -1,0 +1,42 @@
+# Debian packages by CPack: libmallocgc0, libmallocgc-dev, mallocgc. `make deb` configures for /usr first, so that
+# every path is Debian's.
+set(soname ${PROJECT_VERSION_MAJOR})
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_VENDOR "mallocgc")
+set(CPACK_PACKAGE_CONTACT "the authors of mallocgc <mallocgc@localhost>")
+set(CPACK_PACKAGE_DIRECTORY ${PROJECT_BINARY_DIR}/packages)
+set(CPACK_PACKAGING_INSTALL_PREFIX ${CMAKE_INSTALL_PREFIX})
+set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL lib dev tools)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
+
+set(CPACK_DEBIAN_LIB_PACKAGE_NAME libmallocgc${soname})
+set(CPACK_DEBIAN_LIB_PACKAGE_SECTION libs)
+set(CPACK_COMPONENT_LIB_DESCRIPTION "memory manager with a concurrent garbage collector
+ The libraries that programs are linked with: the garbage-collected heap, the replacement of malloc, and,
+ in a folder of its own, the replacement of Boehm's libgc.so.1.")
+
+set(CPACK_DEBIAN_DEV_PACKAGE_NAME libmallocgc-dev)
+set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS "libmallocgc${soname} (= ${PROJECT_VERSION})")
+set(CPACK_DEBIAN_DEV_PACKAGE_SHLIBDEPS OFF)
+set(CPACK_COMPONENT_DEV_DESCRIPTION "memory manager with a concurrent garbage collector: development
+ Headers, the static library, pkg-config and CMake files, manual pages of the functions.")
+
+set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME mallocgc)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION utils)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libmallocgc${soname} (= ${PROJECT_VERSION})")
+set(CPACK_COMPONENT_TOOLS_DESCRIPTION "runs programs on another memory manager, and shows what it does
+ The command `mallocgc`: it starts a program with its malloc or its libgc replaced, and shows the heap of a
+ running process.")
+foreach(component lib dev tools) # the licence, where Debian wants it
+  string(TOUPPER ${component} upper)
+  install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${CPACK_DEBIAN_${upper}_PACKAGE_NAME}
+    RENAME copyright COMPONENT ${component})
+endforeach()
+include(CPack)

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# package_test.sh - the Debian packages, in a fresh Debian: they install, a program is built and run on them, the
+# command runs one on each face, and nothing is left when they are removed. Needs root, debootstrap, the network.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+if ((EUID != 0)) || ! command -v debootstrap >/dev/null; then
+    echo "package_test: skipped: needs root and debootstrap (tools/deps.sh package)"
+    exit 77
+fi
+cd "$here/.."
+make deb >/dev/null
+root=$PWD/build/package/root
+rm -rf "$root"
+# shellcheck disable=SC1091
+suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+debootstrap --variant=minbase --include=gcc,libc6-dev,pkg-config,libncursesw6,man-db,libgc1 \
+    "$suite" "$root" >build/package/debootstrap.log
+inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C "$@"; }
+# What packages may leave changed: caches and dpkg's own lists.
+listing() {
+    (cd "$root" && find . -path ./proc -prune -o -path ./var/lib/dpkg -prune -o -path ./var/cache -prune -o \
+        -path ./var/log -prune -o -path ./tmp -prune -o -type f -print -o -type l -print | sort)
+}
+listing >build/package/before
+cp build/package/packages/*.deb "$root/tmp/"
+cp "$here/consumer/main.c" examples/list.c "$root/tmp/"
+inside sh -ec 'dpkg -i /tmp/*.deb >/dev/null
+    cd /tmp
+    gcc main.c $(pkg-config --cflags --libs mallocgc) -o shared && ./shared
+    gcc main.c $(pkg-config --cflags mallocgc) -Wl,-Bstatic -lmallocgc -Wl,-Bdynamic -pthread -ldl -o static
+    ./static
+    gcc list.c $(pkg-config --cflags --libs mallocgc) -o list && ./list >/dev/null
+    objdump -p shared | grep -q "NEEDED *libmallocgc.so.0"
+    nm -D shared | grep -q "mgc_alloc@MALLOCGC_0.1"
+    mallocgc --version
+    mallocgc run --malloc --stats text:/tmp/stats -- ls / >/dev/null
+    test -s /tmp/stats
+    man -w 1 mallocgc >/dev/null && man -w 7 mallocgc >/dev/null
+    test -r /usr/share/doc/mallocgc/copyright
+    rm shared static list stats main.c list.c'
+rm "$root"/tmp/*.deb
+# In two steps: what one package needs, another may not take with it.
+if inside dpkg -r libmallocgc0 2>/dev/null; then
+    echo "package_test: the library was removed under the others"
+    exit 1
+fi
+inside dpkg --purge mallocgc libmallocgc-dev libmallocgc0 >/dev/null
+listing >build/package/after
+diff build/package/before build/package/after
+rm -rf "$root"
+echo "package_test: installed, used and removed"
