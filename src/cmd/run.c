@@ -202,10 +202,6 @@ static int choose_face(struct request *r, const struct program *p)
 			 r->trace ? "--trace" : "--percent");
 		return STATUS_FAILED;
 	}
-	if (r->face == FACE_MALLOC && r->profile != NULL) {
-		complain("--profile: malloc's blocks are not sampled");
-		return STATUS_FAILED;
-	}
 	return 0;
 }
 

@@ -32,6 +32,16 @@ void *malloc_from(struct mcache *c, size_t nbytes, size_t align, bool *zero)
 	return mcache_alloc_large(c, max_size(nbytes, 1), align, zero);
 }
 
+void *malloc_from_late(size_t nbytes, size_t align, bool *zero)
+{
+	struct mcache *c = malloc_late();
+	if (c == NULL)
+		return NULL;
+	void *p = malloc_from(c, nbytes, align, zero);
+	malloc_late_end();
+	return p;
+}
+
 MGC_NOINLINE void *malloc_slow(size_t nbytes, size_t align, bool *zero)
 {
 	int saved = errno;
@@ -41,11 +51,12 @@ MGC_NOINLINE void *malloc_slow(size_t nbytes, size_t align, bool *zero)
 	*zero = false;
 	if (nbytes <= PTRDIFF_MAX) {
 		struct mcache *c = malloc_cache();
-		bool late = c == NULL && (c = malloc_late()) != NULL;
-		if (c != NULL)
+		if (c == NULL)
+			p = malloc_from_late(nbytes, align, zero);
+		else if (MGC_UNLIKELY(c->slow || sampler_on()))
+			p = malloc_watched(c, nbytes, align, zero);
+		else
 			p = malloc_from(c, nbytes, align, zero);
-		if (late)
-			malloc_late_end();
 	}
 	errno = p != NULL ? saved : ENOMEM;
 	return p;
@@ -56,10 +67,10 @@ MGC_NOINLINE void *malloc_long(size_t nbytes)
 	struct mcache *c = malloc_self;
 	void *p = NULL;
 	if (nbytes > MGC_MAX_SMALL) {
-		if (nbytes <= MCACHE_MAX_RUN * SLAB_NBYTES)
+		if (nbytes <= c->quick_run_nbytes)
 			p = mcache_alloc_run(c, nbytes);
 	} else if (nbytes > MCACHE_DIRECT_NBYTES) {
-		p = slab_pop(c->current[sizeclass_of(nbytes)]);
+		p = slab_pop(c->quick[sizeclass_of(nbytes)]);
 	}
 	return MGC_LIKELY(p != NULL) ? p : malloc_slow(nbytes, BLOCK_ALIGN, NULL);
 }
@@ -67,7 +78,7 @@ MGC_NOINLINE void *malloc_long(size_t nbytes)
 void *malloc_aligned(size_t nbytes, size_t align)
 {
 	unsigned sc = nbytes <= MGC_MAX_SMALL ? mcache_class_aligned(nbytes, align) : 0;
-	void *p = sc != 0 ? slab_pop(malloc_self->current[sc]) : NULL;
+	void *p = sc != 0 ? slab_pop(malloc_self->quick[sc]) : NULL;
 	return MGC_LIKELY(p != NULL) ? p : malloc_slow(nbytes, align, NULL);
 }
 
@@ -129,6 +140,7 @@ static MGC_NOINLINE void free_slow(void *p)
 		return;
 	int saved = errno;
 	struct slab *s = thread_block(p, "free");
+	sampler_forget((uintptr_t)p);
 	struct mcache *c = malloc_self == &mcache_none ? malloc_cache() : malloc_own_cache();
 	mcache_free(c, &malloc_face.heap, s, p);
 	errno = saved;
@@ -204,11 +216,15 @@ static MGC_NOINLINE void *realloc_long(void *p, size_t nbytes)
 	}
 	struct slab *s = thread_block(p, "realloc");
 	size_t have = mcache_usable(s);
-	if (fits(have, nbytes))
+	if (fits(have, nbytes)) {
+		sampler_resize((uintptr_t)p, nbytes);
 		return p;
+	}
 	if (have > MGC_MAX_SMALL && nbytes > MGC_MAX_SMALL && nbytes <= PTRDIFF_MAX) {
 		int saved = errno;
 		bool done = mcache_resize_large(&malloc_face.heap, s, nbytes);
+		if (done)
+			malloc_watch_resized(s, p, nbytes);
 		errno = saved;
 		if (done)
 			return p;

@@ -50,6 +50,14 @@ void malloc_late_end(void);
 bool malloc_start(void);
 void *malloc_from(struct mcache *c, size_t nbytes, size_t align, bool *zero);
 
+/* malloc_from_late - the same from the late cache. NULL: no memory. */
+void *malloc_from_late(size_t nbytes, size_t align, bool *zero);
+
+/* malloc_watched - the same from c while the sampler is on, or has been. malloc_watch_resized - the large object
+ * has changed its size in place. */
+void *malloc_watched(struct mcache *c, size_t nbytes, size_t align, bool *zero);
+void malloc_watch_resized(struct slab *s, void *p, size_t nbytes);
+
 /* malloc_started - whether the heap exists. */
 bool malloc_started(void);
 

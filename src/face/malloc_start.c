@@ -10,7 +10,12 @@
 #include "base/statout.h"
 #include "face/malloc.h"
 #include "os/os.h"
+#include "sample/pprof.h"
 #include "sample/sampler.h"
+#include "sample/unfreed.h"
+
+/* Places that MGC_DEBUG=leaks=1 lists. */
+#define LEAK_PLACES ((size_t)20)
 
 struct mcache malloc_gone = MCACHE_NONE;
 
@@ -57,6 +62,13 @@ static void apply_settings(void)
 		store_relaxed(&f->heap.pageheap.limit_nbytes, (size_t)f->knobs.limit);
 	if (!f->knobs.hugepages)
 		f->heap.pageheap.huge_from_pages = SIZE_MAX;
+	uint64_t rate = knob_sample_rate(&f->knobs);
+	if (f->knobs.leaks && f->knobs.samplerate == 0)
+		rate = 1;
+	store_relaxed(&sampler.rate_nbytes, rate);
+	struct mcache *c = malloc_own_cache();
+	if (rate != 0 && c != NULL) /* what allocated before now shall not go on unseen */
+		mcache_set_slow(c, true);
 }
 
 /* ── threads ────────────────────────────────────────────────────────────────────────────── */
@@ -196,16 +208,29 @@ static void check_lists(void)
 	}
 }
 
+static void write_stats(const char *target)
+{
+	static struct stat_values values;
+	malloc_read_stats(&values);
+	stat_write_target(target, &values);
+}
+
 __attribute__((destructor)) static void on_exit_of_process(void)
 {
+	const struct knobs *k = &malloc_face.knobs;
 	check_lists();
-	if (malloc_started() && malloc_face.knobs_read && malloc_face.knobs.exitstats)
-		malloc_print_summary(STDERR_FILENO);
-	if (malloc_face.knobs_read && malloc_face.knobs.stats != NULL) {
-		static struct stat_values values;
-		malloc_read_stats(&values);
-		stat_write_target(malloc_face.knobs.stats, &values);
+	if (!malloc_face.knobs_read)
+		return;
+	if (k->leaks) {
+		size_t places = k->leaks == 1 ? LEAK_PLACES : SIZE_MAX;
+		unfreed_report(STDERR_FILENO, places, (uintptr_t)&malloc_start);
 	}
+	if (malloc_started() && k->exitstats)
+		malloc_print_summary(STDERR_FILENO);
+	if (k->stats != NULL)
+		write_stats(k->stats);
+	if (k->profile != NULL)
+		pprof_write_own(k->profile);
 }
 
 __attribute__((constructor)) static void construct(void)

@@ -37,6 +37,7 @@
 #include "heap/pageheap.h"
 #include "heap/slab.h"
 #include "os/lock.h"
+#include "sample/sampler.h"
 
 /* Sizes that find their slab by size alone. */
 #define MCACHE_DIRECT_NBYTES ((size_t)1024)
@@ -63,7 +64,11 @@ enum mcache_kind {
 
 /* One thread's slabs. Its thread alone uses all but the mailbox. */
 struct mcache {
-	struct slab *direct[MCACHE_NDIRECT]; /* by (size + 15) / 16: current[] of the class, or slab_none */
+	/* What the short ways see: quick is current, direct the same by (size + 15) / 16, and runs of up to so many
+	 * bytes may be taken. slab_none and 0 for all while each allocation has to come the slow way. */
+	struct slab *direct[MCACHE_NDIRECT];
+	struct slab *quick[MGC_NSIZECLASS];
+	size_t quick_run_nbytes;
 	struct slab *current[MGC_NSIZECLASS];
 	struct manual *heap;
 	struct slab_list full;
@@ -73,6 +78,9 @@ struct mcache {
 	struct slab *run[MCACHE_MAX_RUN + 1];
 	uint32_t nspare, run_units; /* units in all runs */
 	struct outbox outbox[MCACHE_NOUTBOX];
+	struct sample_clock sample;
+	bool sampling; /* its thread walks its stack */
+	bool slow; /* each allocation comes the slow way */
 	uint8_t kind; /* enum mcache_kind */
 	struct slab_list objects; /* a region's large ones */
 	struct list node; /* of manual.caches or manual.idle */

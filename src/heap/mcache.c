@@ -16,15 +16,31 @@ struct mcache mcache_none = MCACHE_NONE;
 
 /* ── classes ────────────────────────────────────────────────────────────────────────────── */
 
-static void set_current(struct mcache *c, unsigned sc, struct slab *s)
+/* show_current - to the short ways. */
+static void show_current(struct mcache *c, unsigned sc)
 {
 	size_t hi = sizeclass_table[sc].slot_nbytes / BLOCK_ALIGN;
-	c->current[sc] = s;
+	struct slab *s = c->slow ? &slab_none : c->current[sc];
+	c->quick[sc] = s;
 	if (hi >= MCACHE_NDIRECT)
 		return;
 	size_t lo = sc == 1 ? 0 : sizeclass_table[sc - 1].slot_nbytes / BLOCK_ALIGN + 1;
 	for (size_t i = lo; i <= hi; i++)
 		c->direct[i] = s;
+}
+
+static void set_current(struct mcache *c, unsigned sc, struct slab *s)
+{
+	c->current[sc] = s;
+	show_current(c, sc);
+}
+
+void mcache_set_slow(struct mcache *c, bool slow)
+{
+	c->slow = slow;
+	c->quick_run_nbytes = slow ? 0 : MCACHE_MAX_RUN * SLAB_NBYTES;
+	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++)
+		show_current(c, sc);
 }
 
 static void set_state(struct slab *s, enum slab_state state)
@@ -240,12 +256,11 @@ static size_t pages_of(size_t nbytes)
 	return (nbytes + MGC_PAGE_SIZE - 1) >> MGC_PAGE_SHIFT;
 }
 
-/* claim_large - s is an object of c's from here on, or of no cache. */
+/* claim_large - s is an object of c's from here on; a thread's is of no cache. */
 static void *claim_large(struct mcache *c, struct slab *s)
 {
-	bool region = c->kind == MCACHE_REGION;
-	store_relaxed(&s->owner, region ? c : NULL);
-	if (region)
+	store_relaxed(&s->owner, c->kind == MCACHE_THREAD ? NULL : c);
+	if (c->kind == MCACHE_REGION)
 		slab_list_push_back(&c->objects, s);
 	set_state(s, SLAB_LARGE);
 	return (void *)manual_base(c->heap, s);
@@ -378,7 +393,7 @@ void mcache_free(struct mcache *c, struct manual *h, struct slab *s, void *p)
 {
 	struct mcache *owner = load_relaxed(&s->owner);
 	if (load_relaxed(&s->state) == SLAB_LARGE) {
-		if (owner != NULL)
+		if (owner != NULL && owner->kind == MCACHE_REGION)
 			slab_list_remove(&owner->objects, s);
 		free_large(c, h, s);
 	} else if (c != NULL && owner == c) {
@@ -437,8 +452,10 @@ struct mcache *mcache_open(struct manual *h, enum mcache_kind kind)
 	struct mcache *c = reuse_cache(h);
 	if (c == NULL)
 		c = new_cache(h);
-	if (c != NULL)
-		c->kind = (uint8_t)kind;
+	if (c == NULL)
+		return NULL;
+	c->kind = (uint8_t)kind;
+	mcache_set_slow(c, false);
 	return c;
 }
 

@@ -26,10 +26,12 @@ extern struct mcache mcache_none;
 #define MCACHE_NONE4 &slab_none, &slab_none, &slab_none, &slab_none
 #define MCACHE_NONE16 MCACHE_NONE4, MCACHE_NONE4, MCACHE_NONE4, MCACHE_NONE4
 #define MCACHE_NONE64 MCACHE_NONE16, MCACHE_NONE16, MCACHE_NONE16, MCACHE_NONE16
+#define MCACHE_NONE_CLASSES { MCACHE_NONE64, MCACHE_NONE4, MCACHE_NONE4, &slab_none, &slab_none }
 #define MCACHE_NONE \
 	{ \
 		.direct = { MCACHE_NONE64, &slab_none }, \
-		.current = { MCACHE_NONE64, MCACHE_NONE4, MCACHE_NONE4, &slab_none, &slab_none }, \
+		.quick = MCACHE_NONE_CLASSES, \
+		.current = MCACHE_NONE_CLASSES, \
 	}
 _Static_assert(MCACHE_NDIRECT == 65 && MGC_NSIZECLASS == 74, "MCACHE_NONE");
 
@@ -46,6 +48,9 @@ struct mcache_stats {
 void mcache_read_stats(const struct mcache *c, struct mcache_stats *st);
 /* mcache_trim - hands over remote frees and gives back what is empty or cached. */
 void mcache_trim(struct mcache *c);
+/* mcache_set_slow - whether each allocation of the calling thread's cache comes the slow way: its short ways find
+ * nothing then. */
+void mcache_set_slow(struct mcache *c, bool slow);
 
 /* mcache_after_fork - in the child: the threads of all caches but these two (or NULL) are gone, whatever they
  * were doing. Their slabs become orphans; blocks that were on their way are lost. No lock is held. */

@@ -87,7 +87,7 @@ struct slab {
 	uint8_t sizeclass; /* atomic; 0: large, or nothing */
 	uint8_t state; /* atomic */
 	uintptr_t remote; /* atomic: blocks freed by others, see REMOTE_… */
-	struct mcache *owner; /* atomic; of a large object: the region, or the cache that keeps it CACHED */
+	struct mcache *owner; /* atomic; of a large object: the region or shared cache that it is of, or who keeps it CACHED */
 	struct slab *next, *prev; /* in the list of its state */
 	struct slab *mail; /* in a mailbox */
 };

@@ -180,8 +180,9 @@ struct os_segment {
 void os_each_data(void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void (*within)(void *arg),
 		  void *arg);
 
-/* os_describe - the loaded object and symbol that hold the address, as "prog+0x4010 (name+8)", or "". Takes
- * the loader's lock: not while threads are stopped. */
+/* os_describe - the loaded object and symbol that hold the address, as "prog+0x4010 (name+8)", or "". Static
+ * functions have names where the file was not stripped. Takes the loader's lock and reads files: not while
+ * threads are stopped. */
 void os_describe(uintptr_t addr, char *buf, size_t nbytes);
 
 /* os_tls_self - the calling thread's handle for os_each_tls. [signal-safe] */

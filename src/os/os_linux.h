@@ -34,4 +34,8 @@ bool os_parse_number(const char **s, unsigned radix, uint64_t *out);
 uint64_t os_cgroup_memory(const char *cgroup, const char *mountinfo);
 uint64_t os_cgroup_cpus(const char *cgroup, const char *mountinfo);
 
+/* os_file_symbol - the function or variable at that address (as in the file, before it is moved) by the file's own
+ * symbol table. False: the file has none, or nothing there. */
+bool os_file_symbol(const char *path, uint64_t addr, char *name, size_t cap, uint64_t *offset);
+
 #endif

@@ -249,19 +249,3 @@ void os_each_tls(uintptr_t handle, void (*fn)(void *arg, uintptr_t lo, uintptr_t
 	(void)arg;
 }
 #endif
-
-/* ── names ──────────────────────────────────────────────────────────────────────────────── */
-
-void os_describe(uintptr_t addr, char *buf, size_t nbytes)
-{
-	Dl_info info;
-	buf[0] = '\0';
-	if (dladdr((const void *)addr, &info) == 0 || info.dli_fname == NULL)
-		return;
-	const char *slash = strrchr(info.dli_fname, '/');
-	size_t n = mgc_format(buf, nbytes, "%s+%p", slash != NULL ? slash + 1 : info.dli_fname,
-			      (void *)(addr - (uintptr_t)info.dli_fbase));
-	if (info.dli_sname != NULL)
-		mgc_format(buf + n, nbytes - n, " (%s+%zu)", info.dli_sname,
-			   (size_t)(addr - (uintptr_t)info.dli_saddr));
-}

@@ -55,7 +55,12 @@ static double minus_exp(double x)
 
 static void draw(struct sample_clock *c)
 {
-	double distance = minus_log(next_random(c)) * (double)load_relaxed(&sampler.rate_nbytes);
+	uint64_t rate = load_relaxed(&sampler.rate_nbytes);
+	if (rate == 1) { /* each */
+		c->left_nbytes = 1;
+		return;
+	}
+	double distance = minus_log(next_random(c)) * (double)rate;
 	c->left_nbytes = distance < 9e18 ? (int64_t)distance + 1 : INT64_MAX;
 }
 
@@ -235,7 +240,7 @@ MGC_NOINLINE void sampler_take(struct sample_clock *c, uintptr_t object, size_t 
 	if (rate == 0)
 		return;
 	size_t n = unwind_stack(&c->stack, pc, SAMPLE_FRAMES, 1);
-	double objects = 1 / (1 - minus_exp((double)nbytes / (double)rate));
+	double objects = rate == 1 ? 1 : 1 / (1 - minus_exp((double)nbytes / (double)rate));
 	lock_acquire(&sampler.lock);
 	if (sampler.stacks != NULL || make_tables()) {
 		uint32_t number = find_stack(pc, n);
@@ -249,10 +254,30 @@ MGC_NOINLINE void sampler_take(struct sample_clock *c, uintptr_t object, size_t 
 	lock_release(&sampler.lock);
 }
 
-void sampler_forget(uintptr_t object)
+/* is_sampled - without the lock: S3. */
+static bool is_sampled(uintptr_t object)
 {
 	struct sample_table *t = load_acquire(&sampler.table); /* pairs: sample-table */
-	if (t == NULL || find_entry(t, object) == NULL)
+	return t != NULL && find_entry(t, object) != NULL;
+}
+
+void sampler_resize(uintptr_t object, size_t nbytes)
+{
+	if (!is_sampled(object))
+		return;
+	lock_acquire(&sampler.lock);
+	struct sample_entry *e = find_entry(sampler.table, object);
+	if (e != NULL) {
+		double now = e->objects * (double)nbytes;
+		sampler.stacks[e->stack].live_nbytes += now - e->nbytes;
+		e->nbytes = now;
+	}
+	lock_release(&sampler.lock);
+}
+
+void sampler_forget(uintptr_t object)
+{
+	if (!is_sampled(object))
 		return;
 	lock_acquire(&sampler.lock);
 	struct sample_entry *e = find_entry(sampler.table, object);

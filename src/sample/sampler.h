@@ -2,7 +2,8 @@
  *
  * WHAT   Points are thrown into the stream of allocated bytes, on average one in `rate_nbytes`, each distance drawn
  *        from an exponential distribution; the object that a point falls into is sampled. An object of s
- *        bytes is so with probability 1 - exp(-s / rate), and stands for that many times more. The slow
+ *        bytes is so with probability 1 - exp(-s / rate), and stands for that many times more; at rate 1 each is, and
+ *        stands for itself. The slow
  *        way of allocation counts bytes down (struct sample_clock); the short one knows nothing of it.
  *        A sample is its stack, one record for all that have the same one, and, while the object lives, an
  *        entry by its address.
@@ -91,6 +92,8 @@ size_t sampler_pass(struct sample_clock *c, size_t nbytes);
 void sampler_take(struct sample_clock *c, uintptr_t object, size_t nbytes);
 /* sampler_forget - the object is freed, sampled or not. Quick for those that are not. */
 void sampler_forget(uintptr_t object);
+/* sampler_resize - the object, sampled or not, is used for so many bytes now, where it is. */
+void sampler_resize(uintptr_t object, size_t nbytes);
 /* sampler_bury - the same for all objects that is_dead(arg, object) names. */
 void sampler_bury(bool (*is_dead)(const void *arg, uintptr_t object), const void *arg);
 

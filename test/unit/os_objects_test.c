@@ -12,6 +12,7 @@
 #include "base/bits.h"
 #include "lib/probe.h"
 #include "os/os.h"
+#include "os/os_linux.h"
 
 #define MS UINT64_C(1000000)
 #define MAX_RANGES 1024
@@ -479,3 +480,51 @@ Test(os_objects, nonsense_in_the_vector)
 	os_release(room, 4 * page);
 }
 #endif
+
+/* ── names ──────────────────────────────────────────────────────────────────────────────── */
+
+static __attribute__((noinline, noclone)) int nobody_exports_me(int n)
+{
+	return n + 1;
+}
+
+Test(os_objects, static_functions_have_names)
+{
+	char text[512];
+	os_describe((uintptr_t)&nobody_exports_me + 1, text, sizeof text);
+	cr_assert_not_null(strstr(text, "(nobody_exports_me+1)"), "%s", text);
+	os_describe((uintptr_t)&malloc, text, sizeof text);
+	cr_assert_not_null(strstr(text, "malloc+0"), "%s", text);
+	os_describe((uintptr_t)&text, text, sizeof text);
+	cr_assert_str_eq(text, "");
+	cr_assert_eq(nobody_exports_me(1), 2);
+}
+
+/* A file that is cut short, or has any word of its first sections and headers wrong, names something or nothing. */
+Test(os_objects, damaged_files)
+{
+	char name[64], path[] = "/tmp/mallocgc-elf-XXXXXX";
+	static unsigned char bytes[4 << 20];
+	uint64_t offset;
+	FILE *self = fopen("/proc/self/exe", "rb");
+	size_t n = fread(bytes, 1, sizeof bytes, self);
+	fclose(self);
+	int fd = mkstemp(path);
+	cr_assert(fd >= 0 && n > 4096);
+	uint64_t sections;
+	memcpy(&sections, bytes + 0x28, sizeof sections); /* e_shoff */
+	for (size_t round = 0; round < 400; round++) {
+		size_t length = round < 100 ? n * round / 100 : n;
+		cr_assert(ftruncate(fd, 0) == 0 && pwrite(fd, bytes, length, 0) == (ssize_t)length);
+		size_t at = round % 2 ? round % 64 : sections + (round - 100) * 8;
+		uint32_t wrong = (uint32_t)(round * 0x9e3779b9u);
+		if (round >= 100 && at + sizeof wrong <= n)
+			cr_assert_eq(pwrite(fd, &wrong, sizeof wrong, (off_t)at), (ssize_t)sizeof wrong);
+		if (os_file_symbol(path, round * 64, name, sizeof name, &offset))
+			cr_assert_lt(strlen(name), sizeof name);
+	}
+	close(fd);
+	unlink(path);
+	cr_assert_not(os_file_symbol(path, 0, name, sizeof name, &offset));
+	cr_assert_not(os_file_symbol("/dev/null", 0, name, sizeof name, &offset));
+}
