@@ -57,6 +57,8 @@ void cycle_start_sweep(struct heap *h)
 	unsigned n = load_acquire(&h->layouts.nspanclasses); /* pairs: spanclass */
 	for (unsigned sc = 1; sc < n; sc++)
 		central_start_sweep(heap_central(h, sc));
+	if (MGC_HOSTILE) /* who swept now would do it again */
+		os_yield();
 	heap_set_phase(h, PHASE_OFF, heap_sweepgen(h) + 2);
 	heap_wake_phase(h);
 }

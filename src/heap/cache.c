@@ -175,7 +175,7 @@ bool cache_refill_tiny(struct mutator *m)
 static struct span *take_pages(struct mutator *m, size_t nbytes, size_t align)
 {
 	size_t npages = (nbytes + MGC_PAGE_SIZE - 1) >> MGC_PAGE_SHIFT;
-	mutator_enter(m);
+	(void)mutator_enter_heap(m); /* in FLIP what is swept here for its pages would be swept twice */
 	struct span *s =
 		pageheap_alloc(&m->heap->pageheap, npages, max_size(1, align >> MGC_PAGE_SHIFT));
 	if (s != NULL)
