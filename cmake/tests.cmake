@@ -187,7 +187,7 @@ foreach(file ${files})
   endif()
 endforeach()
 
-foreach(name mistakes service) # test/conform/debugging_test.py, watch_test.py
+foreach(name mistakes service) # debugging_test.py, top_test.py, record_test.py, report_test.py
   if(TARGET example-${name})
     add_dependencies(tests-conform example-${name})
   endif()

@@ -4,8 +4,8 @@
 set -euo pipefail
 
 declare -A group=(
-    [build]="gcc g++ make cmake ninja-build python3 pkg-config libncurses-dev"
-    [test]="libcriterion-dev libcmocka-dev clang-19 libclang-rt-19-dev llvm-19 valgrind"
+    [build]="gcc g++ make cmake ninja-build python3 pkg-config libncurses-dev libjs-chart.js"
+    [test]="libcriterion-dev libcmocka-dev clang-19 libclang-rt-19-dev llvm-19 valgrind chromium"
     [lint]="clang-format-19 clang-tidy-19"
     [model]="spin"
     [package]="dpkg-dev debootstrap"

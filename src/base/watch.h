@@ -36,6 +36,11 @@ struct watch {
 	const void *sampler; /* struct sampler */
 };
 
+/* What a recorder is told, with os_tell, and so long it is waited for. */
+#define WATCH_STARTED 'S' /* the heap is in use from now on */
+#define WATCH_ENDS 'E' /* the process exits: this is the heap at its end */
+#define WATCH_PATIENCE_SECS 10
+
 /* WATCH_MIX - one more number in a fingerprint. */
 #define WATCH_MIX(hash, number) (((hash) ^ (uint64_t)(number)) * UINT64_C(0x100000001b3))
 

@@ -5,6 +5,7 @@
 #ifndef MGC_IMPL
 #error "internal header of mallocgc"
 #endif
+#include <stdbool.h>
 
 /* As env(1) and nohup(1): everything below 125 is the program's own status. */
 enum { STATUS_FAILED = 125, STATUS_CANNOT_RUN = 126, STATUS_NOT_FOUND = 127 };
@@ -16,9 +17,12 @@ struct subcommand {
 	int (*main)(int argc, char **argv);
 };
 
+extern const struct subcommand cmd_record;
+extern const struct subcommand cmd_report;
 extern const struct subcommand cmd_run;
 extern const struct subcommand cmd_sizes;
 extern const struct subcommand cmd_top;
+extern const struct subcommand cmd_trace;
 
 /* complain - "mallocgc: …\n" on standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -26,6 +30,8 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int usage_error(const char *subcommand, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* bad_option - usage_error for what getopt_long just refused; `result` is its ':' or '?'. */
 int bad_option(const char *subcommand, int result, char **argv);
+/* parse_seconds - a positive number of seconds, at most a year. */
+bool parse_seconds(const char *text, double *out);
 /* finish_output - flushes standard output; STATUS_FAILED with a message if a write failed. */
 int finish_output(void);
 

@@ -12,7 +12,8 @@
 
 #include "cmd/cmd.h"
 
-static const struct subcommand *const subcommands[] = { &cmd_run, &cmd_top, &cmd_sizes };
+static const struct subcommand *const subcommands[] = { &cmd_run,    &cmd_top,   &cmd_record,
+							&cmd_report, &cmd_trace, &cmd_sizes };
 enum { NSUBCOMMANDS = sizeof subcommands / sizeof subcommands[0] };
 
 static void complain_list(const char *format, va_list args)
@@ -49,6 +50,13 @@ int bad_option(const char *subcommand, int result, char **argv)
 	if (strncmp(word, "--", 2) == 0)
 		return usage_error(subcommand, "unknown or misused option %s", word);
 	return usage_error(subcommand, "unknown option -%c", optopt);
+}
+
+bool parse_seconds(const char *text, double *out)
+{
+	char *end;
+	*out = strtod(text, &end);
+	return end != text && *end == '\0' && *out > 0 && *out <= 366 * 86400.0;
 }
 
 int finish_output(void)

@@ -364,6 +364,13 @@ size_t threads_read(const struct target *t, struct thread_usage *out, size_t n)
 
 /* ── text ───────────────────────────────────────────────────────────────────────────────── */
 
+const char *phase_name(unsigned phase)
+{
+	static const char *const names[] = { "off",  "arm",    "roots", "mark",
+					     "term", "closed", "clear", "flip" };
+	return names[phase & 7];
+}
+
 struct bytes_text bytes_text(uint64_t nbytes)
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };

@@ -69,6 +69,8 @@ struct thread_usage {
 /* threads_read - at most n of them; how many. */
 size_t threads_read(const struct target *t, struct thread_usage *out, size_t n);
 
+/* phase_name - of an enum gc_phase. */
+const char *phase_name(unsigned phase);
 /* bytes_text - "1.2 MiB". */
 struct bytes_text {
 	char s[16];

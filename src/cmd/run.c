@@ -1,5 +1,6 @@
 /* run.c - mallocgc run: start a program with its memory manager replaced.
- * WHAT   sets LD_LIBRARY_PATH (to our libgc.so.1) or LD_PRELOAD (to our malloc), then execs.
+ * WHAT   sets LD_LIBRARY_PATH (to our libgc.so.1) or LD_PRELOAD (to our malloc), then execs; or, to record it, runs
+ *        the program as a child.
  * WHO    main.c.
  * STATE  the environment that the program inherits.  LOCKS  none.
  * FROM   ld.so(8); statuses of env(1). */
@@ -16,6 +17,8 @@
 #include "base/knob.h"
 #include "cmd/cmd.h"
 #include "cmd/program.h"
+#include "cmd/recorder.h"
+#include "cmd/report.h"
 #include "mallocgc.h"
 
 #define TEXT_(x) #x
@@ -28,7 +31,7 @@ enum face { FACE_AUTO, FACE_LIBGC, FACE_MALLOC };
 struct request {
 	enum face face;
 	bool trace;
-	const char *stats, *limit, *percent, *profile; /* NULL: as the environment says */
+	const char *stats, *limit, *percent, *profile, *report, *record; /* NULL: as the environment says */
 	char **argv; /* the program and its arguments */
 };
 
@@ -45,6 +48,8 @@ static int help(void)
 	     "            FILE is the process\n"
 	     "  --profile FILE  a sampled heap profile when it exits, for `go tool pprof`\n"
 	     "  --limit BYTES  the most memory that the heap may keep resident, as 512MiB\n"
+	     "  --report FILE  when it has ended, a page (HTML) of what its heap did\n"
+	     "  --record FILE  the recording that such a page is made of (mallocgc report, trace)\n"
 	     "  --percent N  collect when the heap has grown by N % of what is live; off: never");
 	return finish_output();
 }
@@ -59,6 +64,8 @@ static int parse(struct request *r, int argc, char **argv)
 						 { "profile", required_argument, NULL, 'p' },
 						 { "limit", required_argument, NULL, 'L' },
 						 { "percent", required_argument, NULL, 'P' },
+						 { "report", required_argument, NULL, 'r' },
+						 { "record", required_argument, NULL, 'R' },
 						 { "help", no_argument, NULL, 'h' },
 						 { NULL, 0, NULL, 0 } };
 	int c;
@@ -69,10 +76,12 @@ static int parse(struct request *r, int argc, char **argv)
 			return help();
 		if (c == 't') {
 			r->trace = true;
-		} else if (c == 's' || c == 'L' || c == 'P' || c == 'p') {
+		} else if (strchr("sLPprR", c) != NULL) {
 			*(c == 's'   ? &r->stats
 			  : c == 'L' ? &r->limit
 			  : c == 'p' ? &r->profile
+			  : c == 'r' ? &r->report
+			  : c == 'R' ? &r->record
 				     : &r->percent) = optarg;
 		} else if (c != 'l' && c != 'm') {
 			return bad_option("run", c, argv);
@@ -205,6 +214,44 @@ static int choose_face(struct request *r, const struct program *p)
 	return 0;
 }
 
+/* open_files - the recording, which is a temporary file where only the page is wanted, and whether the page can be
+ * made: before the program runs, not after. 0 or an exit status. */
+static int open_files(const struct request *r, FILE **recording)
+{
+	if (r->report != NULL && report_possible() != 0)
+		return STATUS_FAILED;
+	FILE *page = r->report != NULL ? fopen(r->report, "a") : NULL;
+	if (r->report != NULL && page == NULL) {
+		complain("%s: %s", r->report, strerror(errno));
+		return STATUS_FAILED;
+	}
+	if (page != NULL)
+		fclose(page);
+	*recording = r->record != NULL ? fopen(r->record, "w+") : tmpfile();
+	if (*recording != NULL)
+		return 0;
+	complain("%s: %s", r->record != NULL ? r->record : "a temporary file", strerror(errno));
+	return STATUS_FAILED;
+}
+
+/* run_recorded - as a child. The sampler is on unless the environment says otherwise: the last word counts. */
+static int run_recorded(const struct request *r, const struct program *p)
+{
+	FILE *recording;
+	int status = open_files(r, &recording);
+	if (status != 0)
+		return status;
+	if ((status = set_joined("MGC_DEBUG", "samplerate=524288", ",", environment("MGC_DEBUG"))) == 0) {
+		status = recorder_run(recording, p->path, r->argv);
+		int page = 0;
+		if (r->report != NULL && ftello(recording) > 0)
+			page = report_write(recording, r->report);
+		status = status != 0 ? status : page;
+	}
+	fclose(recording);
+	return status;
+}
+
 static int run_main(int argc, char **argv)
 {
 	struct request r = { .face = FACE_AUTO };
@@ -217,6 +264,8 @@ static int run_main(int argc, char **argv)
 	    (status = set_knobs(&r)) != 0 || (status = select_library(r.face)) != 0 ||
 	    (r.trace && (status = add_trace()) != 0))
 		return status;
+	if (r.report != NULL || r.record != NULL)
+		return run_recorded(&r, &program);
 	execvp(program.path, r.argv);
 	complain("%s: %s", program.path, strerror(errno));
 	return errno == ENOENT ? STATUS_NOT_FOUND : STATUS_CANNOT_RUN;

@@ -110,8 +110,6 @@ static void put_durations(struct page *p, const char *what, const struct histogr
 
 static void put_collected(struct page *p, const struct view *v, const struct view *before)
 {
-	static const char *const phases[] = { "off",  "arm",    "roots", "mark",
-					      "term", "closed", "clear", "flip" };
 	double seconds = (double)(v->now_ns - before->now_ns) / 1e9;
 	const struct cycle_record *last = view_cycle(v, v->ncycles);
 	char a[24];
@@ -121,7 +119,7 @@ static void put_collected(struct page *p, const struct view *v, const struct vie
 			       ? (uint64_t)((double)(v->allocated_nbytes - before->allocated_nbytes) / seconds)
 			       : 0)
 		    .s,
-	    (unsigned long long)v->ncycles, phases[v->phase & 7]);
+	    (unsigned long long)v->ncycles, phase_name(v->phase));
 	if (last != NULL)
 		put(p, "last cycle  %8s found live   %s beside the program, %s stopped, %llu objects\n",
 		    bytes_text(last->heap_live).s, ms(last->cycle_ns, a),

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/statout.h"
+#include "base/watch.h"
 #include "face/malloc.h"
 #include "os/os.h"
 #include "sample/pprof.h"
@@ -196,6 +197,13 @@ static void after_fork_in_child(void)
 	mcache_after_fork(&f->heap, malloc_own_cache(), f->late);
 }
 
+/* tell_recorder - without a heap, one begins: programs that allocate nothing before main are recorded, too. */
+static void tell_recorder(char what)
+{
+	if (malloc_face.knobs_read && malloc_face.knobs.recorder != NULL && malloc_start())
+		os_tell(malloc_face.knobs.recorder, what, WATCH_PATIENCE_SECS);
+}
+
 /* check_lists - a block that was freed twice in a row is at the head of its list until something is
  * allocated: the last one of them would go unseen. */
 static void check_lists(void)
@@ -231,6 +239,7 @@ __attribute__((destructor)) static void on_exit_of_process(void)
 		write_stats(k->stats);
 	if (k->profile != NULL)
 		pprof_write_own(k->profile);
+	tell_recorder(WATCH_ENDS);
 }
 
 __attribute__((constructor)) static void construct(void)
@@ -239,4 +248,5 @@ __attribute__((constructor)) static void construct(void)
 	if (malloc_started())
 		apply_settings();
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+	tell_recorder(WATCH_STARTED);
 }

@@ -243,6 +243,8 @@ static void on_process_exit(void)
 		write_stats();
 	if (runtime.gc.knobs.profile != NULL)
 		pprof_write_own(runtime.gc.knobs.profile);
+	if (runtime.gc.knobs.recorder != NULL)
+		os_tell(runtime.gc.knobs.recorder, WATCH_ENDS, WATCH_PATIENCE_SECS);
 }
 
 static void start(void)
@@ -270,11 +272,13 @@ static void start(void)
 	if (k.scavtrace)
 		gctrace_start_scav(&runtime.gc);
 	store_relaxed(&sampler.rate_nbytes, knob_sample_rate(&k));
-	if (k.exitstats || k.leaks || k.stats != NULL || k.profile != NULL)
+	if (k.exitstats || k.leaks || k.stats != NULL || k.profile != NULL || k.recorder != NULL)
 		atexit(on_process_exit);
 	if (config->after_start != NULL)
 		config->after_start();
 	store_release(&started, 1u); /* pairs: runtime-started */
+	if (k.recorder != NULL)
+		os_tell(k.recorder, WATCH_STARTED, WATCH_PATIENCE_SECS);
 }
 
 bool runtime_started(void)

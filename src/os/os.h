@@ -167,6 +167,12 @@ bool os_thread_blocks(os_tid tid, int sig);
  * (by a debugger); '?' when unknown. */
 char os_thread_state(os_tid tid);
 
+/* ── a process that watches ─────────────────────────────────────────────────────────────── */
+
+/* os_tell - one byte to whoever listens at the abstract local socket `name`, and waits until he answers, so
+ * long at most. False: nobody is there, or he did not answer. Leaves errno. */
+bool os_tell(const char *name, char what, unsigned timeout_secs);
+
 /* ── loaded objects ─────────────────────────────────────────────────────────────────────── */
 
 struct os_segment {

@@ -90,7 +90,7 @@ class Talk(Case):
 
     def test_help(self):
         for args in (["--help"], ["-h"], ["help"], ["run", "--help"], ["sizes", "--help"],
-                     ["top", "--help"]):
+                     ["top", "--help"], ["record", "--help"], ["report", "--help"], ["trace", "--help"]):
             done = self.tree.run(*args)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertTrue(done.stdout.startswith("Usage: mallocgc"), done.stdout)

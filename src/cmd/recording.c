@@ -1,0 +1,336 @@
+/* recording.c - see recording.h. STATE none of its own. */
+#include "cmd/recording.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmd/cmd.h"
+#include "os/os.h"
+
+/* So many stacks are written: those that hold most, and those that allocate most. */
+enum { MAX_SITES = 40 };
+
+typedef unsigned long long ull;
+
+/* ── text ───────────────────────────────────────────────────────────────────────────────── */
+
+/* sequence - bytes of the UTF-8 sequence at s; 0: it is none. */
+static size_t sequence(const unsigned char *s)
+{
+	if (s[0] < 0x80)
+		return 1;
+	size_t n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	/* too long for what it says, a surrogate, beyond the last character */
+	bool bad = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+		   (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f);
+	return bad ? 0 : n;
+}
+
+/* put_string - as JSON; what is no text becomes a question mark. */
+static void put_string(FILE *out, const char *text)
+{
+	fputc('"', out);
+	for (const unsigned char *s = (const unsigned char *)text; *s != '\0';) {
+		size_t n = sequence(s);
+		if (n == 1 && (*s < ' ' || *s == '"' || *s == '\\' || *s == 0x7f))
+			fprintf(out, "\\u%04x", *s);
+		else if (n == 0)
+			fputc('?', out);
+		else
+			fwrite(s, 1, n, out);
+		s += n > 0 ? n : 1;
+	}
+	fputc('"', out);
+}
+
+static ull since(const struct recording *r, uint64_t ns)
+{
+	return ns > r->origin_ns ? ns - r->origin_ns : 0;
+}
+
+/* ── the lines ──────────────────────────────────────────────────────────────────────────── */
+
+void recording_begin(struct recording *r, FILE *out, const struct target *t, const struct view *v)
+{
+	char date[32];
+	time_t now = time(NULL);
+	struct tm utc;
+	*r = (struct recording){ .out = out,
+				 .collected = v->collected,
+				 .origin_ns = v->start_ns != 0 ? v->start_ns : v->now_ns };
+	gmtime_r(&now, &utc);
+	strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
+	fprintf(out, "{\"mallocgc\":\"recording\",\"format\":%d,\"version\":\"%s\",\"date\":\"%s\"",
+		RECORDING_FORMAT, MGC_VERSION_STRING, date);
+	fprintf(out, ",\"pid\":%d,\"cpus\":%u,\"face\":", (int)t->pid, os_nprocs());
+	put_string(out, t->face);
+	fputs(",\"command\":", out);
+	put_string(out, t->command);
+	fputs(",\"object\":", out);
+	put_string(out, t->object);
+	fprintf(out, ",\"arena\":%zu}\n", MGC_ARENA_SIZE);
+}
+
+static void put_cycle(const struct recording *r, const struct cycle_record *c)
+{
+	FILE *out = r->out;
+	const char *separator = "";
+	fprintf(out, "{\"cycle\":%llu,\"start\":%llu,\"forced\":%s,\"young\":%s", (ull)c->number,
+		(ull)c->start_ns, c->reason == CYCLE_FORCED ? "true" : "false",
+		c->young ? "true" : "false");
+	fprintf(out, ",\"sweep\":%llu,\"stopping\":%llu,\"pause\":%llu,\"mark\":%llu,\"beside\":%llu",
+		(ull)c->sweep_ns, (ull)c->stopping_ns, (ull)c->pause_ns, (ull)c->mark_ns,
+		(ull)c->cycle_ns);
+	fprintf(out, ",\"cpu\":%llu,\"assist\":%llu,\"snapshot\":%llu,\"signals\":%llu",
+		(ull)c->cpu_ns, (ull)c->assist_ns, (ull)c->snapshot_max_ns, (ull)c->nsignals);
+	fprintf(out, ",\"before\":%llu,\"live\":%llu,\"goal\":%llu,\"born\":%llu,\"over\":%llu",
+		(ull)c->heap_before, (ull)c->heap_live, (ull)c->heap_goal, (ull)c->born_nbytes,
+		(ull)c->over_nbytes);
+	fprintf(out, ",\"stacks\":%llu,\"roots\":%llu,\"objects\":%llu,\"workers\":%u,\"threads\":%u",
+		(ull)c->stack_nbytes, (ull)c->roots_nbytes, (ull)c->marked_objects, c->nworkers,
+		c->nmutators);
+	fputs(",\"phases\":{", out);
+	for (unsigned i = PHASE_ARM; i <= PHASE_FLIP; i++) {
+		if (c->phase_at_ns[i] == 0)
+			continue;
+		fprintf(out, "%s\"%s\":%llu", separator, phase_name(i), (ull)c->phase_at_ns[i]);
+		separator = ",";
+	}
+	fputs("}}\n", out);
+}
+
+void recording_cycles(struct recording *r, const struct view *v)
+{
+	for (; r->ncycles < v->ncycles; r->ncycles++) {
+		const struct cycle_record *c = view_cycle(v, r->ncycles + 1);
+		if (c != NULL)
+			put_cycle(r, c);
+		else
+			r->nlost++;
+	}
+}
+
+void recording_sample(struct recording *r, const struct view *v)
+{
+	fprintf(r->out, "{\"sample\":%llu,\"rss\":%llu,\"pages\":%llu,\"free\":%llu,\"released\":%llu",
+		since(r, v->now_ns), (ull)v->rss_nbytes, (ull)v->used_nbytes, (ull)v->dirty_nbytes,
+		(ull)v->clean_nbytes);
+	fprintf(r->out, ",\"scavenged\":%llu", (ull)v->scavenged_nbytes);
+	if (v->collected)
+		fprintf(r->out, ",\"heap\":%llu,\"goal\":%llu,\"allocated\":%llu,\"cycles\":%llu,\"phase\":\"%s\"",
+			(ull)v->live_nbytes, (ull)v->goal_nbytes, (ull)v->allocated_nbytes,
+			(ull)v->ncycles, phase_name(v->phase));
+	fputs("}\n", r->out);
+}
+
+static void put_classes(FILE *out, const struct census *c)
+{
+	fputs(",\"classes\":[", out);
+	for (size_t i = 0; i < c->nclasses; i++) {
+		const struct class_usage *u = &c->class[i];
+		fprintf(out, "%s{\"slot\":%llu,\"spans\":%llu,\"pages\":%llu,\"slots\":%llu,\"taken\":%llu,\"bytes\":%llu,\"type\":",
+			i > 0 ? "," : "", (ull)u->slot_nbytes, (ull)u->nspans, (ull)u->page_nbytes,
+			(ull)u->nslots, (ull)u->nused, (ull)u->used_nbytes);
+		put_string(out, u->name);
+		fputc('}', out);
+	}
+	fputc(']', out);
+}
+
+void recording_census(struct recording *r, const struct census *c, uint64_t now_ns)
+{
+	FILE *out = r->out;
+	fprintf(out, "{\"census\":%llu,\"base\":%llu,\"grown\":%llu,\"cell\":%llu",
+		since(r, now_ns), (ull)c->base, (ull)c->grown_nbytes, (ull)c->cell_nbytes);
+	put_classes(out, c);
+	fputs(",\"cells\":[", out);
+	for (size_t i = 0; i < c->ncells; i++) {
+		const struct map_cell *m = &c->cell[i];
+		fprintf(out, "%s[%u,%u,%u,%u,%u]", i > 0 ? "," : "", m->class, m->page_nbytes,
+			m->used_nbytes, m->dirty_nbytes, m->clean_nbytes);
+	}
+	fputs("]}\n", out);
+}
+
+static void put_histogram(FILE *out, const char *name, const struct histogram *h)
+{
+	const char *separator = "";
+	fprintf(out, "{\"histogram\":\"%s\",\"buckets\":[", name);
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		if (h->count[i] == 0)
+			continue;
+		fprintf(out, "%s[%llu,%llu,%u]", separator, (ull)histogram_floor(i),
+			(ull)histogram_floor(i + 1), h->count[i]);
+		separator = ",";
+	}
+	fputs("]}\n", out);
+}
+
+/* ── stacks that allocate ───────────────────────────────────────────────────────────────── */
+
+static int by_live(const void *a, const void *b)
+{
+	const struct sample_stack *x = a, *y = b;
+	return x->live_nbytes < y->live_nbytes ? 1 : x->live_nbytes > y->live_nbytes ? -1 : 0;
+}
+
+static int by_allocated(const void *a, const void *b)
+{
+	const struct sample_stack *x = a, *y = b;
+	return x->allocated_nbytes < y->allocated_nbytes   ? 1
+	       : x->allocated_nbytes > y->allocated_nbytes ? -1
+							   : 0;
+}
+
+static ull whole(double v)
+{
+	return v > 0 ? (ull)(v + 0.5) : 0;
+}
+
+static void put_site(FILE *out, struct sites *s, const struct sample_stack *stack)
+{
+	char name[256];
+	uint32_t n = stack->nframes < SAMPLE_FRAMES ? stack->nframes : SAMPLE_FRAMES;
+	fprintf(out, "{\"site\":%u,\"objects\":%llu,\"bytes\":%llu,\"live_objects\":%llu,\"live_bytes\":%llu,\"stack\":[",
+		stack->hash, whole(stack->allocated_objects), whole(stack->allocated_nbytes),
+		whole(stack->live_objects), whole(stack->live_nbytes));
+	for (uint32_t first = sites_inner(s, stack), i = first; i < n; i++) {
+		symbols_name(&s->symbols, stack->pc[i], name, sizeof name);
+		fputs(i > first ? "," : "", out);
+		put_string(out, name);
+	}
+	fputs("]}\n", out);
+}
+
+static void put_sites(FILE *out, struct sites *s)
+{
+	double objects = 0, nbytes = 0, live = 0;
+	for (size_t i = 0; i < s->nstacks; i++) {
+		objects += s->stacks[i].allocated_objects;
+		nbytes += s->stacks[i].allocated_nbytes;
+		live += s->stacks[i].live_nbytes;
+	}
+	fprintf(out, "{\"sites\":%zu,\"rate\":%llu,\"objects\":%llu,\"bytes\":%llu,\"live_bytes\":%llu}\n",
+		s->nstacks, (ull)s->rate_nbytes, whole(objects), whole(nbytes), whole(live));
+	qsort(s->stacks, s->nstacks, sizeof s->stacks[0], by_live);
+	size_t n = s->nstacks < MAX_SITES ? s->nstacks : MAX_SITES;
+	for (size_t i = 0; i < n; i++)
+		if (s->stacks[i].nsamples > 0)
+			put_site(out, s, &s->stacks[i]);
+	qsort(s->stacks + n, s->nstacks - n, sizeof s->stacks[0], by_allocated);
+	for (size_t i = n; i < s->nstacks && i < 2 * MAX_SITES; i++)
+		if (s->stacks[i].nsamples > 0)
+			put_site(out, s, &s->stacks[i]);
+}
+
+void recording_end(struct recording *r, const struct view *last, struct sites *sites,
+		   const char *how, int status)
+{
+	if (last->collected) {
+		put_histogram(r->out, "pauses", &last->pauses);
+		put_histogram(r->out, "snapshots", &last->snapshots);
+		put_histogram(r->out, "handshakes", &last->handshakes);
+	}
+	put_sites(r->out, sites);
+	fprintf(r->out, "{\"end\":%llu,\"how\":\"%s\",\"status\":%d,\"lost\":%llu}\n",
+		since(r, last->now_ns), how, status, (ull)r->nlost);
+}
+
+/* ── reading one ────────────────────────────────────────────────────────────────────────── */
+
+bool recording_next(FILE *file, struct recording_line *line)
+{
+	ssize_t n = file != NULL ? getline(&line->text, &line->room, file) : -1;
+	if (n < 3 || line->text[n - 1] != '\n' || line->text[0] != '{' || line->text[n - 2] != '}') {
+		free(line->text);
+		*line = (struct recording_line){ 0 };
+		return false;
+	}
+	line->text[n - 1] = '\0';
+	line->nbytes = (size_t)n - 1;
+	return true;
+}
+
+FILE *recording_open(const char *path)
+{
+	char head[64] = "";
+	FILE *file = fopen(path, "r");
+	if (file == NULL) {
+		complain("%s: %s", path, strerror(errno));
+		return NULL;
+	}
+	size_t n = fread(head, 1, sizeof head - 1, file);
+	head[n] = '\0';
+	int format = 0;
+	if (sscanf(head, "{\"mallocgc\":\"recording\",\"format\":%d", &format) != 1)
+		complain("%s is not a recording (mallocgc record, or run --record, writes one)", path);
+	else if (format != RECORDING_FORMAT)
+		complain("%s is a recording of format %d, and this command reads %d", path, format,
+			 RECORDING_FORMAT);
+	else if (fseek(file, 0, SEEK_SET) == 0)
+		return file;
+	fclose(file);
+	return NULL;
+}
+
+/* skip_string - behind a string that begins at s. */
+static const char *skip_string(const char *s)
+{
+	for (s++; *s != '\0' && *s != '"'; s++)
+		s += *s == '\\' && s[1] != '\0';
+	return *s == '"' ? s + 1 : s;
+}
+
+const char *recording_member(const char *object, const char *key)
+{
+	size_t n = strlen(key);
+	int depth = 0;
+	for (const char *s = object; *s != '\0';) {
+		if (*s == '"') {
+			const char *end = skip_string(s);
+			if (depth == 1 && *end == ':' && (size_t)(end - s) == n + 2 &&
+			    memcmp(s + 1, key, n) == 0)
+				return end + 1;
+			s = end;
+			continue;
+		}
+		depth += (*s == '{' || *s == '[') - (*s == '}' || *s == ']');
+		if (depth == 0)
+			return NULL;
+		s++;
+	}
+	return NULL;
+}
+
+bool recording_is(const struct recording_line *line, const char *key)
+{
+	size_t n = strlen(key);
+	return line->nbytes > n + 3 && line->text[1] == '"' &&
+	       memcmp(line->text + 2, key, n) == 0 && line->text[n + 2] == '"';
+}
+
+double recording_number(const char *object, const char *key, double none)
+{
+	const char *value = recording_member(object, key);
+	char *end;
+	double v = value != NULL ? strtod(value, &end) : 0;
+	return value != NULL && end != value ? v : none;
+}
+
+bool recording_text(const char *object, const char *key, char *out, size_t nbytes)
+{
+	const char *value = recording_member(object, key);
+	if (value == NULL || *value != '"')
+		return false;
+	size_t n = (size_t)(skip_string(value) - value);
+	if (n < 2 || n - 2 >= nbytes)
+		return false;
+	memcpy(out, value + 1, n - 2);
+	out[n - 2] = '\0';
+	return true;
+}

@@ -1,0 +1,145 @@
+/* report.c - mallocgc report: a recording as one HTML file that opens offline.
+ * WHAT   puts the page (src/cmd/report/), Chart.js and the recording's lines into each other. What is drawn, and
+ *        how, is in report.js.
+ * WHO    main.c; run.
+ * STATE  the parts, in the command itself: taken from the tree, and Chart.js from where Debian's libjs-chart.js
+ *        has it, when the command was built.  LOCKS none. */
+#include "cmd/report.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+#include "cmd/recording.h"
+
+/* ASSET - the file's bytes, as id_begin to id_end. */
+#define ASSET(id, file) \
+	__asm__(".pushsection .rodata.asset,\"a\"\n" #id "_begin:\n.incbin \"" file "\"\n" #id \
+		"_end:\n.byte 0\n.popsection"); \
+	__attribute__((visibility("hidden"))) extern const char id##_begin[], id##_end[]
+
+ASSET(asset_page, MGC_REPORT_DIR "/report.html");
+ASSET(asset_style, MGC_REPORT_DIR "/report.css");
+ASSET(asset_script, MGC_REPORT_DIR "/report.js");
+#if MGC_WITH_CHART
+ASSET(asset_chart, MGC_CHART);
+#else
+ASSET(asset_chart, "/dev/null");
+#endif
+
+int report_possible(void)
+{
+	if (MGC_WITH_CHART)
+		return 0;
+	complain("this command was built without Chart.js, which draws reports: install "
+		 "libjs-chart.js "
+		 "and build again");
+	return STATUS_FAILED;
+}
+
+/* put_data - the recording's lines. In JSON `<` stands in strings only; escaped it ends no script. */
+static void put_data(FILE *out, FILE *recording)
+{
+	struct recording_line line = { 0 };
+	while (recording_next(recording, &line)) {
+		for (const char *s = line.text; *s != '\0';) {
+			size_t n = strcspn(s, "<");
+			fwrite(s, 1, n, out);
+			if (s[n] == '<')
+				fputs("\\u003c", out);
+			s += n + (s[n] == '<');
+		}
+		fputc('\n', out);
+	}
+}
+
+/* put_page - the page with its parts in the place of lines that name them. */
+static void put_page(FILE *out, FILE *recording)
+{
+	const struct {
+		const char *mark, *begin, *end;
+	} parts[] = { { "@style@\n", asset_style_begin, asset_style_end },
+		      { "@chart@\n", asset_chart_begin, asset_chart_end },
+		      { "@script@\n", asset_script_begin, asset_script_end },
+		      { "@recording@\n", NULL, NULL } };
+	for (const char *s = asset_page_begin; s < asset_page_end;) {
+		const char *end = memchr(s, '\n', (size_t)(asset_page_end - s));
+		end = end != NULL ? end + 1 : asset_page_end;
+		bool put = false;
+		for (size_t i = 0; i < sizeof parts / sizeof parts[0] && !put; i++) {
+			put = (size_t)(end - s) == strlen(parts[i].mark) &&
+			      memcmp(s, parts[i].mark, (size_t)(end - s)) == 0;
+			if (put && parts[i].begin != NULL)
+				fwrite(parts[i].begin, 1, (size_t)(parts[i].end - parts[i].begin), out);
+			else if (put)
+				put_data(out, recording);
+		}
+		if (!put)
+			fwrite(s, 1, (size_t)(end - s), out);
+		s = end;
+	}
+}
+
+int report_write(FILE *recording, const char *path)
+{
+	FILE *out = fopen(path, "w");
+	if (out == NULL) {
+		complain("%s: %s", path, strerror(errno));
+		return STATUS_FAILED;
+	}
+	bool failed = fseek(recording, 0, SEEK_SET) != 0;
+	put_page(out, recording);
+	failed |= ferror(out) != 0;
+	if (fclose(out) == 0 && !failed)
+		return 0;
+	complain("%s cannot be written: %s", path, strerror(errno));
+	return STATUS_FAILED;
+}
+
+static int help(void)
+{
+	puts("Usage: mallocgc report [OPTIONS] RECORDING\n"
+	     "Makes a page of a recording (`mallocgc record`, `mallocgc run --record`): one HTML "
+	     "file that "
+	     "needs\n"
+	     "nothing else. `mallocgc run --report FILE` does both.\n\n"
+	     "  --output FILE  where to (RECORDING with .html at its end)");
+	return finish_output();
+}
+
+static int report_main(int argc, char **argv)
+{
+	static const struct option options[] = { { "output", required_argument, NULL, 'o' },
+						 { "help", no_argument, NULL, 'h' },
+						 { NULL, 0, NULL, 0 } };
+	char name[PATH_MAX];
+	const char *output = name;
+	int c;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "+:ho:", options, NULL)) != -1) {
+		if (c == 'h')
+			return help();
+		if (c != 'o')
+			return bad_option("report", c, argv);
+		output = optarg;
+	}
+	if (argc - optind != 1)
+		return usage_error("report", argc == optind ? "a recording is missing"
+							    : "one recording at a time");
+	const char *path = argv[optind], *dot = strrchr(path, '.');
+	int n = dot != NULL && strcmp(dot, ".jsonl") == 0 ? (int)(dot - path) : (int)strlen(path);
+	snprintf(name, sizeof name, "%.*s.html", n, path);
+	if (report_possible() != 0)
+		return STATUS_FAILED;
+	FILE *recording = recording_open(path);
+	if (recording == NULL)
+		return STATUS_FAILED;
+	int status = report_write(recording, output);
+	fclose(recording);
+	return status;
+}
+
+const struct subcommand cmd_report = { "report", "make a page of a recording", report_main };

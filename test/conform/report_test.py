@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""report_test.py - the page of a recording: in one file, and in a real browser (Chromium) without a complaint, on a
+large screen and a phone, in light and dark; what it shows is what the recording says.
+
+usage: report_test.py [COMMAND]      default: build/bin/mallocgc; the libraries and examples are beside it
+Without a browser only the file is tested, and it says so."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from command import COMMAND, TOP, beside, main
+
+sys.path.insert(0, os.path.join(TOP, "test", "lib"))
+import browser  # pylint: disable=wrong-import-position
+
+SERVICE = beside("examples", "service")
+CHARTS = ("heap", "rate", "cycles", "wait-snapshots", "wait-handshakes", "map", "classes")
+# How many colours a canvas shows that are not rare, and what part of it is painted.
+PAINTED = """(id => {
+  const c = document.getElementById(id), d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+  const seen = new Map();
+  let painted = 0;
+  for (let i = 0; i < d.length; i += 4) {
+    if (d[i + 3] === 0) continue;
+    painted++;
+    const key = d[i] << 16 | d[i + 1] << 8 | d[i + 2];
+    seen.set(key, (seen.get(key) || 0) + 1);
+  }
+  return [[...seen.values()].filter((n) => n > 20).length, 4 * painted / d.length];
+})"""
+
+
+def call(*args, folder, **env):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("MGC_")}
+    return subprocess.run([COMMAND, *args], text=True, capture_output=True, timeout=80, cwd=folder,
+                          env=dict(clean, **env))
+
+
+class Case(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="mallocgc-report-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        done = call("run", "--report", "r.html", "--record", "r.jsonl", "--", SERVICE, "1", "2",
+                    "</script><b>x", folder=cls.folder, MGC_DEBUG="samplerate=32KiB")
+        if done.returncode != 0:
+            raise AssertionError(done.stderr)
+        with open(os.path.join(cls.folder, "r.jsonl"), encoding="utf-8") as file:
+            cls.lines = [json.loads(line) for line in file]
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def text(self, name):
+        with open(self.path(name), encoding="utf-8") as file:
+            return file.read()
+
+
+class File(Case):
+    def test_it_is_whole(self):
+        page = self.text("r.html")
+        data = re.search(r'<script id="recording"[^>]*>\n(.*?)\n</script>', page, re.S).group(1)
+        self.assertEqual([json.loads(line) for line in data.splitlines() if line], self.lines)
+        self.assertFalse(re.findall(r"^@\w+@$", page, re.M))
+        self.assertIn("Chart.js v", page)
+        self.assertIn("MIT License", page)
+        outside = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+        self.assertFalse(re.findall(r"""(?:src|href)=|url\(|@import""", outside))
+
+    def test_report_of_a_file(self):
+        self.assertEqual(call("report", "r.jsonl", "--output", "x", folder=self.folder).returncode, 125)
+        done = call("report", "--output", "again.html", "r.jsonl", folder=self.folder)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        self.assertEqual(self.text("again.html"), self.text("r.html"))
+        shutil.copy(self.path("r.jsonl"), self.path("other.jsonl"))
+        self.assertEqual(call("report", "other.jsonl", folder=self.folder).returncode, 0)
+        self.assertTrue(os.path.exists(self.path("other.html")))
+
+    def test_what_it_refuses(self):
+        for words, args in (("a recording is missing", ["report"]), ("nowhere: No such file", ["report", "nowhere"]),
+                            ("r.html is not a recording", ["report", "r.html"]),
+                            ("no/x.html: No such file", ["report", "--output", "no/x.html", "r.jsonl"]),
+                            ("no/x.html: No such file", ["run", "--report", "no/x.html", "--", "touch", "ran"])):
+            done = call(*args, folder=self.folder)
+            self.assertEqual((done.returncode, done.stdout), (125, ""), done.stderr)
+            self.assertRegex(done.stderr, r"\Amallocgc: .*" + words)
+        self.assertFalse(os.path.exists(self.path("ran")), "the program ran in vain")
+        full = call("report", "--output", "/dev/full", "r.jsonl", folder=self.folder)
+        self.assertEqual(full.returncode, 125)
+        self.assertIn("No space left", full.stderr)
+
+
+@unittest.skipUnless(browser.find(), "no Chromium here: pages are not looked at (make deps)")
+class Page(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.browser = browser.Browser()
+        cls.browser.__enter__()
+        cls.addClassCleanup(cls.browser.__exit__)
+
+    def show(self, name="r.html", width=1200, height=900, dark=False):
+        del self.browser.problems[:], self.browser.requests[:]
+        self.browser.show(self.path(name), width, height, dark)
+        self.assertEqual(self.browser.problems, [])
+        self.assertEqual([url for url in self.browser.requests if not url.startswith("file:///")], [])
+        self.assertEqual(len(self.browser.requests), 1)
+
+    def value(self, expression):
+        return self.browser.evaluate(expression)
+
+    def test_everything_is_drawn(self):
+        for width, dark in ((1200, False), (1200, True), (390, False), (390, True)):
+            with self.subTest(width=width, dark=dark):
+                self.show(width=width, dark=dark)
+                self.assertLessEqual(self.value("document.documentElement.scrollWidth"), width)
+                for chart in CHARTS:
+                    colours, painted = self.value(f"{PAINTED}({chart!r})")
+                    self.assertGreaterEqual(colours, 3, chart)
+                    self.assertGreater(painted, 0.02, chart)
+                    box = self.value(f"(r => [r.left, r.right])(document.getElementById({chart!r}).getBoundingClientRect())")
+                    self.assertTrue(0 <= box[0] < box[1] <= width, (chart, box))
+                body = self.value("getComputedStyle(document.body).backgroundColor")
+                level = sum(map(int, re.findall(r"\d+", body)[:3])) / 3
+                self.assertTrue(level < 60 if dark else level > 200, body)
+
+    def test_it_says_what_the_recording_says(self):
+        self.show()
+        last = [line for line in self.lines if "sample" in line][-1]
+        text = self.value("document.body.innerText")
+        self.assertIn(f"{SERVICE} 1 2 </script><b>x"[:127], text)
+        self.assertIn(f"{last['cycles']:,}\ncollections", text)
+        self.assertIn("ended with status 0", text)
+        self.assertEqual(self.value("document.querySelectorAll('b').length"),
+                         self.value("document.querySelectorAll('.tile').length"))
+        heap = self.value("Chart.getChart('heap').data.datasets.map(d => [d.label, Math.max(...d.data.map(p => p.y))])")
+        peak = max(max(c["before"], c["live"] + c["born"]) for c in self.lines if "cycle" in c)
+        peak = max(peak, max(s["heap"] for s in self.lines if "sample" in s))
+        self.assertAlmostEqual(dict(heap)["heap"] * 2 ** 20 / peak, 1, delta=0.001)
+        waits = self.value("Chart.getChart('wait-snapshots').data.datasets[0].data.reduce((a, n) => a + n, 0)")
+        buckets = next(h for h in self.lines if h.get("histogram") == "snapshots")["buckets"]
+        self.assertEqual(waits, sum(n for _, _, n in buckets))
+        bars = self.value("Chart.getChart('cycles').data.datasets.length")
+        self.assertGreaterEqual(bars, 4)
+        self.assertIn("write_text", text)
+
+    def test_it_can_be_used(self):
+        self.show()
+        first = self.value("document.getElementById('when-text').textContent")
+        self.value("(w => { w.value = 1; w.dispatchEvent(new Event('input')); })(document.getElementById('when'))")
+        self.assertNotEqual(self.value("document.getElementById('when-text').textContent"), first)
+        allocated = self.value("document.getElementById('sites').innerText")
+        self.value("document.getElementById('by-all').click()")
+        self.assertNotEqual(self.value("document.getElementById('sites').innerText"), allocated)
+        self.value("document.querySelector('.site summary').click()")
+        self.assertIn("take_order", self.value("document.querySelector('.site ol').innerText"))
+        self.value("scrollTo(0, 0)")
+        box = self.value("(r => [r.left, r.top, r.width, r.height])(document.getElementById('heap').getBoundingClientRect())")
+        middle = box[1] + box[3] / 2
+        for kind, x in (("mousePressed", 0.4), ("mouseMoved", 0.5), ("mouseMoved", 0.6), ("mouseReleased", 0.6)):
+            self.browser.call("Input.dispatchMouseEvent", type=kind, x=box[0] + box[2] * x, y=middle, button="left",
+                              buttons=1, clickCount=1)
+        for chart in ("heap", "rate"):
+            lo, hi = self.value(f"(x => [x.min, x.max])(Chart.getChart({chart!r}).scales.x)")
+            self.assertGreater(lo, 0.2)
+            self.assertLess(hi, 0.8)
+        at = self.value("(r => [r.left, r.top])(document.getElementById('map').getBoundingClientRect())")
+        self.value(f"document.getElementById('map').dispatchEvent(new PointerEvent('pointermove', "
+                   f"{{clientX: {at[0] + 3}, clientY: {at[1] + 3}}}))")
+        self.assertRegex(self.value("document.getElementById('cell').textContent"), r"0x[0-9a-f]+  .* of .* taken")
+        self.assertEqual(self.browser.problems, [])
+
+    def test_less_than_everything(self):
+        """A recording that was cut off, one without collections, one of nothing but its head."""
+        kept = {"cut": self.lines[:len(self.lines) // 2],
+                "malloc": [dict(self.lines[0], face="malloc")] + [
+                    {k: v for k, v in line.items() if k not in ("heap", "goal", "allocated", "cycles")}
+                    for line in self.lines if "sample" in line or "end" in line],
+                "head": self.lines[:1]}
+        for name, lines in kept.items():
+            with self.subTest(name):
+                with open(self.path(name + ".jsonl"), "w", encoding="utf-8") as file:
+                    file.writelines(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+                done = call("report", name + ".jsonl", folder=self.folder)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.show(name + ".html")
+                if name != "head":
+                    self.assertGreater(self.value(f"{PAINTED}('heap')")[1], 0.02)
+
+
+if __name__ == "__main__":
+    main()
