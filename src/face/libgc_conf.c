@@ -88,6 +88,7 @@ static void env_settings(void)
 static void adjust(struct knobs *k)
 {
 	env_settings();
+	k->invalidptr = 0; /* no word of this face is known to be a pointer */
 	int64_t divisor = (int64_t)GC_free_space_divisor;
 	if (getenv("MGC_PERCENT") == NULL)
 		k->percent = percent_of(at_least(divisor, 1));

@@ -12,13 +12,17 @@
 
 /* After this many objects a marker looks whether others are idle, and tells how far it is. */
 #define SHARE_EVERY 64
-#define TELL_EVERY 512
+#define TELL_NBYTES ((uint64_t)16 << 10)
 /* An assist that found nothing looks this often again: 5 to 10 µs. */
 #define ASK_SPINS 200
 #define SHARE_MIN 4
 
 /* 16 B of bits for each KiB: those of such a heap fit the second cache, with room for more. */
-#define DIRECT_PAGES (((size_t)32 << 20) >> MGC_PAGE_SHIFT)
+#define DIRECT_NBYTES ((size_t)32 << 20)
+#if MGC_HOSTILE
+#undef DIRECT_NBYTES
+#define DIRECT_NBYTES ((size_t)1 << 20)
+#endif
 
 typedef void part_fn(void *obj, size_t from, size_t to, void *tracer);
 
@@ -34,7 +38,7 @@ void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool
 	mk->heap = h;
 	mk->pool = pool;
 	mk->ignore_invalid = ignore_invalid;
-	mk->direct = load_relaxed(&sp->grown) <= DIRECT_PAGES;
+	mk->direct = load_relaxed(&sp->grown) <= DIRECT_NBYTES >> MGC_PAGE_SHIFT;
 }
 
 /* tell - the pool counts what all markers of a cycle have done. */
@@ -81,12 +85,16 @@ struct hot {
 	uintptr_t *top; /* its next free cell */
 	uintptr_t *full; /* its end */
 	unsigned ring_in;
-	bool alone, watched, direct; /* constants in most copies of the loop (drain_mine) */
+	bool alone, watched, direct, lenient; /* constants in most copies of the loop (drain_mine) */
 };
 
-/* A queue entry: the address of an object, or of a piece of a large one, and its span class above. */
-#define ENTRY_SHIFT 48
-#define ENTRY_ADDR ((UINT64_C(1) << ENTRY_SHIFT) - 1)
+/* A queue entry: the offset of an object, or of a piece of a large one, above its span class. */
+#define ENTRY_SHIFT 16
+
+MGC_INLINE uintptr_t entry_of(uintptr_t off, unsigned spanclass)
+{
+	return off << ENTRY_SHIFT | spanclass;
+}
 
 MGC_INLINE void hot_load_block(struct hot *h)
 {
@@ -107,7 +115,8 @@ MGC_INLINE struct hot hot_load(struct marker *mk)
 			 .ring_in = mk->ring_at,
 			 .alone = mk->alone,
 			 .watched = mk->watch != NULL,
-			 .direct = mk->direct };
+			 .direct = mk->direct,
+			 .lenient = mk->ignore_invalid };
 	hot_load_block(&h);
 	return h;
 }
@@ -145,7 +154,7 @@ static MGC_NOINLINE void push_slow(struct marker *mk, uintptr_t entry)
 {
 	struct grey_block *fresh = grey_take_empty(mk->pool);
 	if (fresh == NULL) {
-		overflow(mk, entry & ENTRY_ADDR);
+		overflow(mk, mk->base + (entry >> ENTRY_SHIFT));
 		return;
 	}
 	if (mk->block != NULL)
@@ -181,7 +190,7 @@ static MGC_NOINLINE size_t push_large(struct marker *mk, uintptr_t object, unsig
 	size_t nbytes = s->slot_nbytes, step = in_pieces(mk, sc) ? MARK_PIECE : nbytes;
 	for (size_t at = 0; at < nbytes && sc->scan != SCAN_NONE; at += step) {
 		struct grey_block *b = mk->block;
-		uintptr_t entry = (object + at) | (uintptr_t)spanclass << ENTRY_SHIFT;
+		uintptr_t entry = entry_of(object + at - mk->base, spanclass);
 		if (b == NULL || b->n == GREY_BLOCK_OBJECTS)
 			push_slow(mk, entry);
 		else
@@ -249,9 +258,16 @@ static MGC_COLD uintptr_t far_object(struct marker *mk, uintptr_t off, uint32_t 
 	return space_first_page(sp, off >> MGC_PAGE_SHIFT, desc) << MGC_PAGE_SHIFT;
 }
 
-/* set_mark - true when the bit was clear. */
-MGC_INLINE bool set_mark(struct hot *h, struct bitpair *pair, uint64_t bit, uint64_t seen)
+/* has_bit - of the granule at that offset, in its line's word. Written so that it is one instruction. */
+MGC_INLINE bool has_bit(uint64_t word, uintptr_t off)
 {
+	return word >> (off >> MGC_GRANULE_SHIFT & 63) & 1;
+}
+
+/* set_mark - true when the bit was clear. */
+MGC_INLINE bool set_mark(struct hot *h, struct bitpair *pair, uintptr_t off, uint64_t seen)
+{
+	uint64_t bit = UINT64_C(1) << (off >> MGC_GRANULE_SHIFT & 63);
 	if (h->alone) {
 		store_relaxed(&pair->mark, seen | bit);
 		return true;
@@ -289,45 +305,46 @@ MGC_INLINE uintptr_t slot_within(struct hot *h, uintptr_t tagged, uint32_t desc)
  * what has pointers. */
 MGC_INLINE void mark_candidate(struct hot *h, uintptr_t tagged)
 {
-	uintptr_t off = tagged & ~MARK_AMBIGUOUS;
-	uint32_t desc = load_acquire(&h->desc[off >> MGC_PAGE_SHIFT]); /* pairs: desc-publish */
+	uintptr_t start = h->lenient ? tagged : tagged & ~MARK_AMBIGUOUS;
+	uint32_t desc = load_acquire(&h->desc[start >> MGC_PAGE_SHIFT]); /* pairs: desc-publish */
 	unsigned id = desc_spanclass(desc);
 	const struct spanclass *sc = &h->spanclass[id];
-	uintptr_t start = off;
-	struct bitpair *pair = &h->bits[off >> 10];
-	uint64_t bit = UINT64_C(1) << ((off >> MGC_GRANULE_SHIFT) & 63);
-	if (MGC_UNLIKELY((off & (uintptr_t)(intptr_t)sc->interior) != 0 ||
-			 !(load_acquire(&pair->alloc) & bit))) {
+	struct bitpair *pair = &h->bits[start >> 10];
+	if (MGC_UNLIKELY((start & (uintptr_t)(intptr_t)sc->interior) != 0 ||
+			 !has_bit(load_acquire(&pair->alloc), start))) {
 		start = slot_within(h, tagged, desc);
 		if (start == 0)
 			return;
 		pair = &h->bits[start >> 10];
-		bit = UINT64_C(1) << ((start >> MGC_GRANULE_SHIFT) & 63);
 	}
 	uint64_t seen = load_relaxed(&pair->mark);
-	if ((seen & bit) || !set_mark(h, pair, bit, seen))
+	if (has_bit(seen, start) || !set_mark(h, pair, start, seen))
 		return;
 	h->mk->marked_objects++;
 	h->mk->marked_nbytes += sc->slot_nbytes;
 	if (MGC_UNLIKELY(h->watched))
 		h->mk->watch(h->mk->watch_arg, h->base + start);
-	if (MGC_UNLIKELY(sc->slot_nbytes == 0)) {
-		hot_store_block(h);
-		h->mk->marked_nbytes += push_large(h->mk, h->base + start, id);
-		hot_load_block(h);
-	} else if (sc->scan != SCAN_NONE) {
-		push(h, (h->base + start) | (uintptr_t)id << ENTRY_SHIFT);
+	if (MGC_UNLIKELY(sc->nwords == 0)) {
+		if (sc->slot_nbytes == 0) {
+			hot_store_block(h);
+			h->mk->marked_nbytes += push_large(h->mk, h->base + start, id);
+			hot_load_block(h);
+			return;
+		}
+		if (sc->scan == SCAN_NONE)
+			return;
 	}
+	push(h, entry_of(start, id));
 }
 
 /* candidate - puts the word at the end of the ring; marks the oldest one. Zero is an empty cell: page 0
  * is hidden. */
 MGC_INLINE void candidate(struct hot *h, uintptr_t word, uintptr_t ambiguous)
 {
-	uintptr_t off = word - h->base, tagged = off | ambiguous;
+	uintptr_t off = word - h->base, tagged = h->lenient ? off : off | ambiguous;
 	if (off - 1 >= h->last)
 		return;
-	if (ambiguous != 0) { /* the same type or constant stands in object after object: once is enough */
+	if (!h->lenient && ambiguous != 0) { /* the same type or constant stands in object after object: once is enough */
 		uintptr_t *recent = &h->mk->recent[(off >> 4) % MARK_RECENT];
 		if (*recent == tagged)
 			return;
@@ -358,16 +375,16 @@ static bool flush_ring(struct marker *mk)
 	struct hot h = hot_load(mk);
 	unsigned n = 0;
 	uintptr_t waiting[MARK_RING];
-	for (unsigned i = 0; i < MARK_RING; i++) {
-		uintptr_t *cell = &mk->ring[(h.ring_in + i) % MARK_RING];
+	while (n < MARK_RING) { /* the newest first: behind an empty cell all are */
+		uintptr_t *cell = &mk->ring[(h.ring_in - n - 1) % MARK_RING];
 		if (*cell == 0)
-			continue;
+			break;
 		__builtin_prefetch((void *)(h.base + (*cell & ~MARK_AMBIGUOUS)));
 		waiting[n++] = *cell;
 		*cell = 0;
 	}
-	for (unsigned i = 0; i < n; i++)
-		mark_candidate(&h, waiting[i]);
+	for (unsigned i = n; i > 0; i--)
+		mark_candidate(&h, waiting[i - 1]);
 	hot_store(&h);
 	return n != 0;
 }
@@ -382,7 +399,7 @@ bool marker_object(struct marker *mk, uintptr_t addr)
 	if (space_is_marked(&mk->heap->pageheap.space, addr))
 		return false;
 	struct hot h = hot_load(mk);
-	mark_candidate(&h, (addr - h.base) | MARK_AMBIGUOUS);
+	mark_candidate(&h, (addr - h.base) | (h.lenient ? 0 : MARK_AMBIGUOUS));
 	hot_store(&h);
 	return true;
 }
@@ -564,22 +581,33 @@ static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct
 	hot_store(&h);
 }
 
+/* scan_some - the n words from w on, at least one. */
+MGC_INLINE void scan_some(struct hot *h, const uintptr_t *w, size_t n, uintptr_t ambiguous)
+{
+	const uintptr_t *end = w + n;
+	if (ambiguous == 0) {
+		do
+			candidate(h, load_word(w), 0);
+		while (++w < end);
+	} else {
+		scan_words(h, w, end, MARK_AMBIGUOUS);
+	}
+}
+
 /* scan - reads the words of a grey object, or of a piece of a large one. */
 MGC_INLINE void scan(struct hot *h, uintptr_t entry)
 {
-	const struct spanclass *sc = &h->spanclass[entry >> ENTRY_SHIFT];
-	const uintptr_t *w = (const uintptr_t *)(entry & ENTRY_ADDR);
-	uintptr_t ambiguous = sc->flags & LAYOUT_AMBIGUOUS ? MARK_AMBIGUOUS : 0;
+	const struct spanclass *sc = &h->spanclass[(uint16_t)entry];
+	const uintptr_t *w = (const uintptr_t *)(h->base + (entry >> ENTRY_SHIFT));
+	uintptr_t ambiguous = !h->lenient && sc->flags & LAYOUT_AMBIGUOUS ? MARK_AMBIGUOUS : 0;
 	if (MGC_LIKELY(sc->nwords != 0)) {
-		scan_words(h, w, w + sc->nwords, 0);
+		scan_some(h, w, sc->nwords, ambiguous);
 	} else if (sc->scan == SCAN_MASK64 && ambiguous == 0) {
 		for (uint64_t m = sc->mask; m != 0; m &= m - 1)
 			candidate(h, load_word(&w[bits_ctz(m)]), 0);
 	} else if (sc->scan == SCAN_MASK64) {
 		for (uint64_t m = sc->mask; m != 0; m &= m - 1)
 			candidate(h, load_word(&w[bits_ctz(m)]), MARK_AMBIGUOUS);
-	} else if (MGC_LIKELY(sc->scan == SCAN_ALL && sc->slot_nbytes != 0)) {
-		scan_words(h, w, w + sc->slot_nbytes / sizeof(uintptr_t), ambiguous);
 	} else if (sc->scan == SCAN_CODED64) {
 		struct word_code code = { ~(uintptr_t)sc->tag_mask, sc->tags, sc->tag_mask };
 		if (sc->flags & LAYOUT_BOXED)
@@ -599,7 +627,7 @@ void marker_scan_object(struct marker *mk, uintptr_t addr)
 	const struct spanclass *sc = &mk->spanclass[s->spanclass];
 	struct hot h = hot_load(mk);
 	for (size_t at = 0; at < s->slot_nbytes && sc->scan != SCAN_NONE; at += MARK_PIECE)
-		scan(&h, (addr + at) | (uintptr_t)s->spanclass << ENTRY_SHIFT);
+		scan(&h, entry_of(addr + at - h.base, s->spanclass));
 	hot_store(&h);
 }
 
@@ -629,21 +657,35 @@ static bool wanted_by_others(const struct grey_pool *p)
 }
 
 /* look_around - now and then: tells how far it is, and gives when somebody has nothing. */
-static MGC_NOINLINE void look_around(struct marker *mk, unsigned n)
+static MGC_NOINLINE void look_around(struct marker *mk)
 {
-	if (n % TELL_EVERY == 0)
+	if (mk->marked_nbytes - mk->told_nbytes >= TELL_NBYTES)
 		tell(mk, mk->marked_nbytes);
 	if (wanted_by_others(mk->pool))
 		share(mk);
 }
 
-/* next_waiting - the first of the FIFO's cells from `at` on that is not empty; 0: all are. */
+/* next_waiting - the first of the FIFO's cells from `at` on that is not empty; MARK_FIFO more: all are. */
 static unsigned next_waiting(const struct marker *mk, unsigned at)
 {
-	for (unsigned i = 1; i <= MARK_FIFO; i++)
-		if (mk->fifo[(at + i - 1) % MARK_FIFO] != 0)
-			return i;
-	return 0;
+	uintptr_t any = 0;
+	for (unsigned i = 0; i < MARK_FIFO; i++)
+		any |= mk->fifo[i];
+	if (any == 0)
+		return at + MARK_FIFO;
+	while (mk->fifo[at % MARK_FIFO] == 0)
+		at++;
+	return at;
+}
+
+/* refill - the FIFO is empty and the block may not be: as many entries as there are, from cell `at` on. */
+MGC_INLINE void refill(struct hot *h, unsigned at)
+{
+	for (unsigned i = 0; i < MARK_FIFO && h->top != h->bottom; i++) {
+		uintptr_t next = *--h->top;
+		__builtin_prefetch((void *)(h->base + (next >> ENTRY_SHIFT)));
+		h->mk->fifo[(at + i) % MARK_FIFO] = next;
+	}
 }
 
 /* stop_here - an assist has enough: what waits in the FIFO goes back to the block. */
@@ -662,7 +704,8 @@ static void stop_here(struct hot *h)
  * `until` bytes in all: then what is left is in the block and the ring. Each step takes an entry off the
  * block and leaves it in the FIFO's cell, while its line arrives, for the one that came there 16 steps
  * before; zero is an empty cell. */
-MGC_INLINE bool drain_some(struct marker *mk, uint64_t until, bool alone, bool watched, bool direct)
+MGC_INLINE bool drain_some(struct marker *mk, uint64_t until, bool alone, bool watched, bool direct,
+			   bool lenient)
 {
 	struct hot h = hot_load(mk);
 	unsigned at = 0;
@@ -670,28 +713,31 @@ MGC_INLINE bool drain_some(struct marker *mk, uint64_t until, bool alone, bool w
 	h.alone = alone;
 	h.watched = watched;
 	h.direct = direct;
-	for (unsigned n = 0;; n++) {
-		uintptr_t *cell = &mk->fifo[at++ % MARK_FIFO], entry = *cell, next = 0;
+	h.lenient = lenient;
+	for (;; at++) {
+		uintptr_t *cell = &mk->fifo[at % MARK_FIFO], entry = *cell, next = 0;
 		if (MGC_LIKELY(h.top != h.bottom)) {
 			next = *--h.top;
-			__builtin_prefetch((void *)(next & ENTRY_ADDR));
+			__builtin_prefetch((void *)(h.base + (next >> ENTRY_SHIFT)));
 		}
 		*cell = next;
 		if (MGC_UNLIKELY(entry == 0)) {
-			unsigned skip = next == 0 ? next_waiting(mk, at) : 1;
-			at += skip - 1;
-			if (skip != 0)
+			unsigned then = next_waiting(mk, at + 1);
+			if (then != at + 1 + MARK_FIFO) {
+				at = then - 1;
 				continue;
+			}
 			hot_store(&h);
 			if (!flush_ring(mk))
 				return true;
 			hot_refresh(&h);
+			refill(&h, at + 1);
 			continue;
 		}
 		scan(&h, entry);
-		if (MGC_UNLIKELY(n % SHARE_EVERY == 0)) {
+		if (MGC_UNLIKELY(at % SHARE_EVERY == 0)) {
 			hot_store_block(&h);
-			look_around(mk, n);
+			look_around(mk);
 			hot_load_block(&h);
 		}
 		if (until != UINT64_MAX && mk->marked_nbytes >= until) {
@@ -701,19 +747,26 @@ MGC_INLINE bool drain_some(struct marker *mk, uint64_t until, bool alone, bool w
 	}
 }
 
+MGC_INLINE void drain_as(struct marker *mk, bool lenient)
+{
+	if (mk->alone && mk->direct)
+		(void)drain_some(mk, UINT64_MAX, true, false, true, lenient);
+	else if (mk->alone)
+		(void)drain_some(mk, UINT64_MAX, true, false, false, lenient);
+	else if (mk->direct)
+		(void)drain_some(mk, UINT64_MAX, false, false, true, lenient);
+	else
+		(void)drain_some(mk, UINT64_MAX, false, false, false, lenient);
+}
+
 static void drain_mine(struct marker *mk)
 {
-	bool watched = mk->watch != NULL;
-	if (watched)
-		(void)drain_some(mk, UINT64_MAX, mk->alone, true, mk->direct);
-	else if (mk->alone && mk->direct)
-		(void)drain_some(mk, UINT64_MAX, true, false, true);
-	else if (mk->alone)
-		(void)drain_some(mk, UINT64_MAX, true, false, false);
-	else if (mk->direct)
-		(void)drain_some(mk, UINT64_MAX, false, false, true);
+	if (mk->watch != NULL)
+		(void)drain_some(mk, UINT64_MAX, mk->alone, true, mk->direct, mk->ignore_invalid);
+	else if (mk->ignore_invalid)
+		drain_as(mk, true);
 	else
-		(void)drain_some(mk, UINT64_MAX, false, false, false);
+		drain_as(mk, false);
 	flush_pending(mk);
 }
 
@@ -772,7 +825,7 @@ void marker_assist(struct marker *mk, uint64_t nbytes)
 	struct grey_block *b;
 	while (mk->marked_nbytes < nbytes && (b = take_or_ask(mk->pool)) != NULL) {
 		adopt(mk, b);
-		if (!drain_some(mk, nbytes, false, false, mk->direct))
+		if (!drain_some(mk, nbytes, false, false, mk->direct, mk->ignore_invalid))
 			break;
 	}
 	unload(mk);
@@ -807,7 +860,6 @@ static void rescan_large(struct marker *mk, const struct span *s, uintptr_t lo, 
 static void rescan_slots(struct marker *mk, const struct span *s, uintptr_t lo, uintptr_t hi)
 {
 	struct hot h = hot_load(mk);
-	uintptr_t entry_bits = (uintptr_t)s->spanclass << ENTRY_SHIFT;
 	size_t first = (span_slot_addr(s, span_slot_of(s, lo)) - h.base) >> MGC_GRANULE_SHIFT;
 	size_t end = (hi - h.base) >> MGC_GRANULE_SHIFT;
 	for (size_t w = first / 64; w * 64 < end; w++) {
@@ -821,7 +873,8 @@ static void rescan_slots(struct marker *mk, const struct span *s, uintptr_t lo, 
 			size_t granule = w * 64 + (unsigned)bits_ctz(marks);
 			/* the slot begins somewhere in it */
 			uintptr_t last = h.base + (granule << MGC_GRANULE_SHIFT) + MGC_GRANULE - 1;
-			push(&h, span_slot_addr(s, span_slot_of(s, last)) | entry_bits);
+			push(&h, entry_of(span_slot_addr(s, span_slot_of(s, last)) - h.base,
+					  s->spanclass));
 		}
 	}
 	hot_store(&h);

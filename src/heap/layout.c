@@ -224,11 +224,12 @@ static void fill_spanclass(struct spanclass *sc, const struct layout_desc *d, un
 	/* a slot of 24 B may begin in the middle of a granule, where its bit is that of a word before it, too */
 	sc->interior =
 		sizeclass != 0 && sc->slot_nbytes % MGC_GRANULE == 0 ? (int32_t)MGC_GRANULE - 1 : -1;
-	if (sizeclass == 0 || d->flags & LAYOUT_AMBIGUOUS)
+	if (sizeclass == 0)
 		return;
 	if (sc->scan == SCAN_ALL)
 		sc->nwords = (uint16_t)(sc->slot_nbytes / sizeof(uintptr_t));
-	else if (sc->scan == SCAN_MASK64 && (sc->mask & (sc->mask + 1)) == 0)
+	else if (sc->scan == SCAN_MASK64 && !(d->flags & LAYOUT_AMBIGUOUS) &&
+		 (sc->mask & (sc->mask + 1)) == 0)
 		sc->nwords = (uint16_t)bits_count(sc->mask);
 }
 

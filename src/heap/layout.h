@@ -87,7 +87,7 @@ struct spanclass {
 	uint16_t tags;
 	int32_t interior; /* an offset without these bits, whose allocation bit is set, is the start of a slot; -1:
 			   * none is known to be, nor that it has such a bit */
-	uint16_t nwords; /* the slot begins with so many pointers, and they are all and precise; 0: see scan */
+	uint16_t nwords; /* the slot begins with so many pointers, and they are all; 0: see scan */
 	uint8_t spare[2];
 };
 

@@ -63,6 +63,54 @@ TEST(interior_pointers)
 	}
 }
 
+/* Objects of 2 words up, each referring to another by its last word alone; of no known layout, of a type
+ * that is all pointers, and of one with three numbers behind them. */
+#define NLAST 48
+static uintptr_t last_hidden[3 * NLAST];
+
+static struct mgc_type *type_of_words(size_t npointers, size_t nnumbers)
+{
+	struct mgc_type *t = calloc(1, sizeof *t);
+	CHECK(t != NULL);
+	*t = (struct mgc_type){ .name = "words",
+				.size = 8 * (npointers + nnumbers),
+				.ptr_bytes = 8 * npointers };
+	return t;
+}
+
+static void *make_last(void *arg)
+{
+	for (size_t i = 0; i < 3 * NLAST; i++) {
+		size_t n = 2 + i / 3;
+		void **p = i % 3 == 0   ? mgc_alloc(8 * n, NULL, 0)
+			   : i % 3 == 1 ? mgc_new(type_of_words(n, 0))
+					: mgc_new(type_of_words(n, 3));
+		void *child = mgc_alloc(16, NULL, MGC_NOSCAN);
+		last_hidden[i] = hide(child);
+		mgc_write(&p[n - 1], child);
+		((void **)root[0])[i] = p;
+	}
+	return arg;
+}
+
+static void *make_table(void *arg)
+{
+	root[0] = mgc_alloc(3 * NLAST * sizeof(void *), NULL, 0);
+	return arg;
+}
+
+TEST(the_last_word)
+{
+	start();
+	on_thread(make_table, NULL);
+	on_thread(make_last, NULL);
+	collect_afar();
+	CHECK_EQ(count_alive(last_hidden, 3 * NLAST, NULL), 3 * NLAST);
+	root[0] = NULL;
+	collect_afar();
+	CHECK_EQ(count_alive(last_hidden, 3 * NLAST, NULL), 0);
+}
+
 /* A pointer just behind an object keeps the next slot, not this one. */
 static uintptr_t pair[2];
 
