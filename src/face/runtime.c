@@ -10,10 +10,9 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/watch.h"
-#include "gc/background.h"
-#include "gc/barrier.h"
 #include "face/watch_layout.h"
-#include "gc/cycle.h"
+#include "gc/barrier.h"
+#include "gc/fork.h"
 #include "obs/census.h"
 #include "obs/gctrace.h"
 #include "obs/stats.h"
@@ -143,70 +142,23 @@ static void notify_due(struct gc *gc)
 	}
 }
 
-/* ── fork ─────────────────────────────────────────────────────────────────────────────────
- * The child has this thread only, so nothing may be half done by another: the world is stopped for a
- * moment, which finds everybody outside sections and without locks, and the gate is closed before it
- * goes on. It goes on because the C library takes locks of its own after this, and whoever holds them
- * must be able to finish. Other handlers of this thread may allocate meanwhile: it passes the gate, and no
- * collection starts. */
-
-/* each_lock - those that threads of the collector's own may hold: they are no mutators. */
-static void each_lock(void (*fn)(struct lock *l))
-{
-	fn(&runtime.gc.roots.lock);
-	fn(&runtime.heap.registry_lock);
-	fn(&runtime.gc.specials.lock);
-	fn(&runtime.heap.layouts.lock);
-	fn(&runtime.heap.pageheap.lock);
-	fn(&sampler.lock);
-	fn(&runtime.gc.pool.lock);
-}
-
-static void see_free(struct lock *l)
-{
-	lock_acquire(l);
-	lock_release(l);
-}
+/* ── fork ───────────────────────────────────────────────────────────────────────────────── */
 
 static void before_fork(void)
 {
-	struct mutator *m = mutator_self();
-	struct mutator *self = m == &mutator_none || m == &mutator_collector ? NULL : m;
-	lock_acquire(&runtime.gc.world);
-	add_relaxed(&runtime.gc.disabled, 1);
-	stw_stop(&runtime.gc.stw, self);
-	lock_gate_close();
-	stw_start(&runtime.gc.stw, self);
-	each_lock(see_free);
-	cycle_wait_loader(&runtime.gc);
+	fork_prepare(&runtime.gc);
 }
 
 static void after_fork_in_parent(void)
 {
-	sub_relaxed(&runtime.gc.disabled, 1);
-	lock_gate_open();
-	lock_release(&runtime.gc.world);
+	fork_in_parent(&runtime.gc);
 }
 
 static void after_fork_in_child(void)
 {
-	struct mutator *self = mutator_self();
-	lock_release(&runtime.gc.world);
-	lock_reset(&runtime.gc.world);
-	each_lock(lock_reset);
-	store_relaxed(&runtime.gc.nloader, 0u);
-	lock_gate_open();
-	workers_after_fork(&runtime.gc.workers);
-	background_after_fork(&runtime.gc);
-	collector_after_fork(&runtime.gc);
-	cycle_after_fork(&runtime.gc);
+	fork_in_child(&runtime.gc);
 	store_relaxed(&runtime.nrunners, 0u);
 	store_relaxed(&runtime.finalizing, 0u);
-	store_relaxed(&runtime.gc.specials.nwaiting, 0u);
-	runtime.gc.nforks++;
-	stacks_after_fork(&runtime.gc.roots, &runtime.heap, self);
-	mutator_reset_registry(&runtime.heap, self == &mutator_none ? NULL : self);
-	sub_relaxed(&runtime.gc.disabled, 1);
 }
 
 /* ── start, attach, exit ────────────────────────────────────────────────────────────────── */

@@ -1,7 +1,7 @@
 /* runtime.h - the one default heap of a process, for the faces that collect: start, attach at first
  * use, detach at thread exit, fork, and what happens at process exit.
  * STATE  cold → (first call of any entry) → running, for ever.
- * LOCKS  none of its own; fork takes every lock of the heap in rank order. */
+ * LOCKS  none of its own. */
 #ifndef MGC_FACE_RUNTIME_H
 #define MGC_FACE_RUNTIME_H
 #ifndef MGC_IMPL

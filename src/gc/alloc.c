@@ -184,6 +184,8 @@ static bool free_now_or_later(struct mutator *m, uintptr_t p, struct span *s)
 		cache_free(m, p, s);
 	}
 	mutator_leave(m);
+	if (!done && lock_thread.passes) /* in a handler of fork, nothing moves on: it dies as garbage */
+		return true;
 	if (!done)
 		heap_wait_phase(m->heap, pg);
 	return done;

@@ -4,6 +4,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/cycle.h"
+#include "gc/fork.h"
 #include "heap/mutator.h"
 #include "os/os.h"
 
@@ -13,8 +14,6 @@
 #define IDLE_BYTES ((uint64_t)64 << 10)
 /* A program that allocated anything since the last cycle gets one after this time, as in Go. */
 #define FORCED_AFTER_NS UINT64_C(120000000000)
-/* One step of sweeping frees at most this much before it lets a cycle in. */
-#define SWEEP_STEP_PAGES 512
 /* Free memory that stays resident for the next allocation. */
 #define KEEP_SHARE 32
 #define KEEP_BYTES ((size_t)2 << 20)
@@ -39,12 +38,13 @@ static uint32_t wait_quiet(struct gc *gc, uint32_t seen, uint64_t ns)
 
 static void sweep_all(struct gc *gc)
 {
-	size_t freed;
+	bool more;
 	do {
 		lock_acquire(&gc->world);
-		freed = heap_sweep_some(gc->heap, SWEEP_STEP_PAGES);
+		more = heap_sweep_step(gc->heap, FORK_SWEEP_SPANS);
+		fork_stand_still(gc, NULL); /* to give WORLD back is not enough: we would have it again first */
 		lock_release(&gc->world);
-	} while (freed >= SWEEP_STEP_PAGES);
+	} while (more);
 }
 
 /* too_much - free memory beside what an idle program keeps, and what this one will have used again soon:
@@ -63,6 +63,7 @@ static void release(struct gc *gc, size_t nbytes, size_t min_pages)
 	size_t done = 0, got = 1;
 	while (done < nbytes && got > 0) {
 		lock_acquire(&gc->world);
+		fork_stand_still(gc, NULL);
 		got = pageheap_scavenge(&gc->heap->pageheap, min_size(nbytes - done, RELEASE_STEP),
 					min_pages);
 		lock_release(&gc->world);

@@ -605,3 +605,10 @@ void checkmark_end(struct gc *gc, struct marker *mk)
 	finish(c, mk);
 	destroy(c);
 }
+
+void checkmark_drop(struct gc *gc)
+{
+	if (gc->check != NULL)
+		destroy(gc->check);
+	store_relaxed(&gc->check, (struct checkmark *)NULL);
+}

@@ -34,6 +34,9 @@ void checkmark_begin(struct gc *gc);
  * (knob 2) goes on, with all that was missed marked by mk. */
 void checkmark_end(struct gc *gc, struct marker *mk);
 
+/* checkmark_drop - the cycle that is checked, if one is, will not end. Nobody else runs. */
+void checkmark_drop(struct gc *gc);
+
 /* checkmark_note - the barrier is about to store to that word; gc.check is not NULL. */
 void checkmark_note_slow(struct checkmark *c, const uintptr_t *slot);
 

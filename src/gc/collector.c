@@ -225,7 +225,7 @@ void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes)
 	uint64_t pg;
 	look(gc);
 	pay_debt(gc, m, nbytes);
-	if (MGC_UNLIKELY(too_far(gc, &pg)))
+	if (MGC_UNLIKELY(too_far(gc, &pg)) && !lock_thread.passes) /* else nothing moves on: a fork */
 		hold(gc, m);
 }
 

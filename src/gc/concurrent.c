@@ -204,7 +204,7 @@ void cycle_mark_with(struct cycle *c, uint32_t nhelpers, void (*feed)(struct cyc
 
 static void mark(struct cycle *c)
 {
-	marker_init(&c->mk, c->gc->heap, &c->gc->pool, c->gc->knobs.invalidptr == 0);
+	cycle_init_marker(c);
 	cycle_mark_with(c, c->nhelpers, mark_roots);
 	while (!terminated(c)) {
 		grey_start(&c->gc->pool); /* for assists */

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "gc/background.h"
 #include "gc/cycle_form.h"
+#include "gc/fork.h"
 #include "gc/sweep.h"
 #include "gc/verify.h"
 #include "gc/young.h"
@@ -38,10 +39,29 @@ void cycle_set_goal(struct gc *gc)
 	store_relaxed(&gc->heap->trigger_nbytes, trigger);
 }
 
+static void at_boundary(void *arg)
+{
+	struct cycle *c = arg;
+	fork_stand_still(c->gc, c->self);
+}
+
+void cycle_init_marker(struct cycle *c)
+{
+	marker_init(&c->mk, c->gc->heap, &c->gc->pool, c->gc->knobs.invalidptr == 0);
+	c->mk.boundary = (struct grey_boundary){ at_boundary, c };
+}
+
+static void sweep_all(struct cycle *c)
+{
+	do
+		fork_stand_still(c->gc, c->self);
+	while (heap_sweep_step(c->gc->heap, FORK_SWEEP_SPANS));
+}
+
 static void sweep_rest(struct cycle *c)
 {
 	uint64_t begin = os_now_ns();
-	heap_sweep_some(c->gc->heap, SIZE_MAX);
+	sweep_all(c);
 	c->rec.sweep_ns = os_now_ns() - begin;
 }
 
@@ -201,7 +221,7 @@ static void run(struct cycle *c)
 	specials_tidy(&gc->specials);
 	sweep_large(gc->heap);
 	if (c->rec.reason == CYCLE_FORCED || c->rec.reason == CYCLE_NO_MEMORY)
-		heap_sweep_some(gc->heap, SIZE_MAX);
+		sweep_all(c);
 	record(c);
 	cycle_tell(gc, CYCLE_END);
 	background_after_cycle(gc);
@@ -311,11 +331,13 @@ void cycle_wait_loader(struct gc *gc)
 
 void cycle_after_fork(struct gc *gc)
 {
-	written_stop(&gc->written);
-	gc->young.whole_next = true;
-	gc->tracked = false;
-	if (!gc->barriered)
+	if (!gc->barriered) {
+		written_stop(&gc->written);
+		gc->young.whole_next = true;
+		gc->tracked = false;
 		store_relaxed(&gc->concurrent, false);
+	}
+	cycle_set_goal(gc); /* the parent's may be that of a cycle that runs: 0 */
 }
 
 /* exclusive - one collection at a time. Where data segments are roots, the loader's lock is held

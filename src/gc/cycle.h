@@ -24,7 +24,7 @@ void cycle_inspect(struct gc *gc, struct mutator *m, bool segments, void (*fn)(v
  * its child could never take. */
 void cycle_wait_loader(struct gc *gc);
 
-/* cycle_after_fork - in the child: the system does not note what it writes. */
+/* cycle_after_fork - in the child: no cycle runs, and the system does not note what it writes. */
 void cycle_after_fork(struct gc *gc);
 
 /* cycle_set_goal - recomputes the trigger: a setting changed. */

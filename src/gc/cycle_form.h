@@ -43,6 +43,9 @@ bool tracking_wanted(const struct gc *gc);
  * on its cycles run beside it, if that helps and the system can tell what was written. */
 void tracking_consider(struct cycle *c);
 
+/* cycle_init_marker - c->mk, which lets a fork in between two objects. */
+void cycle_init_marker(struct cycle *c);
+
 /* Steps of one form that another one takes, too (in their files).
  * cycle_mark_with - with so many helpers, from what the callback feeds until nothing is left.
  * cycle_mark_roots - the world stands still: stacks, registers and all roots again.

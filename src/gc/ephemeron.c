@@ -247,6 +247,12 @@ void ephemerons_clear(struct ephemerons *e, struct marker *mk)
 	key_filter_turn(&mk->pool->keys);
 }
 
+void ephemerons_forget_cycle(struct ephemerons *e)
+{
+	e->waiting = NULL;
+	e->by_spans = false;
+}
+
 static bool check_pair(void *arg, struct pair *p)
 {
 	struct heap *h = arg;

@@ -40,6 +40,8 @@ size_t ephemerons_fire(struct ephemerons *e, struct marker *mk);
 void ephemerons_converge(struct ephemerons *e, struct marker *mk);
 /* ephemerons_clear - pairs with dead keys, and the notes. Nothing will be marked any more in this cycle. */
 void ephemerons_clear(struct ephemerons *e, struct marker *mk);
+/* ephemerons_forget_cycle - the notes; the cycle will not end. */
+void ephemerons_forget_cycle(struct ephemerons *e);
 /* ephemerons_check - E1; the world need not stand still from CLOSED on. */
 void ephemerons_check(struct heap *h);
 

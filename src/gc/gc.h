@@ -75,6 +75,12 @@ struct cycle_record {
 /* So many finished cycles are kept for who looks from outside. */
 #define RECENT_CYCLES 128
 
+/* Of fork.h. */
+struct forking {
+	uint32_t loan; /* atomic, futex */
+	bool borrowed; /* by the thread that has WORLD or the loan */
+};
+
 /* Of young.h. */
 struct young {
 	bool sticky; /* sweeping keeps marks: the next cycle may be a young one. Changes in a stop */
@@ -87,6 +93,7 @@ struct gc {
 	struct heap *heap;
 	struct knobs knobs;
 	struct lock world; /* one cycle at a time; held for all of it */
+	struct forking forking;
 	struct stw stw;
 	struct roots roots;
 	struct specials specials;

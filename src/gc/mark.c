@@ -594,8 +594,8 @@ MGC_INLINE void scan_some(struct hot *h, const uintptr_t *w, size_t n, uintptr_t
 	}
 }
 
-/* scan - reads the words of a grey object, or of a piece of a large one. */
-MGC_INLINE void scan(struct hot *h, uintptr_t entry)
+/* scan - reads the words of a grey object, or of a piece of a large one; true: that may have taken long. */
+MGC_INLINE bool scan(struct hot *h, uintptr_t entry)
 {
 	const struct spanclass *sc = &h->spanclass[(uint16_t)entry];
 	const uintptr_t *w = (const uintptr_t *)(h->base + (entry >> ENTRY_SHIFT));
@@ -618,7 +618,9 @@ MGC_INLINE void scan(struct hot *h, uintptr_t entry)
 		hot_store(h);
 		scan_long(h->mk, (uintptr_t)w, sc);
 		hot_refresh(h);
+		return sc->slot_nbytes == 0;
 	}
+	return false;
 }
 
 void marker_scan_object(struct marker *mk, uintptr_t addr)
@@ -627,7 +629,7 @@ void marker_scan_object(struct marker *mk, uintptr_t addr)
 	const struct spanclass *sc = &mk->spanclass[s->spanclass];
 	struct hot h = hot_load(mk);
 	for (size_t at = 0; at < s->slot_nbytes && sc->scan != SCAN_NONE; at += MARK_PIECE)
-		scan(&h, entry_of(addr + at - h.base, s->spanclass));
+		(void)scan(&h, entry_of(addr + at - h.base, s->spanclass));
 	hot_store(&h);
 }
 
@@ -656,13 +658,14 @@ static bool wanted_by_others(const struct grey_pool *p)
 	return load_relaxed(&p->nidle) != 0 || load_relaxed(&p->hungry) != 0;
 }
 
-/* look_around - now and then: tells how far it is, and gives when somebody has nothing. */
+/* look_around - now and then: tells how far it is, gives when somebody has nothing, and lets a fork in. */
 static MGC_NOINLINE void look_around(struct marker *mk)
 {
 	if (mk->marked_nbytes - mk->told_nbytes >= TELL_NBYTES)
 		tell(mk, mk->marked_nbytes);
 	if (wanted_by_others(mk->pool))
 		share(mk);
+	grey_at_boundary(mk->pool, &mk->boundary);
 }
 
 /* next_waiting - the first of the FIFO's cells from `at` on that is not empty; MARK_FIFO more: all are. */
@@ -734,8 +737,8 @@ MGC_INLINE bool drain_some(struct marker *mk, uint64_t until, bool alone, bool w
 			refill(&h, at + 1);
 			continue;
 		}
-		scan(&h, entry);
-		if (MGC_UNLIKELY(at % SHARE_EVERY == 0)) {
+		bool took_long = scan(&h, entry);
+		if (MGC_UNLIKELY(took_long || at % SHARE_EVERY == 0)) {
 			hot_store_block(&h);
 			look_around(mk);
 			hot_load_block(&h);
@@ -789,7 +792,7 @@ void marker_drain(struct marker *mk)
 {
 	for (;;) {
 		drain_mine(mk);
-		struct grey_block *b = grey_wait_full(mk->pool);
+		struct grey_block *b = grey_wait_full(mk->pool, &mk->boundary);
 		if (b == NULL)
 			return;
 		adopt(mk, b);

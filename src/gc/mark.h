@@ -49,6 +49,7 @@ struct marker {
 	bool alone; /* nobody else sets mark bits now: no atomic instruction is needed */
 	unsigned npending;
 	uintptr_t pending[MARK_PENDING]; /* pairs whose key is not marked, for the pool */
+	struct grey_boundary boundary; /* of the marker of the cycle's owner */
 	/* not NULL: told of each object that becomes marked, by the marker that drains alone */
 	void (*watch)(void *arg, uintptr_t object);
 	void *watch_arg;
@@ -57,6 +58,7 @@ struct marker {
 	uint64_t told_nbytes; /* of them, added to the pool's count */
 };
 
+/* marker_init - its boundary is empty. */
 void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool ignore_invalid);
 /* marker_finish - gives its block back; the queues are empty. */
 void marker_finish(struct marker *mk);

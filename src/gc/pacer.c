@@ -254,6 +254,11 @@ void pacer_end_cycle(struct pacer *p, const struct pacer_cycle *c)
 	p->live_nbytes = c->live_nbytes;
 	p->scan_nbytes = c->scan_nbytes;
 	p->roots_nbytes = c->roots_nbytes;
+	pacer_drop_cycle(p);
+}
+
+void pacer_drop_cycle(struct pacer *p)
+{
 	p->running = false;
 	p->remaining_nbytes = 0;
 	p->assist_ratio = 0;

@@ -113,6 +113,9 @@ struct pacer_cycle {
 };
 void pacer_end_cycle(struct pacer *p, const struct pacer_cycle *c);
 
+/* pacer_drop_cycle - the one that runs will not end. */
+void pacer_drop_cycle(struct pacer *p);
+
 /* pacer_limit_cpu - so much processor time went by since the last call, inside cycles and outside. */
 void pacer_limit_cpu(struct pacer *p, uint32_t nprocs, uint64_t gc_ns, uint64_t mutator_ns);
 

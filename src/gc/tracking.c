@@ -198,7 +198,7 @@ void tracking_phases(struct cycle *c)
 	uint64_t begin = os_now_ns();
 	arm(c);
 	collector_begin(c->gc); /* not before the phase is MARK: see barriered_phases */
-	marker_init(&c->mk, c->gc->heap, &c->gc->pool, c->gc->knobs.invalidptr == 0);
+	cycle_init_marker(c);
 	cycle_mark_with(c, c->nhelpers, mark_roots);
 	look_in_rounds(c); /* also at what the callbacks of objects that are marked by now refer to */
 	c->rec.mark_ns = os_now_ns() - begin;

@@ -168,7 +168,7 @@ static bool all_idle(struct grey_pool *p)
 	return !(n & GREY_OPEN) || cas_acq_rel(&p->nmarkers, &n, n & ~GREY_OPEN); /* pairs: mark-join */
 }
 
-struct grey_block *grey_wait_full(struct grey_pool *p)
+struct grey_block *grey_wait_full(struct grey_pool *p, const struct grey_boundary *boundary)
 {
 	struct grey_block *b = grey_take_full(p);
 	if (b != NULL)
@@ -186,6 +186,7 @@ struct grey_block *grey_wait_full(struct grey_pool *p)
 		}
 		if (all_idle(p))
 			return NULL;
+		grey_at_boundary(p, boundary);
 		if (spins < IDLE_SPINS)
 			cpu_relax();
 		else
@@ -214,19 +215,37 @@ void grey_leave(struct grey_pool *p)
 	sub_acq_rel(&p->nmarkers, 1u); /* pairs: mark-join */
 }
 
+/* cut_again - every block is empty. Lock held. */
+static void cut_again(struct grey_pool *p)
+{
+	p->empty = NULL;
+	for (struct grey_slab *s = p->slabs; s != NULL; s = s->next)
+		cut_slab(p, s);
+}
+
+void grey_forget_all(struct grey_pool *p)
+{
+	lock_acquire(&p->lock);
+	store_relaxed(&p->full, (struct grey_block *)NULL);
+	p->pending = NULL;
+	p->nmarkers = p->nidle = p->hungry = p->overflow = p->lost_pending = 0;
+	p->beside = false;
+	p->marked_nbytes = 0;
+	cut_again(p);
+	lock_release(&p->lock);
+}
+
 void grey_trim(struct grey_pool *p, size_t keep_nbytes)
 {
 	lock_acquire(&p->lock);
 	MGC_CHECK(p->full == NULL);
-	p->empty = NULL;
 	while (p->nslabs > 1 && p->nslabs * SLAB_NBYTES > keep_nbytes) {
 		struct grey_slab *s = p->slabs;
 		p->slabs = s->next;
 		p->nslabs--;
 		os_release((uintptr_t)s, s->nbytes);
 	}
-	for (struct grey_slab *s = p->slabs; s != NULL; s = s->next)
-		cut_slab(p, s);
+	cut_again(p);
 	lock_release(&p->lock);
 }
 

@@ -22,6 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/atomic.h"
+#include "base/compiler.h"
 #include "base/config.h"
 #include "gc/keyfilter.h"
 #include "os/lock.h"
@@ -58,6 +60,7 @@ struct grey_pool {
 	bool one_processor; /* who has something to give does not run while somebody asks for it */
 	uint32_t overflow; /* atomic */
 	uint32_t lost_pending; /* atomic: there was no memory to note a pair */
+	uint32_t pause; /* atomic: so many threads wait for a boundary of the work, to fork (fork.h) */
 	bool beside; /* the program runs, and has no barrier: what needs a stopped world waits. Set by the
 			cycle's owner before a mark opens, or in a stop */
 	uint64_t marked_nbytes; /* atomic: by all markers of this cycle, told now and then */
@@ -81,9 +84,21 @@ struct grey_block *grey_take_full(struct grey_pool *p);
  * grey_take_pending - all of it. */
 void grey_put_pending(struct grey_pool *p, const uintptr_t *word, uint32_t n);
 struct grey_block *grey_take_pending(struct grey_pool *p);
+/* What the owner of a cycle does between two pieces of work when somebody waits for that; fn NULL: nothing. */
+struct grey_boundary {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+MGC_INLINE void grey_at_boundary(const struct grey_pool *p, const struct grey_boundary *b)
+{
+	if (MGC_UNLIKELY(load_relaxed(&p->pause) != 0) && b->fn != NULL)
+		b->fn(b->arg);
+}
+
 /* grey_wait_full - as take_full, but waits until there is one, or until every marker waits here
  * (NULL: the mark is over, and closed: nobody joins it any more). */
-struct grey_block *grey_wait_full(struct grey_pool *p);
+struct grey_block *grey_wait_full(struct grey_pool *p, const struct grey_boundary *b);
 /* grey_start - opens a mark with one marker, the caller; all who took part in the one before are gone. */
 void grey_start(struct grey_pool *p);
 /* grey_join - one marker more; false when the mark is over. A helper that the system runs late is not
@@ -99,5 +114,7 @@ size_t grey_nbytes(struct grey_pool *p);
 /* grey_trim - after a cycle: gives slabs back to the system, but one and keep_nbytes. Every block must be on
  * `empty`. */
 void grey_trim(struct grey_pool *p, size_t keep_nbytes);
+/* grey_forget_all - nobody marks, and nobody will look at what is grey: every block is empty, whoever has it. */
+void grey_forget_all(struct grey_pool *p);
 
 #endif

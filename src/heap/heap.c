@@ -97,6 +97,16 @@ size_t heap_sweep_some(struct heap *h, size_t npages)
 	return freed;
 }
 
+bool heap_sweep_step(struct heap *h, size_t nspans)
+{
+	unsigned n = load_acquire(&h->layouts.nspanclasses); /* pairs: spanclass */
+	for (unsigned id = 1; id < n; id++)
+		while (ready(&h->centrals[id]) && central_sweep_one(h, &h->centrals[id]) >= 0)
+			if (--nspans == 0)
+				return true;
+	return false;
+}
+
 void heap_verify(struct heap *h)
 {
 	unsigned n = load_acquire(&h->layouts.nspanclasses); /* pairs: spanclass */

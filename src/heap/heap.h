@@ -113,6 +113,9 @@ struct central *heap_central(struct heap *h, unsigned spanclass);
 /* heap_sweep_some - sweeps unswept spans until npages were freed or none is left; pages freed. */
 size_t heap_sweep_some(struct heap *h, size_t npages);
 
+/* heap_sweep_step - sweeps so many unswept spans; false: none is left. */
+bool heap_sweep_step(struct heap *h, size_t nspans);
+
 /* heap_verify - every invariant of the modules below; the world must stand still. */
 void heap_verify(struct heap *h);
 

@@ -8,6 +8,8 @@
 #include "lib/os_fake.h"
 #include "os/os.h"
 
+static const struct grey_boundary nothing;
+
 /* ── blocks ─────────────────────────────────────────────────────────────────────────────── */
 
 TEST(blocks)
@@ -96,7 +98,7 @@ static void scan_items(struct mark *m, struct grey_block *mine)
 		/* counted before it goes idle: who sees the end sees the count */
 		add_relaxed(&m->nscanned, n);
 		n = 0;
-		struct grey_block *b = grey_wait_full(&m->pool);
+		struct grey_block *b = grey_wait_full(&m->pool, &nothing);
 		grey_put_empty(&m->pool, mine);
 		if (b == NULL)
 			return;
@@ -296,7 +298,7 @@ TEST(a_late_helper_waits_for_its_first_round)
 	usleep(50000);
 	CHECK_EQ(load_acquire(&w.nbusy), 1);
 	workers_begin(&w, 1, &runtime.heap, &pool, true);
-	CHECK(grey_wait_full(&pool) == NULL);
+	CHECK(grey_wait_full(&pool, &nothing) == NULL);
 	workers_end(&w);
 	usleep(10000);
 	CHECK_EQ(load_acquire(&w.nbusy), 0);
