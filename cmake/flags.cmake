@@ -9,7 +9,8 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 
 set(MGC_WARNINGS -Wall -Wextra -Wundef -Wshadow -Wconversion -Wvla
-  -Wstrict-prototypes $<$<NOT:$<BOOL:$<TARGET_PROPERTY:MGC_NO_PROTOTYPE>>>:-Wmissing-prototypes>)
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes
+    $<$<NOT:$<BOOL:$<TARGET_PROPERTY:MGC_NO_PROTOTYPE>>>:-Wmissing-prototypes>>)
 if(MGC_WERROR)
   list(APPEND MGC_WARNINGS -Werror)
 endif()

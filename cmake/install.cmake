@@ -12,7 +12,8 @@ endfunction()
 if(TARGET mallocgc)
   mgc_install_library(mallocgc ${CMAKE_INSTALL_LIBDIR})
   mgc_install_dev(${CMAKE_INSTALL_LIBDIR} ${PROJECT_BINARY_DIR}/lib/libmallocgc.a)
-  mgc_install_dev(${CMAKE_INSTALL_INCLUDEDIR} include/mallocgc.h include/mallocgc-inline.h)
+  mgc_install_dev(${CMAKE_INSTALL_INCLUDEDIR} include/mallocgc.h include/mallocgc-inline.h
+    include/mallocgc.hpp)
   file(RELATIVE_PATH MGC_LIBDIR_TO_INCLUDE ${CMAKE_INSTALL_FULL_LIBDIR}
     ${CMAKE_INSTALL_FULL_INCLUDEDIR})
   configure_file(cmake/mallocgc.pc.in mallocgc.pc @ONLY)

@@ -1,4 +1,4 @@
-# Tests are found by their place: test/KIND/**/NAME_test.c (or .py) is test KIND/NAME, label KIND.
+# Tests are found by their place: test/KIND/**/NAME_test.c (or .cc, .py) is test KIND/NAME, label KIND.
 # Its framework is the one that it includes, <criterion/criterion.h> or <cmocka.h>; with neither it
 # is a plain program whose main() returns 0 for passed, 77 for skipped. It may use everything
 # internal, unless its first ten lines say which shared library it links instead:
@@ -31,6 +31,19 @@ set(MGC_TEST_ENV
   "ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1"
   "TSAN_OPTIONS=halt_on_error=1:abort_on_error=1:external_symbolizer_path=${MGC_SYMBOLIZER}"
   "UBSAN_OPTIONS=print_stacktrace=1")
+
+# The header for C++ is tested where there is a compiler for it. It costs a second more of configuring.
+include(CheckLanguage)
+if(NOT CMAKE_CROSSCOMPILING)
+  check_language(CXX)
+endif()
+if(CMAKE_CXX_COMPILER)
+  enable_language(CXX)
+  set(CMAKE_CXX_STANDARD 17)
+  set(CMAKE_CXX_EXTENSIONS OFF)
+  set(CMAKE_CXX_FLAGS_DEBUG "-Og -g")
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_C_FLAGS_RELWITHDEBINFO}")
+endif()
 
 # The frameworks are host libraries. Where Criterion cannot run (cross builds; ThreadSanitizer, under
 # which its worker processes do not start) a header of ours gives the tests the same interface; and where
@@ -90,6 +103,10 @@ function(mgc_test_file kind file)
   endif()
   set(framework plain)
   file(STRINGS ${file} include REGEX "^#include <(criterion/|cmocka)")
+  if(file MATCHES "cc$" AND NOT CMAKE_CXX_COMPILER)
+    set_property(GLOBAL PROPERTY mgc_missing_cxx TRUE)
+    return()
+  endif()
   if("${include}" MATCHES "<(criterion|cmocka)")
     set(framework ${CMAKE_MATCH_1})
   endif()
@@ -138,7 +155,7 @@ function(mgc_test_file kind file)
 endfunction()
 
 foreach(kind ${MGC_KINDS})
-  file(GLOB_RECURSE files CONFIGURE_DEPENDS test/${kind}/*_test.c)
+  file(GLOB_RECURSE files CONFIGURE_DEPENDS test/${kind}/*_test.c test/${kind}/*_test.cc)
   foreach(file ${files})
     mgc_test_file(${kind} ${file})
   endforeach()
@@ -155,10 +172,10 @@ foreach(kind ${MGC_KINDS})
 endforeach()
 
 # Never skip in silence: a missing framework is a failing test.
-foreach(lib criterion cmocka)
+foreach(lib criterion cmocka cxx)
   get_property(missing GLOBAL PROPERTY mgc_missing_${lib})
   if(missing AND NOT CMAKE_CROSSCOMPILING)
-    message(WARNING "lib${lib}-dev is missing: its tests are not built (`make deps`)")
+    message(WARNING "${lib} (lib${lib}-dev, a C++ compiler) is missing: its tests are not built (`make deps`)")
     add_test(NAME unit/${lib}-is-installed COMMAND ${CMAKE_COMMAND} -E false)
     set_tests_properties(unit/${lib}-is-installed PROPERTIES LABELS unit)
   endif()

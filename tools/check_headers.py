@@ -26,10 +26,10 @@ def cases():
     internal = ["-D_GNU_SOURCE", "-DMGC_IMPL", "-Isrc", "-Iinclude"]
     for path in lintlib.files(TOP, ".h", under=("src",)):
         yield path, [CC, "-xc", "-std=c17"] + C_WARN + internal, path[len("src/"):]
-    for path in lintlib.files(TOP, ".h", under=("include",)):
+    for path in lintlib.files(TOP, ".h", ".hpp", under=("include",)):
         dirs = ["-Iinclude", "-Iinclude/libgc"]
         name = path[len("include/"):].removeprefix("libgc/")
-        for std in () if path.endswith(("_cpp.h", "_allocator.h")) else ("c99", "c17"):
+        for std in () if path.endswith(("_cpp.h", "_allocator.h", ".hpp")) else ("c99", "c17"):
             yield f"{path} ({std})", [CC, "-xc", "-std=" + std] + C_WARN + dirs, name
         if shutil.which(CXX):
             yield f"{path} (c++17)", [CXX, "-xc++", "-std=c++17"] + WARN + dirs, name

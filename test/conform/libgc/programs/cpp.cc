@@ -58,9 +58,9 @@ static void say(const char *what, int n, int of)
 	std::printf("%s: %s\n", what, n >= of - of / 20 ? "all" : n <= of / 20 ? "none" : "some");
 }
 
-typedef std::vector<long, gc_allocator<long> > longs;
-typedef std::list<void *, traceable_allocator<void *> > pointers;
-typedef std::map<int, plain *, std::less<int>, gc_allocator<std::pair<const int, plain *> > > table;
+typedef std::vector<long, gc_allocator<long>> longs;
+typedef std::list<void *, traceable_allocator<void *>> pointers;
+typedef std::map<int, plain *, std::less<int>, gc_allocator<std::pair<const int, plain *>>> table;
 
 int main()
 {
