@@ -39,7 +39,31 @@ endif()
 if(TARGET mallocgc_cmd)
   install(TARGETS mallocgc_cmd RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
 endif()
-foreach(page 1=tools 3=dev 7=lib)
+# Pages of the functions, from the headers' comments; completions, from what the command's --help prints.
+set(made ${PROJECT_BINARY_DIR}/made)
+set(headers mallocgc.h mallocgc-heap.h mallocgc-inline.h)
+list(TRANSFORM headers PREPEND ${PROJECT_SOURCE_DIR}/include/)
+add_custom_command(OUTPUT ${made}/man3.stamp
+  COMMAND ${CMAKE_COMMAND} -E rm -rf ${made}/man3
+  COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/manpages.py ${made}/man3
+  COMMAND ${CMAKE_COMMAND} -E touch ${made}/man3.stamp
+  DEPENDS ${headers} tools/manpages.py VERBATIM)
+add_custom_target(manpages ALL DEPENDS ${made}/man3.stamp)
+install(DIRECTORY ${made}/man3 DESTINATION ${CMAKE_INSTALL_MANDIR} COMPONENT dev)
+if(TARGET mallocgc_cmd AND NOT CMAKE_CROSSCOMPILING)
+  add_custom_command(OUTPUT ${made}/mallocgc.bash ${made}/_mallocgc ${made}/mallocgc.fish
+    COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/completions.py
+      $<TARGET_FILE:mallocgc_cmd> ${made}
+    DEPENDS mallocgc_cmd tools/completions.py VERBATIM)
+  add_custom_target(completions ALL DEPENDS ${made}/mallocgc.bash)
+  install(FILES ${made}/mallocgc.bash RENAME mallocgc COMPONENT tools
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+  install(FILES ${made}/_mallocgc COMPONENT tools
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+  install(FILES ${made}/mallocgc.fish COMPONENT tools
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+endif()
+foreach(page 1=tools 7=lib)
   string(REPLACE "=" ";" page ${page})
   list(GET page 0 section)
   list(GET page 1 component)

@@ -24,7 +24,7 @@ listing() {
 listing >build/package/before
 cp build/package/packages/*.deb "$root/tmp/"
 cp "$here/consumer/main.c" examples/list.c "$root/tmp/"
-inside sh -ec 'dpkg -i /tmp/*.deb >/dev/null
+inside bash -ec 'dpkg -i /tmp/*.deb >/dev/null
     cd /tmp
     gcc main.c $(pkg-config --cflags --libs mallocgc) -o shared && ./shared
     gcc main.c $(pkg-config --cflags mallocgc) -Wl,-Bstatic -lmallocgc -Wl,-Bdynamic -pthread -ldl -o static
@@ -35,7 +35,10 @@ inside sh -ec 'dpkg -i /tmp/*.deb >/dev/null
     mallocgc --version
     mallocgc run --malloc --stats text:/tmp/stats -- ls / >/dev/null
     test -s /tmp/stats
-    man -w 1 mallocgc >/dev/null && man -w 7 mallocgc >/dev/null
+    for page in "1 mallocgc" "7 mallocgc" "3 mallocgc" "3 mgc_alloc" "3 mgc_heap_calloc"; do
+        man -w $page >/dev/null
+    done
+    . /usr/share/bash-completion/completions/mallocgc
     test -r /usr/share/doc/mallocgc/copyright
     rm shared static list stats main.c list.c'
 rm "$root"/tmp/*.deb

@@ -279,8 +279,8 @@ MGC_API size_t mgc_run_finalizers(void);
  * freed by hand. All to the same address are one, so == tells whether two name the same object, also when
  * it is gone. */
 struct mgc_weak;
-/* mgc_weak_new - to the address p, anywhere in an object. _long: one that outlives the object's finalizer.
- * NULL: EINVAL (p points into no object), ENOMEM. source src/gc/weak.c */
+/* mgc_weak_new - to the address p, anywhere in an object. mgc_weak_new_long - one that outlives the object's
+ * finalizer. NULL: EINVAL (p points into no object), ENOMEM. source src/gc/weak.c */
 MGC_API struct mgc_weak *mgc_weak_new(const void *p);
 MGC_API struct mgc_weak *mgc_weak_new_long(const void *p);
 /* mgc_weak_get - the address, or NULL when the object is gone; of NULL too. Whoever has the result keeps the
@@ -303,6 +303,7 @@ MGC_API void mgc_ephemeron_set(struct mgc_ephemeron *e, void *value);
 /* struct mgc_weakmap - many pairs, found by the key's address; an object like any other. Any number of
  * threads may use one at a time; reading takes no lock. cost: 21 to 43 bytes for each pair. */
 struct mgc_weakmap;
+/* mgc_weakmap_new - an empty one. NULL with ENOMEM. */
 MGC_API struct mgc_weakmap *mgc_weakmap_new(void);
 /* mgc_weakmap_get - the value, NULL when there is none. */
 MGC_API void *mgc_weakmap_get(struct mgc_weakmap *map, const void *key);
@@ -330,7 +331,8 @@ MGC_API void mgc_handle_free(mgc_handle handle);
 /* mgc_link_set - *link (8-aligned) is zeroed when obj is found dead, as a short weak reference: for those
  * who have a word of their own and want no object for it. Does not keep obj alive. link may
  * lie in a pointer-free object or outside the heap; remove it with mgc_link_clear before that memory
- * goes away. 0, or -1: EINVAL (obj no object), ENOMEM. */
+ * goes away. 0, or -1: EINVAL (obj no object), ENOMEM.
+ * mgc_link_clear - *link is an ordinary word again, and stays as it is. 0, or -1 with EINVAL: it was no link. */
 MGC_API int mgc_link_set(void **link, const void *obj);
 MGC_API int mgc_link_clear(void **link);
 /* mgc_link_get - the object that the link names, or NULL when it is dead: the only way to read one, as
@@ -395,6 +397,7 @@ struct mgc_stats {
 	uint64_t over_limit_max; /* bytes: the most that the heap was above its limit when a collection ended */
 	uint64_t limited_cycles; /* gc-cycles: collections after which the heap could pass its limit, because collecting had taken half of the processor time */
 };
+/* mgc_read_stats - fills as much of it as struct_size says. Dies of one that was not set. */
 MGC_API void mgc_read_stats(struct mgc_stats *stats);
 /* mgc_write_stats - all of them to fd; format: "text" (name and value a line), "json" (one line), or
  * "openmetrics" (for Prometheus). 0, or -1: EINVAL (another format), or what write says. */
