@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 import command
 
@@ -14,6 +15,7 @@ import completions  # pylint: disable=wrong-import-position
 
 ROWS = completions.describe(command.COMMAND)
 MADE = command.beside("made")
+HOME = tempfile.TemporaryDirectory() # where fish leaves files of its own
 BASH = """source "$1"; shift
 _command_offset() { COMPREPLY=(offset-$1); }
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
@@ -37,7 +39,7 @@ def in_bash(*words):
 def in_fish(line):
     done = subprocess.run(["fish", "-c", 'source $argv[1]; complete -C"$argv[2]"',
                            os.path.join(MADE, "mallocgc.fish"), line],
-                          capture_output=True, text=True, check=True, env=dict(os.environ, HOME="/nonexistent"))
+                          capture_output=True, text=True, check=True, env=dict(os.environ, HOME=HOME.name))
     return {row.split("\t")[0] for row in done.stdout.splitlines()}
 
 
