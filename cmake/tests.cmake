@@ -3,6 +3,8 @@
 # is a plain program whose main() returns 0 for passed, 77 for skipped. It may use everything
 # internal, unless its first ten lines say which shared library it links instead:
 #   links: mallocgc | libgc | malloc
+# and which other library it needs, by the name that pkg-config knows (it is skipped without):
+#   needs: sqlite3
 # They may also say in which builds the test has no meaning (a Criterion test can cr_skip instead):
 #   not under: thread, address, undefined, hostile, cross      (those that apply)
 # A test that names threads (pthread…, a helper of lib/afar.h, os_spawn) has the label `threads` too.
@@ -82,6 +84,10 @@ function(mgc_add_test name labels exe timeout)
   endforeach()
 endfunction()
 
+if(NOT CMAKE_CROSSCOMPILING)
+  find_package(PkgConfig QUIET)
+endif()
+
 # Helpers shared by the tests; an archive before mgc_internal, see there.
 file(GLOB lib_sources CONFIGURE_DEPENDS test/lib/*.c)
 add_library(mgc_testlib STATIC EXCLUDE_FROM_ALL cmake/empty.c ${lib_sources})
@@ -131,9 +137,23 @@ function(mgc_test_file kind file)
     list(APPEND libs ${MGC_LIB_${framework}})
   endif()
 
+  if("${head}" MATCHES "needs: *([a-z0-9.-]+)")
+    set(needed ${CMAKE_MATCH_1})
+    if(PKG_CONFIG_FOUND AND NOT MGC_SANITIZE)
+      pkg_check_modules(${needed} IMPORTED_TARGET ${needed})
+    endif()
+    if(NOT TARGET PkgConfig::${needed})
+      mgc_add_test(${name} ${kind} ${CMAKE_COMMAND} 10
+        -E echo "skipped: the development files of ${needed} are missing (make deps), or a sanitizer runs")
+      set_tests_properties(${name} PROPERTIES SKIP_REGULAR_EXPRESSION "skipped:")
+      return()
+    endif()
+    list(APPEND libs PkgConfig::${needed})
+  endif()
+
   add_executable(${exe} EXCLUDE_FROM_ALL ${file})
   set_target_properties(${exe} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test)
-  target_include_directories(${exe} PRIVATE ${PROJECT_SOURCE_DIR}/test)
+  target_include_directories(${exe} PRIVATE ${PROJECT_SOURCE_DIR}/test ${PROJECT_SOURCE_DIR}/adapters)
   target_link_libraries(${exe} PRIVATE ${libs})
   set(args "")
   if(framework STREQUAL criterion)

@@ -8,7 +8,7 @@ if [[ -z $format ]]; then
     exit 77
 fi
 # Tables that a program wrote stay as it wrote them.
-mapfile -t files < <(find src include/mallocgc.h include/mallocgc.hpp include/mallocgc-inline.h cmake test bench examples demo \
+mapfile -t files < <(find src include/mallocgc.h include/mallocgc.hpp include/mallocgc-inline.h adapters cmake test bench examples demo \
     \( -name '*.[ch]' -o -name '*.hpp' -o -name '*.cc' \) \
     ! -name '*_table.h' ! -path '*/third_party/*' 2>/dev/null)
 if ((${#files[@]} == 0)); then
