@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "os/os.h"
 
@@ -31,6 +32,15 @@ bool sites_read(const struct target *t, struct sites *s)
 	s->age_ns = n > 0 ? os_now_ns() - theirs.start_ns : 0;
 	snprintf(s->object, sizeof s->object, "%s", t->object);
 	return true;
+}
+
+bool sites_set_rate(const struct target *t, uint64_t rate_nbytes)
+{
+	struct iovec local = { &rate_nbytes, sizeof rate_nbytes };
+	struct iovec remote = { (char *)(uintptr_t)t->watch.sampler +
+					offsetof(struct sampler, rate_nbytes),
+				sizeof rate_nbytes };
+	return process_vm_writev(t->pid, &local, 1, &remote, 1, 0) == (ssize_t)sizeof rate_nbytes;
 }
 
 /* is_ours - a frame of the library: of its file, or, where it is part of the program's own file, by its name. */

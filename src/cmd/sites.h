@@ -21,6 +21,8 @@ struct sites {
 
 /* sites_read - replaces the copy. False: the process is gone, or no memory; then the copy is as it was. */
 bool sites_read(const struct target *t, struct sites *s);
+/* sites_set_rate - switches the process's sampler on, with that rate, or off with 0. False: the process is gone. */
+bool sites_set_rate(const struct target *t, uint64_t rate_nbytes);
 /* sites_inner - frames of the stack that are the library's own, from the innermost. */
 uint32_t sites_inner(struct sites *s, const struct sample_stack *stack);
 void sites_free(struct sites *s);

@@ -197,8 +197,11 @@ static uintptr_t link_run(struct mutator *m, unsigned sc, size_t slot)
 		*(uintptr_t *)last = p;
 		last = p;
 	}
-	if (first != 0)
-		*(uintptr_t *)last = 0;
+	if (first == 0)
+		return 0;
+	*(uintptr_t *)last = 0;
+	if (MGC_UNLIKELY(cache_claim_sample(m, sc)))
+		gc_sample(&runtime.gc, m, last, slot);
 	return first;
 }
 

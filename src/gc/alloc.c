@@ -87,12 +87,16 @@ static bool make_room(struct gc *gc, struct mutator *m, unsigned attempt)
 	return true;
 }
 
-/* sampled - the object is one of the profile's; its free is to be noticed. */
-static MGC_NOINLINE uintptr_t sampled(struct gc *gc, struct mutator *m, uintptr_t p, size_t nbytes)
+MGC_NOINLINE void gc_sample(struct gc *gc, struct mutator *m, uintptr_t p, size_t nbytes)
 {
 	specials_watch_frees(&gc->specials);
+	sampler_take(&m->sample, p, nbytes);
+}
+
+static uintptr_t sampled(struct gc *gc, struct mutator *m, uintptr_t p, size_t nbytes)
+{
 	if (p != 0)
-		sampler_take(&m->sample, p, nbytes);
+		gc_sample(gc, m, p, nbytes);
 	return p;
 }
 

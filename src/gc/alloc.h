@@ -28,6 +28,9 @@ MGC_INLINE uintptr_t gc_alloc_slot(struct gc *gc, struct mutator *m, unsigned sp
 	return MGC_LIKELY(p != 0) ? p : gc_alloc_slot_slow(gc, m, spanclass);
 }
 
+/* gc_sample - the object is one of the profile's; its free is to be noticed. */
+void gc_sample(struct gc *gc, struct mutator *m, uintptr_t p, size_t nbytes);
+
 /* gc_alloc - nbytes laid out as `layout` says. 0 bytes count as 1. */
 uintptr_t gc_alloc(struct gc *gc, struct mutator *m, unsigned layout, size_t nbytes);
 /* gc_alloc_aligned - the same at a multiple of `align`, a power of two. */

@@ -39,6 +39,18 @@ MGC_INLINE uintptr_t cache_pop(struct mutator *m, unsigned spanclass, size_t slo
 	return p;
 }
 
+/* cache_claim_sample - whether the run of the class is used up where the sampler's next point falls. If so the sample
+ * is the caller's, for the last slot that he took: he asks for many at a time, and would hardly be the next one. */
+MGC_INLINE bool cache_claim_sample(struct mutator *m, unsigned spanclass)
+{
+	const struct run *r = &m->runs[spanclass];
+	uint64_t *due = &m->sample_due[spanclass / 64], bit = UINT64_C(1) << spanclass % 64;
+	if (MGC_LIKELY((*due & bit) == 0) || load_relaxed(&r->cur) < load_relaxed(&r->end))
+		return false;
+	*due &= ~bit;
+	return true;
+}
+
 /* run_span - the span of the unborn slots in hand, or NULL when there are none. */
 MGC_INLINE struct span *run_span(const struct mutator *m, unsigned spanclass)
 {

@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
-"""profile_test.py - MGC_PROFILE and mallocgc run --profile: the file is a profile as pprof reads it, with the places
+"""profile_test.py - MGC_PROFILE, mallocgc run --profile and mallocgc profile PID: the file is a profile as pprof reads it, with the places
 that allocate and what they keep.
 
 usage: profile_test.py [COMMAND]      default: build/bin/mallocgc; the examples are beside it
 
 The format is read here by a decoder of its own, and by `go tool pprof` where Go is installed."""
+import glob
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 from command import COMMAND, beside, main
 
+SERVICE = beside("examples", "service")
 
 
 def varint(data, at):
@@ -74,7 +79,7 @@ class Profile:
         return sum(values[index] for _, values in self.samples)
 
 
-class Test(unittest.TestCase):
+class Folder(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="mallocgc-profile-")
         self.addCleanup(shutil.rmtree, self.folder)
@@ -84,6 +89,8 @@ class Test(unittest.TestCase):
         return subprocess.run(argv, env=dict(clean, **env), text=True, capture_output=True, timeout=120,
                               cwd=self.folder)
 
+
+class Test(Folder):
     def service(self, **env):
         done = self.run_program(beside("examples", "service"), "0.3", "2", MGC_PROFILE="out.pb",
                                 MGC_STATS="json:stats.json", **env)
@@ -121,6 +128,40 @@ class Test(unittest.TestCase):
         self.assertLess(p.total("inuse_space"), p.total("alloc_space"))
         self.assertGreater(p.total("inuse_space"), 0)
 
+    def test_lists_and_single_objects(self):
+        """Who takes slots by the list and who takes one at a time share a class's runs: each is sampled by his bytes."""
+        code = """
+            #include <stddef.h>
+            void *GC_malloc(size_t), *GC_malloc_many(size_t);
+            void GC_init(void);
+            static void *list;
+            __attribute__((noinline)) void take_many(void) { list = GC_malloc_many(32); __asm__ volatile(""); }
+            __attribute__((noinline)) void take_one(void) { GC_malloc(32); __asm__ volatile(""); }
+            int main(void)
+            {
+                GC_init();
+                for (long i = 0; i < 4000000; i++) {
+                    if (list == NULL)
+                        take_many();
+                    list = *(void **)list;
+                    if (i % 10 == 0)
+                        take_one();
+                }
+            }"""
+        folder = beside("libgc")
+        program = os.path.join(self.folder, "lists")
+        subprocess.run([os.environ.get("CC", "cc"), "-O1", "-x", "c", "-", "-x", "none", "-o", program,
+                        os.path.join(folder, "libgc.so.1"), "-Wl,-rpath," + folder], input=code, text=True, check=True)
+        done = self.run_program(COMMAND, "run", "--record", "out.jsonl", program, MGC_DEBUG="samplerate=16KiB")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        by_place = {}
+        with open(os.path.join(self.folder, "out.jsonl"), encoding="utf-8") as file:
+            for line in map(json.loads, file):
+                if "site" in line:
+                    by_place[line["stack"][0]] = by_place.get(line["stack"][0], 0) + line["bytes"]
+        self.assertAlmostEqual(by_place["take_many"] / (32 * 4.0e6), 1, delta=0.1)
+        self.assertAlmostEqual(by_place["take_one"] / (32 * 0.4e6), 1, delta=0.25)
+
     def test_command(self):
         done = self.run_program(COMMAND, "run", "--profile", "", "true")
         self.assertEqual(done.returncode, 125)
@@ -143,6 +184,93 @@ class Test(unittest.TestCase):
         self.assertIn("take_order", rows, done.stdout)
         self.assertFalse([name for name in rows if name.startswith(("mgc_", "gc_"))], done.stdout)
         self.assertIn("%", rows["write_text"][1])
+
+
+class Running(Folder):
+    """mallocgc profile PID."""
+
+    def start(self, *argv, **env):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("MGC_")}
+        child = subprocess.Popen(argv, env=dict(clean, **env), stdout=subprocess.DEVNULL, cwd=self.folder)
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        time.sleep(0.7)
+        return child
+
+    def profile(self, pid, *options):
+        done = self.run_program(COMMAND, "profile", *options, "--output", "p.pb", str(pid))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        with open(os.path.join(self.folder, "p.pb"), "rb") as file:
+            return Profile(file.read()), done.stdout
+
+    def allocated(self, pid):
+        done = self.run_program(COMMAND, "record", "--seconds", "0.05", "--output", "x.jsonl", str(pid))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(os.path.join(self.folder, "x.jsonl"), encoding="utf-8") as file:
+            return [line for line in map(json.loads, file) if "sample" in line][-1]["allocated"]
+
+    def names(self, p):
+        return {p.strings[f[2]] for f in p.functions.values()}
+
+    def test_a_collected_heap(self):
+        child = self.start(SERVICE, "30", "2")
+        p, text = self.profile(child.pid, "--seconds", "1", "--rate", "64KiB")
+        self.assertTrue({"write_text", "take_order", "serve"} <= self.names(p), self.names(p))
+        self.assertEqual(p.number[12], 64 << 10)
+        self.assertAlmostEqual(p.number[10] / 1e9, 1, delta=0.6)
+        rows = text.splitlines()
+        self.assertRegex(rows[0], r"^ +allocated +lives +where$")
+        self.assertRegex(rows[1], r"^ +[\d.]+ [MG]iB +[\d.]+ [KMG]?i?B  write_text < take_order < serve")
+        for stack, _ in p.samples:
+            self.assertIn(p.mappings[p.locations[stack[0]][2]][1], p.mappings)
+
+        # what came before does not count, nor what comes after
+        before = self.allocated(child.pid)
+        p, _ = self.profile(child.pid, "--seconds", "0.5", "--rate", "16KiB")
+        meanwhile = self.allocated(child.pid) - before
+        self.assertGreater(p.total("alloc_space"), 1e6)
+        self.assertLess(p.total("alloc_space"), 1.05 * meanwhile)
+        done = self.run_program(COMMAND, "record", "--seconds", "0.05", "--output", "x.jsonl", str(child.pid))
+        self.assertEqual(done.returncode, 0)
+        with open(os.path.join(self.folder, "x.jsonl"), encoding="utf-8") as file:
+            self.assertIn('"rate":0', file.read(), "the sampler is still on")
+
+    def test_a_sampler_that_was_on(self):
+        child = self.start(SERVICE, "30", "1", MGC_DEBUG="samplerate=32KiB")
+        p, _ = self.profile(child.pid, "--seconds", "0.5", "--rate", "1MiB")
+        self.assertEqual(p.number[12], 32 << 10)
+        p, _ = self.profile(child.pid, "--seconds", "0.2")
+        self.assertEqual(p.number[12], 32 << 10, "it was switched off")
+
+    def test_malloc(self):
+        if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
+            self.skipTest("this build has no malloc face")
+        loop = "import time\nwhile True:\n a = [bytearray(3000 + i) for i in range(2000)]\n"
+        child = self.start(COMMAND, "run", "--malloc", sys.executable, "-c", loop, PYTHONMALLOC="malloc")
+        p, text = self.profile(child.pid, "--seconds", "1")
+        self.assertGreater(p.total("alloc_space"), 10e6)
+        self.assertRegex(text, r"\d [MG]iB ")
+
+    def test_it_ends_early(self):
+        child = self.start(SERVICE, "30", "1")
+        profiler = subprocess.Popen([COMMAND, "profile", "--seconds", "60", "--output", "p.pb", str(child.pid)],
+                                    cwd=self.folder, stdout=subprocess.PIPE, text=True)
+        time.sleep(0.7)
+        profiler.send_signal(signal.SIGINT)
+        self.assertIn("write_text", profiler.communicate(timeout=30)[0])
+        self.assertEqual(profiler.returncode, 0)
+
+    def test_what_it_refuses(self):
+        child = self.start(SERVICE, "1", "1")
+        for words, args in (("a process is missing", []), ("`x` is not the number", ["x"]),
+                            ("x is not a good rate", ["--rate", "x", "1"]), ("0 is not a good rate", ["--rate", "0", "1"]),
+                            ("-1 is not a good number of seconds", ["--seconds", "-1", "1"]),
+                            (f"process {os.getpid()} does not use this library", [str(os.getpid())]),
+                            ("process \\d+ has ended, and its samples", [str(child.pid)])):
+            done = self.run_program(COMMAND, "profile", *args)
+            self.assertEqual((done.returncode, done.stdout), (125, ""), args)
+            self.assertRegex(done.stderr, r"\Amallocgc: " + words)
+        self.assertEqual(os.listdir(self.folder), [])
 
 
 if __name__ == "__main__":

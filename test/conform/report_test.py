@@ -152,7 +152,7 @@ class Page(Case):
     def test_it_can_be_used(self):
         self.show()
         first = self.value("document.getElementById('when-text').textContent")
-        self.value("(w => { w.value = 1; w.dispatchEvent(new Event('input')); })(document.getElementById('when'))")
+        self.value("(w => { w.value = w.value > 0 ? 0 : 1; w.dispatchEvent(new Event('input')); })(document.getElementById('when'))")
         self.assertNotEqual(self.value("document.getElementById('when-text').textContent"), first)
         allocated = self.value("document.getElementById('sites').innerText")
         self.value("document.getElementById('by-all').click()")

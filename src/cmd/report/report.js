@@ -428,7 +428,9 @@
   for (const c of censuses) for (const k of c.classes) weight.set(keyOf(k), Math.max(weight.get(keyOf(k)) || 0, k.pages));
   const ranked = [...weight.entries()].sort((a, b) => b[1] - a[1]).map((e) => e[0]);
   const classColor = (key) => CLASS_COLORS[ranked.indexOf(key)] || OTHER;
-  let shownCensus = censuses.length - 1;
+  /* At first the fullest one: at the end a program may have freed all. */
+  const pagesOf = (c) => sum(c.classes, (k) => k.pages);
+  let shownCensus = censuses.reduce((best, c, i) => (pagesOf(c) >= pagesOf(censuses[best]) ? i : best), 0);
 
   function mapShape(c) {
     const width = $("map-box").clientWidth;
