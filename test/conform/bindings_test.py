@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""bindings_test.py MALLOCGC - the starting points for bindings in examples/ run, and their struct mgc_type is the
+header's. rustc is asked for, not required."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+import command
+
+LIBRARY = command.beside("lib", "libmallocgc.so")
+LAYOUT = """#include <mallocgc.h>
+#include <stdio.h>
+#define F(f) printf("%s %zu\\n", #f, offsetof(struct mgc_type, f))
+int main(void) { F(name); F(size); F(ptr_bytes); F(ptr_mask); F(trace); F(flags); F(ptr_tags); F(ptr_tag_mask);
+F(reserved); F(trace_part); F(mgc_id); printf("all %zu\\n", sizeof(struct mgc_type)); return 0; }"""
+
+
+class Bindings(unittest.TestCase):
+    def test_python(self):
+        example = os.path.join(command.TOP, "examples", "python", "heap.py")
+        done = subprocess.run([sys.executable, example, LIBRARY, "--stats"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        words, stats = done.stdout.splitlines()
+        self.assertIn("a list of 1000 nodes after 11 collections: good", words)
+        self.assertGreaterEqual(json.loads(stats)["stats"]["/gc/cycles/total:gc-cycles"], 11)
+
+    def test_layout(self):
+        """What the Python example says of struct mgc_type, offset by offset."""
+        sys.argv[1:] = [LIBRARY]
+        sys.path.insert(0, os.path.join(command.TOP, "examples", "python"))
+        import heap  # pylint: disable=import-outside-toplevel,import-error
+        with tempfile.TemporaryDirectory() as folder:
+            program = os.path.join(folder, "layout")
+            subprocess.run(["cc", "-xc", "-", "-I", os.path.join(command.TOP, "include"), "-o", program],
+                           input=LAYOUT, text=True, check=True)
+            rows = dict(line.split() for line in subprocess.run([program], capture_output=True, text=True,
+                                                                check=True).stdout.splitlines())
+        mine = {name: str(getattr(heap.Type, name).offset) for name, _ in heap.Type._fields_}
+        mine["all"] = str(heap.ctypes.sizeof(heap.Type))
+        self.assertEqual(mine, rows)
+
+    @unittest.skipUnless(shutil.which("rustc"), "no rustc here")
+    def test_rust(self):
+        source = os.path.join(command.TOP, "examples", "rust", "list.rs")
+        with tempfile.TemporaryDirectory() as folder:
+            program = os.path.join(folder, "list")
+            done = subprocess.run(["rustc", "-O", source, "-o", program, "-L", command.beside("lib"), "-l", "mallocgc",
+                                   "-C", "link-arg=-Wl,-rpath," + command.beside("lib")],
+                                  capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            ran = subprocess.run([program], capture_output=True, text=True, timeout=60,
+                                 env=dict(os.environ, MGC_DEBUG="gccheckmark=1,verify=1"))
+            self.assertEqual(ran.returncode, 0, ran.stderr)
+            self.assertIn("good", ran.stdout)
+
+
+command.main()
