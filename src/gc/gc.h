@@ -108,7 +108,7 @@ struct gc {
 	struct cycle_record last; /* world lock */
 	struct cycle_record recent[RECENT_CYCLES]; /* cycle N at N % RECENT_CYCLES; world lock */
 	struct histogram pauses; /* stops of the world */
-	struct histogram snapshots; /* each thread's time for its own snapshot */
+	struct histogram snapshots; /* processor time of threads that took their own */
 	bool concurrent; /* atomic; cycles run beside the program; else the world stops for all of each */
 	bool barriered; /* the program stores through the barrier */
 	bool tracked; /* concurrent without a barrier: the system tells what was written. Under world */

@@ -13,6 +13,7 @@
 /* Words of buffer for want of memory; small, for the handler may run on a small stack. */
 #define OWN_WORDS 32
 
+/* note_duration - of its processor time: who shares a processor would have lost the rest anyway. */
 static void note_duration(struct gc *gc, struct mutator *m, uint64_t ns)
 {
 	m->snapshot_ns = ns;
@@ -23,7 +24,8 @@ static void note_duration(struct gc *gc, struct mutator *m, uint64_t ns)
 
 void snapshot_take(struct gc *gc, struct mutator *m, bool tls)
 {
-	uint64_t begin = os_now_ns();
+	bool itself = m == mutator_self(); /* else it takes none of its time */
+	uint64_t begin = itself ? os_thread_cpu_ns() : 0;
 	annotate_quiet(true);
 	uint32_t gen = heap_sweepgen(gc->heap);
 	uintptr_t own[OWN_WORDS];
@@ -38,7 +40,8 @@ void snapshot_take(struct gc *gc, struct mutator *m, bool tls)
 	MGC_KEEP(own);
 	annotate_quiet(false);
 	add_relaxed(&gc->roots.stack_nbytes, out.read_nbytes);
-	note_duration(gc, m, os_now_ns() - begin);
+	if (itself)
+		note_duration(gc, m, os_thread_cpu_ns() - begin);
 	store_release(&m->taken, gen); /* pairs: taken */
 }
 

@@ -98,7 +98,7 @@ struct mutator {
 	uint64_t held_ns; /* owner: how long the cycle of held_gen kept it from allocating, */
 	uint64_t held_since_ns; /* from then on */
 	uint32_t held_gen;
-	uint64_t snapshot_ns; /* how long the last snapshot took of this thread's time */
+	uint64_t snapshot_ns; /* processor time of the last snapshot */
 
 	uint64_t allocated_nbytes; /* ever; owner */
 	/* Of the sampler; owner. A run ends before the slot that a point falls into: the next one of its class. */

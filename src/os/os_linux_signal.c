@@ -231,7 +231,6 @@ int os_signal_send(os_tid tid, int sig)
 	info.si_signo = sig;
 	info.si_code = SI_QUEUE;
 	info.si_pid = getpid();
-	info.si_uid = getuid();
 	info.si_value.sival_ptr = &cookie;
 	if (syscall(SYS_rt_tgsigqueueinfo, info.si_pid, tid, sig, &info) != 0)
 		result = errno;

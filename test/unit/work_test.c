@@ -16,6 +16,10 @@ TEST(blocks)
 {
 	struct grey_pool p;
 	grey_pool_init(&p);
+	grey_reserve(&p); /* the collecting thread, so that no thread has to in its snapshot */
+	CHECK_EQ(p.nslabs, 1);
+	grey_reserve(&p);
+	CHECK_EQ(p.nslabs, 1);
 	enum { N = 1000 };
 	static struct grey_block *b[N];
 	for (size_t i = 0; i < N; i++) {
