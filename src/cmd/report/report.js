@@ -371,15 +371,19 @@
         let row = 0;
         for (const [i, text] of found) {
           const px = Math.min(x.getPixelForValue(i) + half, a.right - 1), label = text.replace(/(\d)$/, "$1 %");
-          ctx.strokeStyle = ctx.fillStyle = color("text");
+          ctx.strokeStyle = color("text");
           ctx.setLineDash([3, 3]);
           ctx.beginPath();
           ctx.moveTo(px, a.top + 13 * row);
           ctx.lineTo(px, a.bottom);
           ctx.stroke();
-          const left = px + 4 + ctx.measureText(label).width > a.right;
+          const wide = ctx.measureText(label).width, left = px + 4 + wide > a.right, top = a.top + 13 * row;
+          ctx.fillStyle = fade(color("card"), 0.8);
+          ctx.fillRect(left ? px - 5 - wide : px + 2, top, wide + 3, 13);
+          ctx.fillStyle = color("text");
           ctx.textAlign = left ? "right" : "left";
-          ctx.fillText(label, px + (left ? -4 : 4), a.top + 10 + 13 * row++);
+          ctx.fillText(label, px + (left ? -4 : 4), top + 10);
+          row++;
         }
         ctx.restore();
       },
