@@ -21,10 +21,10 @@ import subprocess
 import sys
 from collections import Counter
 from common import WARM_AT_START_MIB, ROOT, Launcher, Log, compile_c, idlest_cpu, number, parse_lines, skip
-from malloc_peers import NAMES, OURS, Finder
+from malloc_peers import NAMES, OURS, VARIANTS, Finder
 from malloc_programs import DIR, ONE, REAL_GROUP, TWO, c_programs, real_programs
 
-BASE = "mi3"
+BASE = "mi3"  # without it: the first one that runs
 ANCHORS = ("mi3", "mi3-nothp")
 METRICS = {"wall_s": "wall time", "cpu_s": "user and system CPU time", "rss_mib": "peak RSS",
            "minor_faults": "minor page faults"}
@@ -109,8 +109,12 @@ class Runs:
         return [f"{program.name} {name}: output differs ({checksum}, others {common[0][0]})"
                 for name, checksum in wrong]
 
-    def ratio(self, program, peer, metric, base=BASE):
+    def base(self):
+        return BASE if BASE in self.peers else next(iter(self.peers))
+
+    def ratio(self, program, peer, metric, base=None):
         """Median over the repetitions of peer / base; None where either failed or is not there."""
+        base = base or self.base()
         if self.failed.get((program, peer)) or self.failed.get((program, base)):
             return None
         ours, theirs = self.values.get((program, peer), {}), self.values.get((program, base), {})
@@ -127,7 +131,7 @@ class Runs:
         ratio = self.ratio(program, peer, metric)
         return "%.2f" % ratio if ratio else "-"
 
-    def mean(self, programs, peer, metric, base=BASE):
+    def mean(self, programs, peer, metric, base=None):
         ratios = [self.ratio(p.name, peer, metric, base) for p in programs]
         logs = [math.log(r) for r in ratios if r]
         return math.exp(sum(logs) / len(logs)) if logs else None
@@ -141,13 +145,13 @@ class Table:
         return [p for p in self.programs if p.group in GROUPS[group]]
 
     def show(self, metric):
-        names = list(self.runs.peers)
-        print(f"\n{METRICS[metric]}, ratio to {BASE} (whose median is in the last column)")
-        print("%-16s" % "" + "".join("%11s" % n for n in names) + "%11s" % f"{BASE} abs")
+        names, base = list(self.runs.peers), self.runs.base()
+        print(f"\n{METRICS[metric]}, ratio to {base} (whose median is in the last column)")
+        print("%-16s" % "" + "".join("%11s" % n for n in names) + "%11s" % f"{base} abs")
         for program in self.programs:
             print("%-16s" % program.name
                   + "".join("%11s" % self.runs.cell(program.name, n, metric) for n in names)
-                  + "%11s" % self.runs.cell(program.name, BASE, metric, True))
+                  + "%11s" % self.runs.cell(program.name, base, metric, True))
         for group in GROUPS:
             programs = self.chosen(group)
             if programs:
@@ -159,9 +163,9 @@ class Table:
         """CPUs that the two-thread programs really had: near 1 on a busy machine, whose wall times then
         say little about two threads."""
         shares = [run["cpu_s"] / run["wall_s"] for p in self.chosen(TWO)
-                  for run in self.runs.values.get((p.name, BASE), {}).values()]
+                  for run in self.runs.values.get((p.name, self.runs.base()), {}).values()]
         if shares:
-            print(f"\nthe two-thread programs had {statistics.median(shares):.2f} CPUs (median, {BASE})")
+            print(f"\nthe two-thread programs had {statistics.median(shares):.2f} CPUs (median, {self.runs.base()})")
 
     def verdicts(self):
         """(text, ratio, limit) of each target that can be judged from these runs."""
@@ -174,7 +178,7 @@ class Table:
                            runs.mean(self.programs, OURS, "rss_mib", anchor), RSS_LIMIT))
             judged += [(f"wall, {p.name}, {OURS}/{anchor}", runs.ratio(p.name, OURS, "wall_s", anchor),
                         WORST_LIMIT) for p in self.programs]
-        peers = {n: runs.mean(self.programs, OURS, "wall_s", n) for n in runs.peers if n != OURS}
+        peers = {n: runs.mean(self.programs, OURS, "wall_s", n) for n in runs.peers if n in NAMES and n != OURS}
         best = max((n for n in peers if peers[n]), key=lambda n: peers[n], default=None)
         if best:
             judged.append((f"wall, all, {OURS}/{best} (best peer)", peers[best], BEST_PEER_LIMIT))
@@ -274,7 +278,7 @@ def options_of(parser):
     parser.add_argument("--quick", action="store_true", help="small sizes, one run each: does it all work?")
     parser.add_argument("--only", action="append", metavar="NAME", help="programs by name, start of a name, or "
                         "group (one, two, real), with commas; with --micro: operations, hello")
-    parser.add_argument("--peers", metavar="A,B", help="of " + ", ".join(NAMES))
+    parser.add_argument("--peers", metavar="A,B", help="of " + ", ".join([*NAMES, *VARIANTS]))
     parser.add_argument("--reps", type=int, help="runs of each (default 5, quick 1)")
     parser.add_argument("--micro", action="store_true", help="single patterns of calls, and start-up")
     parser.add_argument("--out", metavar="FILE.csv", help="default bench/results/<time>-malloc-<commit>.csv")
@@ -286,8 +290,8 @@ def options_of(parser):
     options.reps = options.reps or (1 if options.quick else 5)
     options.build = os.path.abspath(options.build)
     options.peers = options.peers.split(",") if options.peers else NAMES
-    for name in set(options.peers) - set(NAMES):
-        parser.error(f"no malloc named {name}: {', '.join(NAMES)}")
+    for name in set(options.peers) - set(NAMES) - set(VARIANTS):
+        parser.error(f"no malloc named {name}: {', '.join([*NAMES, *VARIANTS])}")
     return options
 
 
@@ -307,7 +311,7 @@ def old_runs(paths, programs):
                     runs.values.setdefault(key, {})[number_of_file, row["rep"]] = values
                 else:
                     runs.failed[key] = runs.failed.get(key, 0) + 1
-    runs.peers = {name: runs.peers[name] for name in NAMES if name in runs.peers}
+    runs.peers = {name: runs.peers[name] for name in [*NAMES, *VARIANTS] if name in runs.peers}
     programs = [p for p in programs if any((p.name, name) in runs.values for name in runs.peers)]
     for program in programs:
         for text in runs.different_output(program):
@@ -318,8 +322,6 @@ def old_runs(paths, programs):
 def show(runs, programs):
     """Tables and targets; the targets that were missed."""
     table = Table(runs, programs)
-    if BASE not in runs.peers:
-        return []
     for metric in METRICS:
         table.show(metric)
     table.parallelism()

@@ -48,6 +48,10 @@ DEBIAN_PEERS = {  # name: (library, package)
     "je-debian": ("libjemalloc.so.2", "libjemalloc2"),
     "tc": ("libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
 }
+VARIANTS = {  # ours with settings: only where they are asked for
+    "secure": {"MGC_DEBUG": "secure=1"},
+    "sampled": {"MGC_DEBUG": "samplerate=512KiB"},
+}
 NAMES = [OURS, "glibc", "mi3", "mi3-nothp", *CRATE_PEERS, *DEBIAN_PEERS]
 
 
@@ -75,6 +79,9 @@ class Finder:
     def one(self, name):
         if name == OURS:
             return self.ours()
+        if name in VARIANTS:
+            peer = self.ours()
+            return peer and Peer(name, peer.preload, peer.version, VARIANTS[name])
         if name == "glibc":
             return Peer(name, version=os.confstr("CS_GNU_LIBC_VERSION").split()[-1])
         if name == "mi3":

@@ -191,6 +191,24 @@ foreach(kind ${MGC_KINDS})
   endforeach()
 endforeach()
 
+# Programs on the malloc face again, with every allocation in secure mode.
+foreach(test model/malloc_model conform/interface stress/fork)
+  string(REPLACE "/" ";" kind_name ${test})
+  list(GET kind_name 0 kind)
+  string(REPLACE "/" "-" exe test-${test})
+  if(TARGET ${exe} AND TARGET mallocgc_malloc)
+    mgc_add_test(${test}-secure ${kind} ${exe} ${MGC_TIMEOUT_${kind}})
+    set_tests_properties(${test}-secure PROPERTIES ENVIRONMENT "${MGC_TEST_ENV};MGC_DEBUG=secure=1")
+  endif()
+endforeach()
+
+if(TEST conform/programs)
+  add_test(NAME conform/programs-secure COMMAND ${Python3_EXECUTABLE}
+    ${PROJECT_SOURCE_DIR}/test/conform/malloc/programs_test.py $<TARGET_FILE:mallocgc_cmd>)
+  set_tests_properties(conform/programs-secure PROPERTIES LABELS conform TIMEOUT 180 SKIP_RETURN_CODE 77
+    ENVIRONMENT "${MGC_TEST_ENV};MGC_DEBUG=secure=1")
+endif()
+
 # Never skip in silence: a missing framework is a failing test.
 foreach(lib criterion cmocka cxx)
   get_property(missing GLOBAL PROPERTY mgc_missing_${lib})

@@ -21,6 +21,10 @@
 
 void *malloc_from(struct mcache *c, size_t nbytes, size_t align, bool *zero)
 {
+	if (MGC_UNLIKELY(secure_on(&malloc_face.secure) && c->kind != MCACHE_REGION)) {
+		*zero = true;
+		return secure_alloc(&malloc_face.secure, nbytes, align);
+	}
 	if (align <= BLOCK_ALIGN) {
 		if (nbytes <= MGC_MAX_SMALL)
 			return mcache_alloc(c, mcache_class(nbytes));
@@ -112,11 +116,18 @@ MGC_COLD static void wrong_pointer(const void *p, enum block_verdict v, const ch
 	mgc_misuse("%s(%p): this address %s", caller, (void *)(uintptr_t)p, what[v]);
 }
 
+static enum block_verdict check(struct slab *s, uintptr_t p)
+{
+	if (!malloc_started())
+		return BLOCK_FOREIGN;
+	return secure_is(s) ? secure_check(&malloc_face.secure, s, p)
+			    : mcache_check(&malloc_face.heap, s, p);
+}
+
 struct slab *malloc_block(const void *p, const char *caller)
 {
 	struct slab *s = slab_of(&malloc_face.heap.slabs, (uintptr_t)p);
-	enum block_verdict v =
-		malloc_started() ? mcache_check(&malloc_face.heap, s, (uintptr_t)p) : BLOCK_FOREIGN;
+	enum block_verdict v = check(s, (uintptr_t)p);
 	if (MGC_UNLIKELY(v != BLOCK_OK))
 		wrong_pointer(p, v, caller);
 	return s;
@@ -141,8 +152,13 @@ static MGC_NOINLINE void free_slow(void *p)
 	int saved = errno;
 	struct slab *s = thread_block(p, "free");
 	sampler_forget((uintptr_t)p);
-	struct mcache *c = malloc_self == &mcache_none ? malloc_cache() : malloc_own_cache();
-	mcache_free(c, &malloc_face.heap, s, p);
+	if (secure_is(s)) {
+		if (!secure_free(&malloc_face.secure, s, p))
+			wrong_pointer(p, BLOCK_TWICE, "free");
+	} else {
+		struct mcache *c = malloc_self == &mcache_none ? malloc_cache() : malloc_own_cache();
+		mcache_free(c, &malloc_face.heap, s, p);
+	}
 	errno = saved;
 }
 
@@ -188,6 +204,11 @@ MGC_EXPORT void free_aligned_sized(void *p, size_t align, size_t nbytes)
 
 /* ── realloc ────────────────────────────────────────────────────────────────────────────── */
 
+size_t malloc_block_nbytes(const struct slab *s)
+{
+	return secure_is(s) ? secure_usable(s) : mcache_usable(s);
+}
+
 /* fits - a block of `have` bytes may stay for nbytes. */
 static bool fits(size_t have, size_t nbytes)
 {
@@ -215,12 +236,12 @@ static MGC_NOINLINE void *realloc_long(void *p, size_t nbytes)
 		return NULL;
 	}
 	struct slab *s = thread_block(p, "realloc");
-	size_t have = mcache_usable(s);
+	size_t have = malloc_block_nbytes(s);
 	if (fits(have, nbytes)) {
 		sampler_resize((uintptr_t)p, nbytes);
 		return p;
 	}
-	if (have > MGC_MAX_SMALL && nbytes > MGC_MAX_SMALL && nbytes <= PTRDIFF_MAX) {
+	if (have > MGC_MAX_SMALL && nbytes > MGC_MAX_SMALL && nbytes <= PTRDIFF_MAX && !secure_is(s)) {
 		int saved = errno;
 		bool done = mcache_resize_large(&malloc_face.heap, s, nbytes);
 		if (done)
@@ -304,5 +325,5 @@ MGC_EXPORT void *pvalloc(size_t nbytes)
 
 MGC_EXPORT size_t malloc_usable_size(void *p)
 {
-	return p != NULL ? mcache_usable(malloc_block(p, "malloc_usable_size")) : 0;
+	return p != NULL ? malloc_block_nbytes(malloc_block(p, "malloc_usable_size")) : 0;
 }

@@ -15,6 +15,7 @@
 
 #include "base/knob.h"
 #include "heap/mcache.h"
+#include "heap/secure.h"
 
 #define MGC_EXPORT __attribute__((visibility("default")))
 /* Said at the declaration, it spares a look into the global offset table. */
@@ -22,6 +23,7 @@
 
 struct malloc_face {
 	struct manual heap;
+	struct secure secure; /* started if MGC_DEBUG=secure=1 */
 	uint32_t started; /* atomic: 0, 1 by a thread that starts it, 2 */
 	struct lock late_lock;
 	struct mcache *late; /* late_lock */
@@ -46,7 +48,8 @@ struct mcache *malloc_own_cache(void);
 struct mcache *malloc_late(void);
 void malloc_late_end(void);
 
-/* malloc_start - makes the heap if need be; false: no memory. malloc_from - from that cache. */
+/* malloc_start - makes the heap if need be; false: no memory. malloc_from - from that cache; in secure mode from
+ * where all blocks come from but those of regions. */
 bool malloc_start(void);
 void *malloc_from(struct mcache *c, size_t nbytes, size_t align, bool *zero);
 
@@ -71,6 +74,9 @@ void malloc_free_long(void *p);
 
 /* malloc_block - the record of the object at p; dies when p begins none. `caller` is named. */
 struct slab *malloc_block(const void *p, const char *caller);
+
+/* malloc_block_nbytes - of the object with that record. */
+size_t malloc_block_nbytes(const struct slab *s);
 
 /* What is in the heap, by class. */
 struct malloc_count {

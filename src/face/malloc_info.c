@@ -19,14 +19,16 @@ static void add_slab(void *arg, struct slab *s, uintptr_t base)
 {
 	struct malloc_count *n = arg;
 	uint8_t state = load_relaxed(&s->state);
-	if (state == SLAB_LARGE) {
+	if (state == SLAB_LARGE || state == SLAB_SECURE_LARGE) {
 		n->nlarge++;
 		n->large_nbytes += (size_t)load_relaxed(&s->countdown) << MGC_PAGE_SHIFT;
 	}
 	if (state >= SLAB_LARGE || state == SLAB_SPARE || state == SLAB_NONE)
 		return;
 	unsigned sc = load_relaxed(&s->sizeclass);
-	size_t nfree = slab_count_free(s, base), carved = s->carved;
+	size_t carved = s->carved;
+	size_t nfree = state == SLAB_SECURE ? carved - secure_count_used(&malloc_face.secure, s)
+					    : slab_count_free(s, base);
 	n->nslabs[sc]++;
 	n->nblocks[sc] += carved - min_size(nfree, carved);
 	n->nfree[sc] += nfree;

@@ -29,8 +29,9 @@ void *malloc_watched(struct mcache *c, size_t nbytes, size_t align, bool *zero)
 {
 	size_t counted = max_size(nbytes, 1);
 	bool on = sampler_on();
-	if (c->slow != on)
-		mcache_set_slow(c, on);
+	bool slow = on || secure_on(&malloc_face.secure);
+	if (c->slow != slow)
+		mcache_set_slow(c, slow);
 	if (!on || !is_hit(c, counted))
 		return malloc_from(c, nbytes, align, zero);
 	void *p = malloc_from_late(nbytes, align, zero);

@@ -67,8 +67,10 @@ static void apply_settings(void)
 	if (f->knobs.leaks && f->knobs.samplerate == 0)
 		rate = 1;
 	store_relaxed(&sampler.rate_nbytes, rate);
+	if (f->knobs.secure && !secure_on(&f->secure) && secure_init(&f->secure, &f->heap) != 0)
+		mgc_fatal("MGC_DEBUG=secure: no address space for its tables");
 	struct mcache *c = malloc_own_cache();
-	if (rate != 0 && c != NULL) /* what allocated before now shall not go on unseen */
+	if ((rate != 0 || f->knobs.secure) && c != NULL) /* what allocated before now shall not go on unseen */
 		mcache_set_slow(c, true);
 }
 
@@ -162,6 +164,8 @@ static void each_lock(void (*fn)(struct lock *l))
 	struct malloc_face *f = &malloc_face;
 	fn(&f->late_lock);
 	fn(&f->heap.registry_lock);
+	if (secure_on(&f->secure))
+		secure_each_lock(&f->secure, fn);
 	fn(&f->heap.lock);
 	fn(&f->heap.pageheap.lock);
 	fn(&sampler.lock);

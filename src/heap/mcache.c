@@ -598,7 +598,7 @@ static void inherit(void *arg, struct slab *s, uintptr_t base)
 	const struct survivors *v = arg;
 	const struct mcache *owner = load_relaxed(&s->owner);
 	enum slab_state state = (enum slab_state)load_relaxed(&s->state);
-	if (state == SLAB_LARGE)
+	if (state == SLAB_LARGE || state == SLAB_SECURE || state >= SLAB_SECURE_LARGE)
 		return;
 	if (owner == v->own || owner == v->late || owner == &v->h->orphans ||
 	    (owner != NULL && owner->kind == MCACHE_REGION)) {

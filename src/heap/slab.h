@@ -75,8 +75,11 @@ enum slab_state {
 	SLAB_SPARE,
 	SLAB_ORPHAN,
 	SLAB_ORPHAN_FULL,
-	SLAB_LARGE,
+	SLAB_SECURE, /* and those at the end: secure.h */
+	SLAB_LARGE, /* from here on countdown is pages */
 	SLAB_CACHED,
+	SLAB_SECURE_LARGE,
+	SLAB_SECURE_GONE,
 };
 
 struct slab {

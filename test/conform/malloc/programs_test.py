@@ -33,6 +33,22 @@ LUA = "local t = {} for r = 1, 3 do for i = 1, 50000 do t[i] = {i, tostring(i * 
 SQL = ("create table t(a, b); with recursive n(i) as (select 1 union all select i + 1 from n where i < 50000) "
        "insert into t select i, i * 7919 % 50021 from n; create index x on t(b); "
        "select count(*), sum(b) from t where b > 100; select b from t order by b limit 3;")
+# A library whose constructor comes before that of our malloc allocates there.
+EARLY = r"""set -e; dir=$(mktemp -d); cd $dir; trap 'rm -r $dir' EXIT
+cat >early.c <<END
+#include <stdlib.h>
+char *early[1000];
+__attribute__((constructor)) static void make(void) { for (int i = 0; i < 1000; i++) early[i] = calloc(1, i); }
+END
+cat >main.c <<END
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+extern char *early[1000];
+int main(void) { for (int i = 0; i < 1000; i++) { char *p = malloc(i); memset(p, 1, i); free(early[i]); early[i] = p; }
+  for (int i = 0; i < 1000; i++) free(early[i]); return puts("early") < 0; }
+END
+cc -shared -fPIC -o libearly.so early.c; cc -o main main.c -L. -learly -Wl,-rpath,$dir; ./main"""
 NODE = ("let a = []; for (let i = 0; i < 200000; i++) a.push({i, s: 'x' + i}); "
         "console.log(a.length, require('zlib').gzipSync(JSON.stringify(a)).length > 0)")
 
@@ -44,6 +60,7 @@ PROGRAMS = {
     "git": ["git", "-C", os.path.dirname(os.path.abspath(__file__)), "log", "--stat", "-20"],
     "sort": ["bash", "-c", "seq 200000 | rev | LC_ALL=C sort --parallel=2 | md5sum"],
     "gcc": ["gcc", "-O2", "-x", "c++", "-S", "-o", "-", "CXX"],
+    "cc": ["bash", "-c", EARLY],
     "lua5.4": ["lua5.4", "-e", LUA],
     "sqlite3": ["sqlite3", ":memory:", SQL],
     "node": ["node", "-e", NODE],
