@@ -169,7 +169,7 @@ static void arm(struct cycle *c)
 	if (gc->young.sticky)
 		quiesce(&gc->stw, c->self); /* somebody may be sweeping a span still, by its marks */
 	young_begin(c);
-	written_watch_used(&gc->written, &gc->heap->pageheap);
+	written_watch_used_up(&gc->written, &gc->heap->pageheap); /* the others from the first round on */
 	written_forget_watched(&gc->written);
 	gc->pool.beside = true;
 	heap_set_phase(gc->heap, PHASE_ARM, heap_sweepgen(gc->heap));

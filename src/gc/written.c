@@ -49,14 +49,27 @@ bool written_forget(struct written *w, uintptr_t lo, uintptr_t hi)
 	return (w->on && os_written_each(lo, hi, true, NULL, NULL) == 0) || fail(w);
 }
 
-/* watch - ascending; what lies near the last range belongs to it, as does all there is no room for. A span
- * that somebody takes slots from will be written to, and a fault for each of its pages would not help. */
+struct watch {
+	struct written *w;
+	bool used_up_only;
+};
+
+/* will_be_written - somebody takes slots from the span, or will do so soon: a fault for each of its pages would
+ * not help. */
+static bool will_be_written(const struct watch *a, const struct span *s)
+{
+	uint8_t where = load_relaxed(&s->where);
+	return where == SPAN_CACHED || (a->used_up_only && where == SPAN_PARTIAL);
+}
+
+/* watch - ascending; what lies near the last range belongs to it, as does all there is no room for. */
 static void watch(void *arg, struct span *s)
 {
-	struct written *w = arg;
+	struct watch *a = arg;
+	struct written *w = a->w;
 	struct written_range *last = w->nranges > 0 ? &w->range[w->nranges - 1] : NULL;
 	uintptr_t hi = s->base + span_nbytes(s);
-	if (load_relaxed(&s->where) == SPAN_CACHED)
+	if (will_be_written(a, s))
 		return;
 	if (last == NULL || (s->base - last->hi >= WRITTEN_GAP_NBYTES && w->nranges < WRITTEN_RANGES))
 		w->range[w->nranges++] = (struct written_range){ s->base, hi };
@@ -64,10 +77,34 @@ static void watch(void *arg, struct span *s)
 		last->hi = hi;
 }
 
+static void watch_spans(struct watch a, struct pageheap *ph)
+{
+	a.w->nranges = 0;
+	pageheap_each(ph, watch, &a);
+}
+
 void written_watch_used(struct written *w, struct pageheap *ph)
 {
-	w->nranges = 0;
-	pageheap_each(ph, watch, w);
+	watch_spans((struct watch){ w, false }, ph);
+}
+
+struct share {
+	size_t nbytes, partial_nbytes;
+};
+
+static void add_span(void *arg, struct span *s)
+{
+	struct share *a = arg;
+	a->nbytes += span_nbytes(s);
+	if (load_relaxed(&s->where) == SPAN_PARTIAL)
+		a->partial_nbytes += span_nbytes(s);
+}
+
+void written_watch_used_up(struct written *w, struct pageheap *ph)
+{
+	struct share a = { 0, 0 };
+	pageheap_each(ph, add_span, &a);
+	watch_spans((struct watch){ w, a.partial_nbytes <= a.nbytes / 2 }, ph);
 }
 
 void written_forget_watched(struct written *w)

@@ -19,7 +19,8 @@
 struct pageheap;
 struct space;
 
-/* Ranges further apart than this are watched each by itself; and no more than so many of them. */
+/* Ranges further apart than this are watched each by itself; and no more than so many of them. Each takes a flush
+ * of the other processors, 10 µs. */
 #define WRITTEN_GAP_NBYTES ((uintptr_t)64 << 10)
 #define WRITTEN_RANGES 512
 #if MGC_HOSTILE
@@ -51,8 +52,11 @@ void written_each(struct written *w, uintptr_t lo, uintptr_t hi, bool forget, wr
 /* written_forget - the same without asking. False: a failure. */
 bool written_forget(struct written *w, uintptr_t lo, uintptr_t hi);
 /* written_watch_used - from now on the pages of all spans there are, and of no others, are watched: who takes
- * a fresh span will write to all of it, and each first write to a page that was forgotten costs a fault. */
+ * a fresh span will write to all of it, and each first write to a page that was forgotten costs a fault.
+ * written_watch_used_up - without those that have free slots, for who allocates next will write there; unless they are
+ * most of the heap, which nobody fills before a cycle ends. */
 void written_watch_used(struct written *w, struct pageheap *ph);
+void written_watch_used_up(struct written *w, struct pageheap *ph);
 void written_forget_watched(struct written *w);
 /* written_rest - what may have been written since: `written` for each run of watched pages that was, or was
  * never forgotten; `other` for each stretch of the heap that is not watched. `forget`: the watched ones are,

@@ -59,13 +59,36 @@ static bool slot_is_taken(const struct space *sp, const struct span *s, uint32_t
 	return (load_acquire(&space_bits(sp, span_slot_addr(s, slot), &bit)->alloc) & bit) != 0;
 }
 
+static bool is_dense(const struct span *s)
+{
+	return s->sizeclass >= 1 && s->sizeclass <= MGC_NDENSE;
+}
+
+/* first_free - from slot on; nslots: none is. Whoever freed a slot is done with it, and has set needzero: pairs:
+ * free-dirties */
+static uint32_t first_free(const struct space *sp, const struct span *s, uint32_t slot)
+{
+	if (!is_dense(s)) {
+		while (slot < s->nslots && slot_is_taken(sp, s, slot))
+			slot++;
+		return slot;
+	}
+	const uint64_t *begins = sizeclass_dense_mask[s->sizeclass - 1];
+	size_t g = granule_of(sp, s, slot), first = (s->base - sp->base) >> (MGC_GRANULE_SHIFT + 6);
+	uint64_t passed = bits_low(g % GRANULES_PER_WORD);
+	for (size_t w = g / GRANULES_PER_WORD - first; w < MGC_PAGE_SIZE / 1024; w++) {
+		uint64_t word = begins[w] & ~passed & ~load_acquire(&sp->bits[first + w].alloc);
+		if (word != 0)
+			return slot_at(sp, s, (first + w) * GRANULES_PER_WORD + bits_ctz(word));
+		passed = 0;
+	}
+	return s->nslots;
+}
+
 bool span_find_run(const struct space *sp, struct span *s, uint32_t max_slots, uint32_t *lo,
 		   uint32_t *hi)
 {
-	uint32_t slot = load_relaxed(&s->scan_from);
-	/* whoever freed a slot is done with it, and has set needzero: pairs: free-dirties */
-	while (slot < s->nslots && slot_is_taken(sp, s, slot))
-		slot++;
+	uint32_t slot = first_free(sp, s, load_relaxed(&s->scan_from));
 	store_relaxed(&s->scan_from, (uint16_t)slot);
 	if (slot == s->nslots)
 		return false;
@@ -101,7 +124,7 @@ static bool run_next(const struct space *sp, const struct span *s, struct run_bi
 	size_t g = granule_of(sp, s, r->slot);
 	r->w = g / GRANULES_PER_WORD;
 	size_t word_end = (r->w + 1) * GRANULES_PER_WORD;
-	if (s->sizeclass >= 1 && s->sizeclass <= MGC_NDENSE) {
+	if (is_dense(s)) {
 		size_t g_end = granule_of(sp, s, r->hi - 1) + 1;
 		size_t first = (s->base - sp->base) >> (MGC_GRANULE_SHIFT + 6);
 		r->bits = sizeclass_dense_mask[s->sizeclass - 1][r->w - first] & ~bits_low(g % 64);
