@@ -174,6 +174,11 @@ uintptr_t gc_alloc_aligned(struct gc *gc, struct mutator *m, unsigned layout, si
 	return alloc_large(gc, m, layout, nbytes, align);
 }
 
+static _Noreturn MGC_COLD void second_free(uintptr_t p, const struct span *s)
+{
+	mgc_misuse("second free of %p (a slot of %zu B)", (void *)p, s->slot_nbytes);
+}
+
 /* free_now_or_later - while a cycle runs a free is put off; false: there was no memory for that, so the
  * caller waited. */
 static bool free_now_or_later(struct mutator *m, uintptr_t p, struct span *s)
@@ -185,7 +190,8 @@ static bool free_now_or_later(struct mutator *m, uintptr_t p, struct span *s)
 		sweep_clobber(p, edge_nbytes(s));
 	if (off) {
 		annotate_free(p, s->slot_nbytes);
-		cache_free(m, p, s);
+		if (!cache_free(m, p, s))
+			second_free(p, s);
 	}
 	mutator_leave(m);
 	if (!done && lock_thread.passes) /* in a handler of fork, nothing moves on: it dies as garbage */
@@ -231,7 +237,7 @@ void gc_free(struct gc *gc, struct mutator *m, uintptr_t p)
 		mgc_misuse("free of %p, which is inside an object (of %zu B at %p), not its start",
 			   (void *)p, s->slot_nbytes, (void *)span_slot_addr(s, span_slot_of(s, p)));
 	case FREE_DOUBLE:
-		mgc_misuse("second free of %p (a slot of %zu B)", (void *)p, s->slot_nbytes);
+		second_free(p, s);
 	case FREE_TINY: /* shares its block */
 		return;
 	case FREE_OK:

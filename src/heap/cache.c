@@ -233,45 +233,73 @@ enum free_verdict cache_check(struct heap *h, uintptr_t p, struct span **span)
 	return space_is_allocated(sp, p) ? FREE_OK : FREE_DOUBLE;
 }
 
-void cache_free(struct mutator *m, uintptr_t p, struct span *s)
+static void count_freed(struct heap *h, size_t nbytes)
 {
-	struct heap *h = m->heap;
-	uint64_t bit;
-	(void)mutator_enter_heap(m);
-	MGC_ASSERTION(heap_phase(h) < PHASE_ROOTS); /* gc/barrier.h: D4 */
-	size_t nbytes = s->slot_nbytes;
-	unsigned spanclass = s->spanclass;
 	uint64_t live = load_relaxed(&h->live_nbytes); /* may have been set anew since it was counted */
 	while (!cas_relaxed(&h->live_nbytes, &live, live - min_size(nbytes, live)))
 		;
 	add_relaxed(&h->freed_nbytes, nbytes);
+}
+
+/* settle - two bits cannot be cleared at once: a sweep between them would free the slot, somebody would get it,
+ * and what we clear then would be his. A swept span is not swept again before we leave the section. */
+MGC_INLINE void settle(struct heap *h, struct span *s)
+{
+	if (MGC_UNLIKELY(load_acquire(&s->sweepgen) != heap_sweepgen(h))) /* pairs: swept */
+		central_settle(h, s);
+}
+
+/* free_slot - of a span that may be anybody's. False: it was found dead before. */
+static bool free_slot(struct mutator *m, uintptr_t p, struct span *s)
+{
+	struct heap *h = m->heap;
+	uint64_t bit;
+	unsigned spanclass = s->spanclass;
+	uint32_t slot = span_slot_of(s, p);
+	struct bitpair *pair = space_bits(&h->pageheap.space, p, &bit);
+	settle(h, s);
+	if (!(load_relaxed(&pair->alloc) & bit))
+		return false;
+	store_relaxed(&s->needzero, (uint8_t)1);
+	and_seq(&pair->mark, ~bit); /* where sweeping keeps marks */
+	if (MGC_HOSTILE) /* a sweep could come now, if it were not settled */
+		os_yield();
+	uint64_t left = and_seq(&pair->alloc, ~bit) & ~bit; /* pairs: free-dirties */
+	/* from here on the span may be given back, and be another's */
+	if (m->spans[spanclass] == s)
+		store_relaxed(&s->scan_from, (uint16_t)min_size(load_relaxed(&s->scan_from), slot));
+	else if (load_seq(&s->where) != SPAN_CACHED) /* pairs: note-free */
+		central_note_free(h, s, spanclass, left == 0);
+	return true;
+}
+
+bool cache_free(struct mutator *m, uintptr_t p, struct span *s)
+{
+	struct heap *h = m->heap;
+	size_t nbytes = s->slot_nbytes;
+	bool done = true;
+	(void)mutator_enter_heap(m);
+	MGC_ASSERTION(heap_phase(h) < PHASE_ROOTS); /* gc/barrier.h: D4 */
 	if (s->sizeclass == 0) {
 		central_remove(h, s);
 		pageheap_free(&h->pageheap, s);
 	} else {
-		struct bitpair *pair = space_bits(&h->pageheap.space, p, &bit);
-		uint32_t slot = span_slot_of(s, p);
-		store_relaxed(&s->needzero, (uint8_t)1);
-		and_seq(&pair->mark, ~bit); /* an unswept span must not bring it back */
-		uint64_t left = and_seq(&pair->alloc, ~bit) & ~bit; /* pairs: free-dirties, free-unmarks */
-		/* from here on the span may be given back, and be another's */
-		if (m->spans[spanclass] == s)
-			store_relaxed(&s->scan_from,
-				      (uint16_t)min_size(load_relaxed(&s->scan_from), slot));
-		else if (load_seq(&s->where) != SPAN_CACHED) /* pairs: note-free */
-			central_note_free(h, s, spanclass, left == 0);
+		done = free_slot(m, p, s);
 	}
+	if (done)
+		count_freed(h, nbytes);
 	mutator_leave(m);
+	return done;
 }
 
-/* drop_run - the unborn rest of a run becomes free again. Its span may be another's, or unswept, or in
- * the hands of who sweeps it: to those it is as if the slots were freed. */
+/* drop_run - the unborn rest of a run becomes free again. Its span may be another's. */
 static void drop_run(struct mutator *m, unsigned sc)
 {
 	struct span *s = run_span(m, sc);
 	struct run r = m->runs[sc];
 	if (s == NULL)
 		return;
+	settle(m->heap, s);
 	span_drop_run(&m->heap->pageheap.space, s, span_slot_of(s, r.cur),
 		      span_slot_of(s, r.end - 1) + 1);
 	m->nbytes_handed -= r.end - r.cur;

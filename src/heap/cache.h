@@ -86,8 +86,9 @@ enum free_verdict { FREE_OK, FREE_FOREIGN, FREE_INSIDE, FREE_DOUBLE, FREE_TINY }
 /* cache_check - whether p is the start of an allocated object of h; *span is its span if any. */
 enum free_verdict cache_check(struct heap *h, uintptr_t p, struct span **span);
 
-/* cache_free - frees the object at p, which cache_check found FREE_OK. Not while a cycle marks. */
-void cache_free(struct mutator *m, uintptr_t p, struct span *s);
+/* cache_free - frees the object at p, which cache_check found FREE_OK. Not while a cycle marks. False: the last
+ * cycle found it dead. */
+bool cache_free(struct mutator *m, uintptr_t p, struct span *s);
 
 /* cache_flush - gives back every run and span of m: at detach, or for a mutator that is gone. */
 void cache_flush(struct mutator *m);

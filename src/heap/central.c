@@ -39,14 +39,19 @@ static struct span *first_span(struct list *head)
 	return list_empty(head) ? NULL : LIST_ENTRY(head->next, struct span, node);
 }
 
-/* claim_unswept - takes an unswept span for sweeping. Lock held. */
+/* claim - takes a span that is on the list of unswept ones, for sweeping. Lock held. */
+static void claim(struct heap *h, struct central *c, struct span *s)
+{
+	list_span(&c->cached, s, SPAN_CACHED);
+	store_relaxed(&s->sweepgen, heap_sweepgen(h) - 1);
+}
+
+/* claim_unswept - takes one of them. Lock held. */
 static struct span *claim_unswept(struct heap *h, struct central *c)
 {
 	struct span *s = first_span(&c->unswept);
-	if (s != NULL) {
-		list_span(&c->cached, s, SPAN_CACHED);
-		store_relaxed(&s->sweepgen, heap_sweepgen(h) - 1);
-	}
+	if (s != NULL)
+		claim(h, c, s);
 	return s;
 }
 
@@ -220,6 +225,23 @@ void central_ensure_swept(struct heap *h, struct span *s)
 			os_yield();
 		else if (cas_acq_rel(&s->sweepgen, &seen, gen - 1)) /* pairs: swept */
 			h->ops.sweep_span(h, s);
+	}
+}
+
+void central_settle(struct heap *h, struct span *s)
+{
+	struct central *c = heap_central(h, s->spanclass);
+	lock_acquire(&c->lock);
+	bool filed = load_relaxed(&s->where) != SPAN_CACHED &&
+		     load_relaxed(&s->sweepgen) == heap_sweepgen(h) - 2;
+	if (filed)
+		claim(h, c, s);
+	lock_release(&c->lock);
+	if (filed) {
+		h->ops.sweep_span(h, s);
+		central_put(h, s);
+	} else {
+		central_ensure_swept(h, s);
 	}
 }
 

@@ -71,6 +71,10 @@ long central_sweep_one(struct heap *h, struct central *c);
  * collector on its behalf: one of them sweeps, the other waits for it. */
 void central_ensure_swept(struct heap *h, struct span *s);
 
+/* central_settle - the span, which has an object and may be anybody's, is swept when it returns. The caller is in
+ * a section that began in OFF. */
+void central_settle(struct heap *h, struct span *s);
+
 /* central_sweep_cached - sweeps every CACHED span that is still unswept, while no cycle is under way. */
 void central_sweep_cached(struct heap *h, struct central *c);
 

@@ -197,21 +197,20 @@ uint32_t span_sweep(const struct space *sp, struct span *s, bool keep, uintptr_t
 	uint32_t live = 0;
 	*zombie = 0;
 	for (size_t i = 0; i < nwords; i++) {
-		/* a free beside this clears the mark first: read the other way round, it is no zombie */
-		uint64_t alloc = load_acquire(&b[i].alloc); /* pairs: free-unmarks */
+		uint64_t alloc = load_relaxed(&b[i].alloc);
 		uint64_t mark = load_relaxed(&b[i].mark);
 		if (MGC_UNLIKELY(mark & ~alloc) && *zombie == 0)
 			*zombie = s->base + (i << 10) +
 				  ((size_t)bits_ctz(mark & ~alloc) << MGC_GRANULE_SHIFT);
 		if (alloc != mark)
-			and_seq(&b[i].alloc, mark); /* a concurrent free may clear more */
+			and_seq(&b[i].alloc, mark);
 		if (mark != 0 && !keep)
 			store_relaxed(&b[i].mark, UINT64_C(0));
 		live += bits_count(mark & alloc);
 	}
 	store_relaxed(&s->scan_from, (uint16_t)0);
 	if (live < s->nslots)
-		store_relaxed(&s->needzero, (uint8_t)1); /* so may a free beside this */
+		store_relaxed(&s->needzero, (uint8_t)1);
 	return live;
 }
 

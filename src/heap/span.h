@@ -13,6 +13,8 @@
  *        P3 slots of a run in hand have their allocation bits set, all zero in memory unless NOZERO
  *        P4 only the owner of a CACHED span, or of one taken for sweeping, sets allocation bits; of a
  *           PARTIAL one whoever holds its central's lock
+ *        P5 bits are cleared in a swept span, or by who sweeps it: a slot whose mark is cleared first would be
+ *           free, and another's, by the time its allocation bit is cleared   [cache.c settle]
  * LOCKS  node, where: the central's lock. Everything else: fixed while IN_USE, or the owner's, or
  *        atomic as said at the field.
  * UNITS  slots counted from 0; bytes; pages of 8 KiB.  FROM Go's mspan; records by arithmetic are ours. */
