@@ -117,7 +117,7 @@ enum { NWAYS = sizeof ways / sizeof ways[0] };
 static void check_holder(void (*wait)(void))
 {
 	held.ready = held.leave = 0;
-	collect_twice(); /* a cycle that the last one began is over: nobody has the object until it is put */
+	mgc_set_percent(-1); /* nobody has the object until it is put: no cycle comes by itself */
 	held.hidden = new_object();
 	pthread_t t = start_holder(wait);
 	collect_twice();
@@ -368,7 +368,7 @@ static void wait_in_poll_blocking(void)
 static pthread_t interrupt_once(void (*wait)(void))
 {
 	held.ready = held.leave = 0;
-	collect_twice(); /* a cycle that the last one began is over: nobody has the object until it is put */
+	mgc_set_percent(-1); /* nobody has the object until it is put: no cycle comes by itself */
 	held.hidden = new_object();
 	pthread_t t = start_holder(wait);
 	usleep(100000); /* it sleeps in the kernel by now */
