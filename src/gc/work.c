@@ -63,8 +63,10 @@ void grey_reserve(struct grey_pool *p)
 {
 	uint32_t nblocks = load_relaxed(&p->ncopied);
 	size_t per_slab = (SLAB_NBYTES - MGC_CACHE_LINE) / sizeof(struct grey_block);
-	size_t more = nblocks / per_slab + (p->slabs == NULL); /* one slab is there but in the first cycle */
 	store_relaxed(&p->ncopied, 0u);
+	lock_acquire(&p->lock);
+	size_t more = nblocks / per_slab + (p->slabs == NULL); /* one slab is there but in the first cycle */
+	lock_release(&p->lock);
 	for (size_t i = 0; i < more; i++) {
 		lock_acquire(&p->lock);
 		add_slab(p);

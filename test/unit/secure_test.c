@@ -149,7 +149,11 @@ static void touch(void *at)
 static void check_faults(void *at)
 {
 	struct ending e = ending_of(touch, at);
+#if defined(MGC_SANITIZE_ADDRESS) /* its handler exits */
+	CHECK(strstr(e.text, "SEGV") != NULL);
+#else
 	CHECK(WIFSIGNALED(e.status) && WTERMSIG(e.status) == SIGSEGV);
+#endif
 }
 
 TEST(guards)
