@@ -30,7 +30,11 @@
 #define WITH_FORKS false
 #else
 #define NFIBERS 6
+#ifdef MGC_SANITIZE_ADDRESS /* its allocator may stay locked in a child */
+#define WITH_FORKS false
+#else
 #define WITH_FORKS true
+#endif
 #endif
 
 struct box {
