@@ -8,27 +8,23 @@
 #include "gc/edge.h"
 #include "gc/gc.h"
 
-MGC_NO_SANITIZE MGC_COLD void sweep_clobber(uintptr_t object, size_t nbytes)
+MGC_COLD void sweep_clobber(uintptr_t object, size_t nbytes)
 {
 	for (size_t i = 0; i + 8 <= nbytes; i += 8)
 		*(uint64_t *)(object + i) = UINT64_C(0xdeadbeefdeadbeef);
 }
 
-/* tell_dead - overwrites what is free, so that a use of it shows, or tells who watches. Behind span_sweep: an
- * unmarked slot may be one whose free, beside this, has yet to clear its allocation bit, and could be given
- * out again meanwhile; a free slot is given out when the span is swept, not before (S3). */
+/* tell_dead - overwrites what is about to be freed, so that a use of it shows, or tells who watches. */
 static MGC_COLD void tell_dead(const struct space *sp, struct span *s, bool clobber)
 {
-	annotate_quiet(true);
 	for (uint32_t slot = 0; slot < s->nslots; slot++) {
 		uintptr_t addr = span_slot_addr(s, slot);
-		if (space_is_allocated(sp, addr))
+		if (!space_is_allocated(sp, addr) || space_is_marked(sp, addr))
 			continue;
 		if (clobber)
 			sweep_clobber(addr, edge_nbytes(s));
 		annotate_free(addr, s->slot_nbytes);
 	}
-	annotate_quiet(false);
 }
 
 uint32_t sweep_span(struct heap *h, struct span *s)
@@ -38,9 +34,9 @@ uint32_t sweep_span(struct heap *h, struct span *s)
 	MGC_CHECK(load_relaxed(&s->sweepgen) == heap_sweepgen(h) - 1);
 	MGC_ASSERTION(heap_phase(h) < PHASE_ROOTS); /* gc/barrier.h: D7 */
 	bool clobber = h->gc->knobs.clobberfree != 0;
-	uint32_t live = span_sweep(sp, s, h->gc->young.sticky, &zombie);
 	if (MGC_UNLIKELY(clobber || annotate_on))
 		tell_dead(sp, s, clobber);
+	uint32_t live = span_sweep(sp, s, h->gc->young.sticky, &zombie);
 	if (MGC_UNLIKELY(zombie != 0))
 		mgc_misuse("object %p of %zu B was freed and is still referred to", (void *)zombie,
 			   s->slot_nbytes);

@@ -4,8 +4,7 @@
  *        background thread.
  * STATE  span.sweepgen: h-2 unswept → h-1 claimed by the caller → h swept (set here)
  * INV    S1 only who moved the span to h-1 sweeps it
- *        S2 a marked slot was allocated (else: the program kept using a freed object)
- *        S3 a free slot is taken from a swept span only */
+ *        S2 a marked slot was allocated (else: the program kept using a freed object) */
 #ifndef MGC_GC_SWEEP_H
 #define MGC_GC_SWEEP_H
 #ifndef MGC_IMPL
