@@ -66,12 +66,9 @@ void grey_reserve(struct grey_pool *p)
 	store_relaxed(&p->ncopied, 0u);
 	lock_acquire(&p->lock);
 	size_t more = nblocks / per_slab + (p->slabs == NULL); /* one slab is there but in the first cycle */
-	lock_release(&p->lock);
-	for (size_t i = 0; i < more; i++) {
-		lock_acquire(&p->lock);
+	for (size_t i = 0; i < more; i++)
 		add_slab(p);
-		lock_release(&p->lock);
-	}
+	lock_release(&p->lock);
 }
 
 void grey_pool_destroy(struct grey_pool *p)
