@@ -31,6 +31,8 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int usage_error(const char *subcommand, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* bad_option - usage_error for what getopt_long just refused; `result` is its ':' or '?'. */
 int bad_option(const char *subcommand, int result, char **argv);
+/* one_operand - the only argument behind the options; NULL after a usage_error that says what it should be. */
+const char *one_operand(const char *subcommand, const char *what, int argc, char **argv);
 /* parse_seconds - a positive number of seconds, at most a year. */
 bool parse_seconds(const char *text, double *out);
 /* finish_output - flushes standard output; STATUS_FAILED with a message if a write failed. */

@@ -53,6 +53,14 @@ int bad_option(const char *subcommand, int result, char **argv)
 	return usage_error(subcommand, "unknown option -%c", optopt);
 }
 
+const char *one_operand(const char *subcommand, const char *what, int argc, char **argv)
+{
+	if (argc - optind == 1)
+		return argv[optind];
+	usage_error(subcommand, argc == optind ? "a %s is missing" : "one %s at a time", what);
+	return NULL;
+}
+
 bool parse_seconds(const char *text, double *out)
 {
 	char *end;

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/knob.h"
@@ -76,10 +75,7 @@ static int parse(struct options *o, int argc, char **argv)
 		else if (c == 'r' && !parse_rate(optarg, &o->rate_nbytes))
 			return usage_error("profile", "%s is not a good rate: a size as 512KiB", optarg);
 	}
-	if (argc - optind != 1)
-		return usage_error("profile", argc == optind ? "a process is missing"
-							     : "one process at a time");
-	o->pid = target_pid("profile", argv[optind]);
+	o->pid = target_pid("profile", argc, argv);
 	return o->pid != 0 ? -1 : STATUS_FAILED;
 }
 
@@ -173,8 +169,7 @@ static bool wait_for(const struct target *t, double seconds)
 		double left = seconds - (double)(now - begin) / 1e9;
 		if (terminal)
 			fprintf(stderr, "\rsampling, %.0f s left \033[K", left);
-		struct timespec nap = { .tv_nsec = left > 0.1 ? 100000000 : (long)(left * 1e9) };
-		nanosleep(&nap, NULL);
+		os_sleep_ns(left > 0.1 ? 100000000 : (uint64_t)(left * 1e9));
 		now = os_now_ns();
 	}
 	if (terminal)

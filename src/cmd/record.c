@@ -47,10 +47,7 @@ static int parse(struct options *o, int argc, char **argv)
 		else if (!parse_seconds(optarg, &o->seconds))
 			return usage_error("record", "%s is not a good number of seconds", optarg);
 	}
-	if (argc - optind != 1)
-		return usage_error("record", argc == optind ? "a process is missing"
-							    : "one process at a time");
-	o->pid = target_pid("record", argv[optind]);
+	o->pid = target_pid("record", argc, argv);
 	return o->pid != 0 ? -1 : STATUS_FAILED;
 }
 

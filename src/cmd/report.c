@@ -126,10 +126,10 @@ static int report_main(int argc, char **argv)
 			return bad_option("report", c, argv);
 		output = optarg;
 	}
-	if (argc - optind != 1)
-		return usage_error("report", argc == optind ? "a recording is missing"
-							    : "one recording at a time");
-	const char *path = argv[optind], *dot = strrchr(path, '.');
+	const char *path = one_operand("report", "recording", argc, argv);
+	if (path == NULL)
+		return STATUS_FAILED;
+	const char *dot = strrchr(path, '.');
 	int n = dot != NULL && strcmp(dot, ".jsonl") == 0 ? (int)(dot - path) : (int)strlen(path);
 	snprintf(name, sizeof name, "%.*s.html", n, path);
 	if (report_possible() != 0)

@@ -17,9 +17,12 @@
 
 enum { MAX_PHDRS = 64, MAX_NOTES = 65536 };
 
-pid_t target_pid(const char *subcommand, const char *text)
+pid_t target_pid(const char *subcommand, int argc, char **argv)
 {
+	const char *text = one_operand(subcommand, "process", argc, argv);
 	char *end;
+	if (text == NULL)
+		return 0;
 	errno = 0;
 	long pid = strtol(text, &end, 10);
 	if (end != text && *end == '\0' && errno == 0 && pid > 0 && pid <= 1 << 22)

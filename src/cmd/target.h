@@ -21,8 +21,8 @@ struct target {
 	char command[128]; /* what ps shows */
 };
 
-/* target_pid - a process number from text. 0: it is none, after a message. */
-pid_t target_pid(const char *subcommand, const char *text);
+/* target_pid - the only argument is the number of a process; 0 after a message: it is not. */
+pid_t target_pid(const char *subcommand, int argc, char **argv);
 /* target_find - looks through what the process has loaded for a heap in use; of several a collected one. Refuses
  * other layouts, processes that may not be read, and those without the library, with a message. */
 int target_find(struct target *t, pid_t pid);

@@ -68,10 +68,7 @@ static int parse(struct options *o, int argc, char **argv)
 			return usage_error("top", "%s is not a good %s", optarg,
 					   c == 'n' ? "count" : "delay");
 	}
-	if (argc - optind != 1)
-		return usage_error("top", argc == optind ? "a process is missing"
-							 : "one process at a time");
-	o->pid = target_pid("top", argv[optind]);
+	o->pid = target_pid("top", argc, argv);
 	return o->pid != 0 ? -1 : STATUS_FAILED;
 }
 

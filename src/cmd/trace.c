@@ -159,10 +159,8 @@ static int trace_main(int argc, char **argv)
 			return bad_option("trace", c, argv);
 		output = optarg;
 	}
-	if (argc - optind != 1)
-		return usage_error("trace", argc == optind ? "a recording is missing"
-							   : "one recording at a time");
-	FILE *recording = recording_open(argv[optind]);
+	const char *path = one_operand("trace", "recording", argc, argv);
+	FILE *recording = path != NULL ? recording_open(path) : NULL;
 	if (recording == NULL)
 		return STATUS_FAILED;
 	if (output != NULL && freopen(output, "w", stdout) == NULL) {

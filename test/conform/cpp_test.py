@@ -45,8 +45,9 @@ class Header(unittest.TestCase):
             program = os.path.join(folder, "program")
             for compiler, kind, more in [way for way in WAYS if way[0] in COMPILERS]:
                 source = os.path.join(command.TOP, "test", kind, "cpp_test.cc")
-                done = compile_it(compiler, *more, source, "-o", program, "-L", command.beside("lib"),
-                                  "-lmallocgc", "-Wl,-rpath," + command.beside("lib"), "-pthread")
+                done = compile_it(compiler, *more, "-I", os.path.join(command.TOP, "test"), source,
+                                  "-o", program, "-L", command.beside("lib"), "-lmallocgc",
+                                  "-Wl,-rpath," + command.beside("lib"), "-pthread")
                 self.assertEqual(done.returncode, 0, done.stderr)
                 ran = subprocess.run([program], capture_output=True, text=True, timeout=60,
                                      env=dict(os.environ, MGC_TEST_SECONDS="0.5"))

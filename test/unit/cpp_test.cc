@@ -18,13 +18,7 @@
 #include <unordered_set>
 #include <vector>
 
-#define CHECK(what) \
-	do { \
-		if (!(what)) { \
-			std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what); \
-			std::abort(); \
-		} \
-	} while (0)
+#include "lib/check.hh"
 
 namespace
 {
