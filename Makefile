@@ -8,7 +8,7 @@ export CMAKE_GENERATOR ?= $(if $(shell command -v ninja),Ninja,Unix Makefiles)
 MAKEFLAGS += --no-print-directory
 
 PRESET ?= release
-.PHONY: help all deps deps-arm64 demo test test-long test-arm64 stress soak fuzz bench bench-malloc lint \
+.PHONY: help all deps deps-arm64 demo test test-long test-arm64 stress soak fuzz bench bench-malloc figures lint \
         format docs install deb clean
 
 ## help: this list
@@ -74,6 +74,11 @@ bench-malloc: all
 	@tools/deps.sh bench
 	@python3 bench/malloc.py
 	@python3 bench/malloc.py --micro
+
+## figures: measure every figure of README and docs/ again and write it there (an hour or two; ARGS="--only NAME")
+figures:
+	@tools/deps.sh build test demo bench
+	@python3 bench/figures.py $(ARGS)
 
 ## lint: layers, headers, sizes, tags, ABI, generated files, formatting, clang-tidy
 lint: all

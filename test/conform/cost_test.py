@@ -5,7 +5,7 @@ statistics and a recorder as without; a trace adds less than 0.5 %, the sampler 
 usage: cost_test.py [COMMAND]      default: build/bin/mallocgc; the libraries are beside it
 
 Counted is the difference between two lengths of one loop, so what comes once falls out. Collections are off: they cost the
-same, and how many there are depends on the time."""
+same, and how many there are depends on the time. What was counted is printed, for docs/performance.md (bench/figures.py)."""
 import glob
 import os
 import re
@@ -29,6 +29,8 @@ int main(int argc, char **argv)
 }
 """
 KEEPING = NATIVE.replace("mgc_free(mgc_alloc(48, NULL, 0))", "mgc_alloc(48, NULL, 0)")
+LOOPS = {"native": "`mgc_alloc` and `mgc_free` of 48 bytes", "keeping": "`mgc_alloc` of 48 bytes, kept",
+         "malloc": "`malloc` and `free` of 48 bytes"}  # by the program's name
 MALLOC = """
 #include <stdlib.h>
 int main(int argc, char **argv)
@@ -68,15 +70,18 @@ class Cost(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         return int(re.search(r"Collected : (\d+)", done.stderr).group(1))
 
-    def each(self, program, times=1, **env):
-        """Instructions of one turn of the loop."""
+    def each(self, program, how, times=1, **env):
+        """Instructions of one turn of the loop; `how` it is observed is for the line that is printed."""
         turns = times * (LONG - SHORT)
-        return (self.count(program, times * LONG, env) - self.count(program, times * SHORT, env)) / turns
+        n = (self.count(program, times * LONG, env) - self.count(program, times * SHORT, env)) / turns
+        print(f"cost: {LOOPS[os.path.basename(program)]}: {how} instructions {n:.1f}", flush=True)
+        return n
 
     def costs_nothing(self, program, **env):
-        plain = self.each(program, **env)
+        plain = self.each(program, "not observed", **env)
         self.assertGreater(plain, 5)
-        observed = self.each(program, MGC_STATS="json:stats.json", MGC_RECORDER="nobody", MGC_DEBUG="exitstats=1", **env)
+        observed = self.each(program, "statistics, a recorder's socket", MGC_STATS="json:stats.json", MGC_RECORDER="nobody",
+                             MGC_DEBUG="exitstats=1", **env)
         self.assertAlmostEqual(observed / plain, 1, delta=0.0005)
         self.assertTrue(os.path.getsize(os.path.join(self.folder, "stats.json")))
 
@@ -85,15 +90,16 @@ class Cost(unittest.TestCase):
 
     def test_a_trace(self):
         program = self.native("native", NATIVE)
-        plain = self.each(program)
-        traced = self.each(program, MGC_DEBUG="gctrace=1,scavtrace=1", MGC_LOG="log")
+        plain = self.each(program, "not observed")
+        traced = self.each(program, "a trace", MGC_DEBUG="gctrace=1,scavtrace=1", MGC_LOG="log")
         self.assertLess(traced / plain, 1.005)  # two looks at the clock for each refill
 
     def test_the_sampler(self):
         program = self.native("keeping", KEEPING)
-        plain, sampled = self.each(program, 15), self.each(program, 15, MGC_DEBUG="samplerate=512KiB")
+        plain = self.each(program, "not observed", 15)
+        sampled = self.each(program, "a sample in 512 KiB", 15, MGC_DEBUG="samplerate=512KiB")
         self.assertLess(sampled / plain, 1.01)
-        every = self.each(program, MGC_DEBUG="samplerate=1KiB")
+        every = self.each(program, "a sample in 1 KiB", MGC_DEBUG="samplerate=1KiB")
         self.assertGreater(every / plain, 1.2)  # it is on: this test can see it
 
     def test_malloc(self):

@@ -68,8 +68,47 @@ def tree(top):
     run("gendocs", top, "--write")
 
 
+FIGURE_LIST = """from figures import Figure, Source
+FIGURES = [Figure("size", [Source("size", ["true"])], lambda text: "it is " + text)]
+"""
+STEP = "<!-- figure: size -->it is 7<!-- /figure -->\n"
+BAD_FIGURES = [
+    ("README.md", STEP.replace("7", "8"), "not in step"),
+    ("README.md", STEP + STEP.replace(": size", ": weight"), "no figure is named weight"),
+    ("README.md", STEP + "<!-- figure: size -->\n", "not closed"),
+    ("README.md", "nothing\n", "size: is on no page"),
+    ("README.md", STEP + "| | time |\n|---|---|\n| a | 3 ms |\n| b | 4.5 ms |\n", "that nothing makes"),
+    ("bench/results/figures/size.txt", None, "never measured"),
+]
+
+
+def figures():
+    """Faults of bench/figures.py --check, which knows its tree by where it stands."""
+    with tempfile.TemporaryDirectory() as top:
+        good = {"README.md": STEP + "| | is |\n|---|---|\n| a | a word |\n", "bench/figure_list.py": FIGURE_LIST,
+                "bench/results/figures/size.txt": "# machine: m\n# system: s\n# commit: c\n# date: d\n# command: x\n7\n"}
+        for name in ("figures.py", "common.py"):
+            write(top, f"bench/{name}", (TOOLS.parent / "bench" / name).read_text(encoding="utf-8"))
+        def check(name=None, text=None):
+            for path, contents in good.items():
+                write(top, path, contents)
+            if text is not None:
+                write(top, name, text)
+            elif name:
+                pathlib.Path(top, name).unlink()
+            done = subprocess.run([sys.executable, f"{top}/bench/figures.py", "--check"], capture_output=True, text=True)
+            return done.returncode, done.stdout + done.stderr
+        code, out = check()
+        faults = [f"figures fails a good tree:\n{out}"] if code else []
+        for name, text, words in BAD_FIGURES:
+            code, out = check(name, text)
+            if code == 0 or words not in out:
+                faults.append(f"figures misses {words!r}:\n{out}")
+    return faults, 1 + len(BAD_FIGURES)
+
+
 def main():
-    faults, ran = [], 0
+    faults, ran = figures()
     for check in sorted({row[0] for row in BAD}):
         with tempfile.TemporaryDirectory() as top:
             write(top, "tools/layers.txt", GOOD["tools/layers.txt"])

@@ -1,0 +1,253 @@
+"""figure_list.py - the figures of README.md and docs/: for each its name, the commands that measure it, and how their output
+becomes Markdown. bench/figures.py says how a page takes one in; a new one is a row of FIGURES at the end of this file."""
+import csv
+import io
+import math
+import re
+import statistics
+import sys
+
+from figures import Figure, Source
+from run import Histogram, parse_histograms
+
+PYTHON = sys.executable
+
+
+# ---- reading what was measured --------------------------------------------------------------------
+
+class Runs:
+    """The rows of a CSV of bench/run.py or bench/malloc.py: values by program, variant and repetition."""
+
+    def __init__(self, *texts):
+        self.rows = {}
+        for text in texts:
+            for row in csv.DictReader(io.StringIO(text)):
+                if row["exit"] != "0":
+                    raise ValueError(f"{row['program']} {row['variant']} failed")
+                metrics = dict(pair.split("=", 1) for pair in row["metrics"].split(";") if "=" in pair)
+                histograms = "\n".join(f"{k} {v}" for k, v in metrics.items() if k.endswith("_histogram"))
+                self.rows.setdefault((row["program"], row["variant"]), []).append(
+                    {**row, **metrics, "histograms": parse_histograms(histograms)})
+
+    def values(self, program, variant, key):
+        return [float(row[key]) for row in self.rows[program, variant]]
+
+    def median(self, program, variant, key):
+        return statistics.median(self.values(program, variant, key))
+
+    def ratio(self, program, variant, peer, key):
+        """Median over the repetitions of variant to peer in the same repetition."""
+        pairs = zip(self.values(program, variant, key), self.values(program, peer, key))
+        return statistics.median(a / b for a, b in pairs)
+
+    def percentile(self, program, variant, name, q):
+        """µs, of all runs together."""
+        return Histogram([row["histograms"][name] for row in self.rows[program, variant]]).percentile_us(q)
+
+
+def short(x, unit=""):
+    """Three digits, two below 1; no exponent."""
+    digits = max(0, 2 - max(0, math.floor(math.log10(abs(x))))) if x else 0
+    return f"{x:.{digits}f}".replace("-", "−") + (f" {unit}" if unit else "")
+
+
+def time_us(us):
+    return short(us / 1000, "ms") if us >= 1000 else short(us, "µs")
+
+
+def table(head, *rows):
+    """Markdown; the first column is the label."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" if line[0] != "---" else "|" + "---|" * len(line)
+                     for line in lines).replace("|  |", "| |")
+
+
+def as_it_is(text):
+    return text
+
+
+# ---- beside Go ------------------------------------------------------------------------------------
+
+def beside_go(program, reps, *more, name=None, environment=None):
+    return Source(name or f"go-{program}",
+                  [PYTHON, "bench/run.py", "--variant", "mallocgc", "--variant", "go", "--only", program, "--reps", str(reps),
+                   *more, "--out", "{csv}"], quick=["--quick"], environment=environment)
+
+
+GO_PROGRAMS = {p: beside_go(p, 3) for p in ("binary-trees", "binary-trees-2p", "gcbench", "gcbench-2p", "mark-random",
+                                            "mark-list", "mark-tree")}
+GO_ALLOC = beside_go("alloc", 1)
+GO_LRU = beside_go("lru", 1)
+AT_GOS_MEMORY = Source("binary-trees-125", [PYTHON, "bench/run.py", "--variant", "mallocgc", "--only", "binary-trees", "--reps",
+                                            "3", "--out", "{csv}"], ["--quick"], {"MGC_PERCENT": "125"})
+LIMITS = [beside_go("limit-moderate", 1), beside_go("limit-hostile", 1),
+          Source("limit-hostile-kept", [PYTHON, "bench/run.py", "--variant", "mallocgc", "--only", "limit-hostile", "--reps", "1",
+                                        "--out", "{csv}"], ["--quick"], {"MGC_DEBUG": "limitover=0"})]
+
+
+def go_programs(*texts):
+    runs, rows = Runs(*texts), []
+    for program in GO_PROGRAMS:
+        marking = program.startswith("mark")
+        key, unit = ("cpu_ns_per_object", "ns") if marking else ("cpu_s", "s")
+        wall = "wall_ns_per_object" if marking else "wall_s"
+        ours, go = (short(runs.median(program, v, key), unit) for v in ("mallocgc", "go"))
+        rows.append([f"`{program}`" + (", each object of a full collection" if program == "mark-random" else ""),
+                     ours, go, *(short(runs.ratio(program, "mallocgc", "go", k)) for k in (key, wall, "rss_mib")),
+                     *(short(runs.median(program, v, "rss_mib")) for v in ("mallocgc", "go"))])
+    return table(["", "processor time", "Go's", "ratio", "ratio of wall", "of peak memory", "MiB", "Go's"], *rows)
+
+
+def go_memory(text, more):
+    runs, at = Runs(text), Runs(more)
+    cycles = [runs.median("binary-trees", v, "cycles") for v in ("mallocgc", "go")]
+    return (f"At the same percentage we collect more often than Go ({cycles[0]:.0f} cycles against {cycles[1]:.0f} in\n"
+            "`binary-trees`): what is garbage when a cycle begins is not counted as live, so the next goal is nearer. With\n"
+            f"`MGC_PERCENT=125` `binary-trees` takes {short(at.median('binary-trees', 'mallocgc', 'cpu_s'))} s in "
+            f"{at.median('binary-trees', 'mallocgc', 'rss_mib'):.0f} MiB.")
+
+
+def percent_choice(text, more):
+    words = [f"{short(r.median('binary-trees', 'mallocgc', 'cpu_s'))} s at {percent} with "
+             f"{r.median('binary-trees', 'mallocgc', 'rss_mib'):.0f} MiB" for r, percent in ((Runs(text), 100), (Runs(more), 125))]
+    return "`binary-trees` takes " + " and ".join(words)
+
+
+SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+
+def go_alloc(text):
+    runs = Runs(text)
+    def row(label, variant, kind):
+        return [label, *(short(runs.median("alloc", variant, f"{kind}_{size}_cpu_ns")) for size in SIZES)]
+    return table(["bytes", *SIZES], row("with pointers", "mallocgc", "scan"), row("Go", "go", "scan"),
+                 row("without", "mallocgc", "noscan"), row("Go", "go", "noscan"))
+
+
+def lru_row(runs, variant, kind):
+    return [*(time_us(runs.percentile("lru", variant, kind, q)) for q in (50, 99, 99.9, 99.99)),
+            time_us(runs.median("lru", variant, f"{kind}_max_us"))]
+
+
+def go_lru(text):
+    runs = Runs(text)
+    memory = [runs.median("lru", v, "rss_mib") for v in ("mallocgc", "go")]
+    return table(["", "p50", "p99", "p99.9", "p99.99", "longest"],
+                 ["an operation", *lru_row(runs, "mallocgc", "service")], ["Go", *lru_row(runs, "go", "service")],
+                 ["from when it was due", *lru_row(runs, "mallocgc", "response")], ["Go", *lru_row(runs, "go", "response")]
+                 ) + f"\n\nPeak memory {memory[0]:.0f} MiB, Go's {memory[1]:.0f}."
+
+
+def lru_sentence(text):
+    runs = Runs(text)
+    ours, go = lru_row(runs, "mallocgc", "service"), lru_row(runs, "go", "service")
+    return (f"p99 {ours[1]}, p99.9 {ours[2]}, p99.99 {ours[3]}, the longest {ours[4]}; Go {go[1]}, {go[2]}, {go[3]}, {go[4]}")
+
+
+def limit_row(label, text, program, variant):
+    runs = Runs(text)
+    over, share, rate = (runs.median(program, variant, key) for key in ("over_percent", "share_percent", "mib_per_s"))
+    return [label, short(over, "%"), f"{share:.0f} %", f"{rate:.0f} MiB/s"]
+
+
+def limit(moderate, hostile, kept):
+    return table(["", "over", "the program's share of the processor", "garbage"],
+                 limit_row("moderate", moderate, "limit-moderate", "mallocgc"),
+                 limit_row("moderate, Go", moderate, "limit-moderate", "go"),
+                 limit_row("as fast as it goes", hostile, "limit-hostile", "mallocgc"),
+                 limit_row("with `MGC_DEBUG=limitover=0`", kept, "limit-hostile", "mallocgc"),
+                 limit_row("as fast as it goes, Go", hostile, "limit-hostile", "go"))
+
+
+def limit_choice(moderate, hostile, kept):
+    _, over, share, _ = limit_row("", hostile, "limit-hostile", "mallocgc")
+    _, kept_over, kept_share, _ = limit_row("", kept, "limit-hostile", "mallocgc")
+    _, little, most, _ = limit_row("", moderate, "limit-moderate", "mallocgc")
+    return (f"With garbage as fast as it goes, {share} for the program and {over} over; with `MGC_DEBUG=limitover=0` "
+            f"{kept_share} and {kept_over}. A program that makes 200 MiB of garbage a second, with 60 % of the limit live, keeps "
+            f"{most} for itself, its peak {little} from the limit")
+
+
+def readme_go(*texts):
+    alloc, lru, *others = texts
+    runs = Runs(alloc, lru, *others)
+    sizes = [runs.ratio("alloc", "mallocgc", "go", f"{kind}_{size}_cpu_ns") for size in SIZES for kind in ("scan", "noscan")]
+    def cpu(program, key="cpu_s"):
+        return short(runs.ratio(program, "mallocgc", "go", key))
+    tail = runs.percentile("lru", "mallocgc", "service", 99.9) / runs.percentile("lru", "go", "service", 99.9)
+    return (f"Beside {runs.rows['alloc', 'go'][0]['version'].replace('go', 'Go ')}, as shares of its processor time: an object of "
+            f"16 to 512 B {short(min(sizes))} to {short(max(sizes))}, binary-trees\n(depth 18) {cpu('binary-trees')} in "
+            f"{cpu('binary-trees', 'rss_mib')} of its memory, gcbench {cpu('gcbench')}, a full mark of 3.3 million shuffled objects\n"
+            f"{cpu('mark-random', 'cpu_ns_per_object')}; operations on a cache of 8 million entries: p99.9 {short(tail)} of Go's time.")
+
+
+# ---- short paths, cycles, forks, being watched ----------------------------------------------------
+
+FORKS = Source("forks", ["{build}/test/test-stress-fork", "no_fork"], target="test-stress-fork",
+               environment={"MGC_TEST_SECONDS": "10", "MGC_TEST_MB": "1000"})
+COST = Source("cost", [PYTHON, "test/conform/cost_test.py", "{build}/bin/mallocgc"])
+
+
+def forks(text):
+    ended = re.search(r"within a cycle of (\d+) us", text)
+    rows = re.findall(r"^ *(outside a cycle|in a mark): (\d+) forks, .* median (\d+) us, longest (\d+) us", text, re.M)
+    return table(["", "forks", "median µs", "longest µs"], *([where, *values] for where, *values in rows)
+                 ) + f"\n\nThe cycle takes {int(ended.group(1)) / 1000:.0f} ms."
+
+
+def cost(text):
+    """Lines `cost: WHAT: HOW instructions N`, of test/conform/cost_test.py."""
+    seen = {}
+    for what, how, n in re.findall(r"^cost: (.+): (.+) instructions ([\d.]+)$", text, re.M):
+        seen.setdefault(what, {})[how] = n
+    hows = list(dict.fromkeys(how for row in seen.values() for how in row))
+    return table(["", *hows], *([what, *(row.get(how, "–") for how in hows)] for what, row in seen.items()))
+
+
+# ---- the malloc face -------------------------------------------------------------------------------
+
+MODES = [Source(f"malloc-modes-{name}", [PYTHON, "bench/malloc.py", "--peers", "mallocgc,secure,sampled", "--only", programs,
+                                         "--reps", "3", "--out", "{csv}"], quick=["--quick"])
+         for name, programs in (("small", "random-1k,lifo,strings,app"), ("large", "vector,medium"))]
+
+
+def malloc_modes(*texts):
+    """CPU time and peak memory of secure mode and of sampling, as ratios to the ordinary mode."""
+    runs = Runs(*texts)
+    programs = list(dict.fromkeys(program for program, _ in runs.rows))
+    return table(["", "secure: CPU time", "memory", "sampled at 512 KiB: CPU time", "memory"],
+                 *([f"`{p}`", *(short(runs.ratio(p, mode, "mallocgc", key)) for mode in ("secure", "sampled")
+                                for key in ("cpu_s", "rss_mib"))] for p in programs))
+
+
+# ---- programs on libgc ----------------------------------------------------------------------------
+
+DEMO = Source("demo", [PYTHON, "demo/run.py"], quick=["-n", "1", "words"])
+
+
+def demo(text):
+    """The table as demo/run.py prints it, without each program's ratios and explanation."""
+    lines = text.split("\n")
+    head = next(i for i, line in enumerate(lines) if "peak RSS" in line)
+    rows = [line for line in lines[head + 2:] if re.match(r".{16}(libgc|mallocgc|mean ratio) ", line)]
+    return "```\n" + "\n".join(line.rstrip() for line in [lines[head], lines[head + 1], *rows]) + "\n```"
+
+
+FIGURES = [
+    Figure("readme-demo", [DEMO], demo),
+    Figure("readme-go", [GO_ALLOC, GO_LRU, *(GO_PROGRAMS[p] for p in ("binary-trees", "gcbench", "mark-random"))], readme_go),
+    Figure("go-programs", list(GO_PROGRAMS.values()), go_programs),
+    Figure("go-memory", [GO_PROGRAMS["binary-trees"], AT_GOS_MEMORY], go_memory),
+    Figure("go-alloc", [GO_ALLOC], go_alloc),
+    Figure("go-lru", [GO_LRU], go_lru),
+    Figure("limit", LIMITS, limit),
+    Figure("inline", [Source("inline", [PYTHON, "bench/inline.py"])], as_it_is),
+    Figure("cycle", [Source("cycle", [PYTHON, "bench/cycle.py"], quick=["--cycles", "5"])], as_it_is),
+    Figure("forks", [FORKS], forks),
+    Figure("watched", [COST], cost),
+    Figure("malloc-modes", MODES, malloc_modes),
+    Figure("lua", [Source("lua", [PYTHON, "bench/adapters/lua.py"])], as_it_is),
+    Figure("tuning-percent", [GO_PROGRAMS["binary-trees"], AT_GOS_MEMORY], percent_choice),
+    Figure("tuning-limit", LIMITS, limit_choice),
+    Figure("tuning-latency", [GO_LRU], lru_sentence),
+]
