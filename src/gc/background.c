@@ -83,6 +83,7 @@ static void release_idle(struct gc *gc, uint32_t seen)
 		after = load_relaxed(&gc->heap->allocated_nbytes);
 		if (!first && after - before < IDLE_BYTES) {
 			release(gc, SIZE_MAX, 1);
+			pageheap_drop_ahead(&gc->heap->pageheap);
 			return;
 		}
 		release(gc, too_much(gc, after - before), LONG_RUN_PAGES);
@@ -145,7 +146,8 @@ size_t background_release(struct gc *gc)
 	lock_acquire(&gc->world);
 	heap_sweep_some(gc->heap, SIZE_MAX);
 	lock_release(&gc->world);
-	return pageheap_scavenge(&gc->heap->pageheap, SIZE_MAX, 1);
+	return pageheap_scavenge(&gc->heap->pageheap, SIZE_MAX, 1) +
+	       pageheap_drop_ahead(&gc->heap->pageheap);
 }
 
 void background_after_fork(struct gc *gc)

@@ -158,16 +158,19 @@ static void note_reached(struct pageheap *ph, const struct span *s)
 static bool next_ahead(struct pageheap *ph, size_t *first, size_t *end)
 {
 	size_t reached = load_relaxed(&ph->reached_pages), wanted = reached + AHEAD_PAGES;
-	*first = max_size(ph->touched_pages, reached);
-	if (reached < AHEAD_FROM_PAGES || *first >= wanted || load_relaxed(&ph->limit_nbytes) != SIZE_MAX)
+	if (reached < AHEAD_FROM_PAGES || load_relaxed(&ph->limit_nbytes) != SIZE_MAX)
 		return false;
 	lock_acquire(&ph->lock);
-	if (*first >= ph->space.grown)
+	*first = max_size(ph->touched_pages, reached);
+	if (*first < wanted && *first >= ph->space.grown)
 		(void)grow(ph, 1, 1, true);
 	*end = min_size(*first + AHEAD_STEP_PAGES, ph->space.grown);
-	lock_release(&ph->lock);
 	*end -= *end % AHEAD_STEP_PAGES; /* whole huge pages */
-	return *first < *end;
+	bool more = *first < wanted && *first < *end;
+	if (more)
+		ph->touched_pages = *end;
+	lock_release(&ph->lock);
+	return more;
 }
 
 void pageheap_touch_ahead(struct pageheap *ph)
@@ -176,7 +179,6 @@ void pageheap_touch_ahead(struct pageheap *ph)
 	while (next_ahead(ph, &first, &end)) {
 		os_populate(space_page_addr(&ph->space, first), (end - first) << MGC_PAGE_SHIFT);
 		space_touch_tables(&ph->space, first, end - first);
-		ph->touched_pages = end;
 	}
 }
 
@@ -279,6 +281,24 @@ size_t pageheap_give(struct pageheap *ph, size_t first, size_t npages, size_t nd
 	return dirty;
 }
 
+/* give_back - the memory of pages that were taken to hide them from allocation, which nobody uses; then
+ * frees them. Bytes, 0 when the system refuses. Without the lock. */
+static size_t give_back(struct pageheap *ph, size_t first, size_t npages)
+{
+	int err = os_discard(space_page_addr(&ph->space, first), npages << MGC_PAGE_SHIFT);
+	if (!ph->spanless)
+		space_discard_tables(&ph->space, first, npages);
+	lock_acquire(&ph->lock);
+	if (err == 0) {
+		pagealloc_put_clean(&ph->pages, first, npages);
+		ph->scavenged_nbytes += npages << MGC_PAGE_SHIFT;
+	} else {
+		pagealloc_free(&ph->pages, first, npages);
+	}
+	lock_release(&ph->lock);
+	return err == 0 ? npages << MGC_PAGE_SHIFT : 0;
+}
+
 size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages)
 {
 	size_t os_pages = max_size(1, os_page_size() >> MGC_PAGE_SHIFT);
@@ -291,24 +311,22 @@ size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages)
 		lock_release(&ph->lock);
 		if (!found)
 			break;
-		uintptr_t addr = space_page_addr(&ph->space, first);
-		int err = os_discard(addr, npages << MGC_PAGE_SHIFT);
-		if (!ph->spanless)
-			space_discard_tables(&ph->space, first,
-					     npages); /* hidden from allocation: nobody uses them */
-		lock_acquire(&ph->lock);
-		if (err == 0) {
-			pagealloc_put_clean(&ph->pages, first, npages);
-			ph->scavenged_nbytes += npages << MGC_PAGE_SHIFT;
-			done += npages << MGC_PAGE_SHIFT;
-		} else {
-			pagealloc_free(&ph->pages, first, npages);
-		}
-		lock_release(&ph->lock);
+		done += give_back(ph, first, npages);
 		below = first;
 	}
 	MGC_PROBE(heap__scavenge, done, nbytes);
 	return done;
+}
+
+size_t pageheap_drop_ahead(struct pageheap *ph)
+{
+	size_t first = load_relaxed(&ph->reached_pages) + AHEAD_TELL_PAGES,
+	       nclean; /* spans may end before it */
+	lock_acquire(&ph->lock);
+	size_t end = ph->touched_pages;
+	bool taken = first < end && pagealloc_alloc_at(&ph->pages, first, end - first, &nclean);
+	lock_release(&ph->lock);
+	return taken ? give_back(ph, first, end - first) : 0;
 }
 
 void pageheap_read_stats(struct pageheap *ph, struct pageheap_stats *out)

@@ -4,7 +4,8 @@
  * WHAT   space (addresses) + pagealloc (which pages are free) + the accounting and limits of both.
  * WHO    central.c and cache.c for spans; the collector's background thread for scavenging.
  * STATE  a page: see pagealloc.h. A span record: FREE ↔ IN_USE under the lock.
- * INV    H1 resident ≤ used_pages + (free dirty pages), in pages; both under the lock
+ * INV    H1 resident ≤ used_pages + (free dirty pages), in pages, and what was touched ahead (12 MiB); both
+ *           under the lock
  *        H2 used_pages + hidden_pages + free pages = pages ever grown       [pageheap_verify]
  *        H3 with a limit set, used + dirty (what can be resident) exceeds it only inside
  *           pageheap_alloc, before the new span's pages are touched: free dirty ones are given back
@@ -45,7 +46,7 @@ struct pageheap {
 	/* The collector's: somebody shall call pageheap_touch_ahead soon. NULL: nobody does. */
 	void (*touch)(void *arg);
 	size_t reached_pages; /* atomic: the end of the highest span ever made, in steps */
-	size_t touched_pages; /* pages below it are not the business of pageheap_touch_ahead any more */
+	size_t touched_pages; /* under the lock; pages below it are not the business of pageheap_touch_ahead any more */
 };
 
 /* pageheap_init - reserves the address range. max_nbytes 0: as the system's budget allows. 0 or errno. */
@@ -81,6 +82,9 @@ size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages);
  * mutator does not wait for the system: a first touch of a huge page is 190 µs here, and 4 ms when the
  * host has to find the memory. One thread at a time. */
 void pageheap_touch_ahead(struct pageheap *ph);
+/* pageheap_drop_ahead - gives back what was touched so and never came into use; it is not touched ahead a
+ * second time. Bytes. */
+size_t pageheap_drop_ahead(struct pageheap *ph);
 
 struct pageheap_stats {
 	size_t used_nbytes; /* in spans, or taken */

@@ -9,6 +9,7 @@
 #include "heap/pageheap.h"
 #include "lib/os_fake.h"
 #include "lib/probe.h"
+#include "os/os.h"
 
 #define CHUNK MGC_CHUNK_PAGES
 
@@ -169,6 +170,41 @@ Test(pageheap, limit, .timeout = 30)
 	cr_expect_eq(st.scavenged_nbytes, 60 * MGC_PAGE_SIZE);
 	ph.limit_nbytes = SIZE_MAX;
 	cr_expect_not_null(take(1000, 1));
+	finish();
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* What was touched ahead of a large heap goes back whole, unless a span has come to stand there; what is
+ * touched once is not touched again. */
+Test(pageheap, touched_ahead_and_dropped, .timeout = 60)
+{
+	start(0);
+	ph.touch = nothing;
+	struct span *s = take((size_t)160 << (20 - MGC_PAGE_SHIFT), 1);
+	uintptr_t lo = s->base + span_nbytes(s), hi = lo + ((size_t)16 << 20);
+	size_t before = probe_resident(lo, hi);
+	pageheap_touch_ahead(&ph);
+	size_t touched = probe_resident(lo, hi), scavenged = stats().scavenged_nbytes;
+	cr_assert_geq(touched, before + ((size_t)8 << 20) / os_page_size());
+	size_t given = pageheap_drop_ahead(&ph);
+	cr_expect_geq(given, (size_t)8 << 20);
+	cr_expect_eq(stats().scavenged_nbytes, scavenged + given);
+	size_t left = probe_resident(lo, hi);
+	cr_expect_leq(left, touched - given / os_page_size());
+	pageheap_touch_ahead(&ph);
+	cr_expect_eq(probe_resident(lo, hi), left);
+
+	struct span *next = take((size_t)20 << (20 - MGC_PAGE_SHIFT), 1);
+	cr_assert(!next->needzero);
+	fill(next);
+	cr_expect_eq(pageheap_drop_ahead(&ph), 0);
+	cr_expect_eq(*(unsigned char *)(next->base + span_nbytes(next) - 1), 0xb7);
+	pageheap_free(&ph, next);
+	pageheap_free(&ph, s);
 	finish();
 }
 
