@@ -168,7 +168,9 @@ static uint64_t join_and_assist(struct gc *gc, struct mutator *m, uint64_t nbyte
 	return done;
 }
 
-/* pay_debt - what nbytes owe, when it has become enough to be worth it. */
+/* pay_debt - what nbytes owe, when it has become enough to be worth it. Who finds nothing to mark owes nothing
+ * more: to ask again at each refill costs two looks at the processor's clock, and whoever has all of it was
+ * told to share. */
 static void pay_debt(struct gc *gc, struct mutator *m, uint64_t nbytes)
 {
 	m->debt_nbytes += load_relaxed(&gc->collector.owed) * nbytes / OWED_UNIT;
@@ -178,7 +180,7 @@ static void pay_debt(struct gc *gc, struct mutator *m, uint64_t nbytes)
 	if (m->debt_nbytes < ASSIST_LEAST)
 		return;
 	uint64_t debt = min_size(m->debt_nbytes, ASSIST_MOST), done = join_and_assist(gc, m, debt);
-	m->debt_nbytes = debt > done ? debt - done : 0;
+	m->debt_nbytes = done > 0 && debt > done ? debt - done : 0;
 }
 
 /* too_far - a cycle runs, its phase word in *pg, and should have ended by now. */
