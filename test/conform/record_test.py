@@ -119,7 +119,8 @@ class Contents(Case):
     def test_malloc(self):
         if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
             self.skipTest("this build has no malloc face")
-        program = "a = [bytearray(1000 + i % 5000) for i in range(20000)]"
+        program = ("import time; a = [bytearray(1000 + i % 5000) for i in range(20000)]; "
+                   "time.sleep(0.3)")  # or the peak may pass between two samples
         lines = self.record(sys.executable, "-c", program, PYTHONMALLOC="malloc")
         self.assertEqual(lines[0]["face"], "malloc")
         most = max(s["pages"] for s in of(lines, "sample"))
