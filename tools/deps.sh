@@ -4,7 +4,7 @@
 set -euo pipefail
 
 declare -A group=(
-    [build]="gcc g++ make cmake ninja-build python3 pkg-config libncurses-dev libjs-chart.js"
+    [build]="gcc g++ make cmake ninja-build python3 pkg-config libncurses-dev libjs-chart.js libdw-dev"
     [test]="libcriterion-dev libcmocka-dev clang-19 libclang-rt-19-dev llvm-19 valgrind chromium gdb liblua5.4-dev libsqlite3-dev python3-dev"
     [lint]="clang-format-19 clang-tidy-19"
     [model]="spin"

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "cmd/resident.h"
 #include "face/malloc.h"
 #include "os/os.h"
 
@@ -142,6 +143,22 @@ static bool map_free(const struct target *t, struct census *c, const struct page
 		}
 	}
 	return true;
+}
+
+/* map_resident - adds a range that is in memory to its cells. */
+static void map_resident(void *arg, uintptr_t lo, uintptr_t hi, bool huge)
+{
+	struct census *c = arg;
+	c->resident_nbytes += hi - lo;
+	c->huge_nbytes += huge ? hi - lo : 0;
+	while (lo < hi) {
+		struct map_cell *cell = cell_of(c, (lo - c->base) >> MGC_PAGE_SHIFT);
+		uint64_t left = c->cell_nbytes - (lo - c->base) % c->cell_nbytes;
+		uint32_t n = (uint32_t)min_size(left, hi - lo);
+		cell->resident_nbytes += n;
+		cell->huge_nbytes += huge ? n : 0;
+		lo += n;
+	}
 }
 
 /* count_taken - slots of the span whose allocation bits, from pair `at` on, are set: each at its slot's first
@@ -309,6 +326,9 @@ bool census_read(const struct target *t, struct census *c)
 {
 	memset(c, 0, sizeof *c);
 	bool ok = t->watch.face == WATCH_COLLECTED ? census_collected(t, c) : census_malloc(t, c);
+	if (ok)
+		c->resident_known = resident_each(t->pid, c->base, c->base + c->grown_nbytes,
+						  &c->huge_known, map_resident, c);
 	sort_classes(c);
 	return ok;
 }

@@ -42,6 +42,7 @@ struct class_usage {
 /* A part of the address range, all of the same size. */
 struct map_cell {
 	uint32_t page_nbytes, used_nbytes, dirty_nbytes, clean_nbytes;
+	uint32_t resident_nbytes, huge_nbytes; /* as the kernel says; huge: of these, in huge pages */
 	uint16_t class; /* the one that has most of it; an index of census.class */
 	uint32_t class_nbytes;
 };
@@ -51,6 +52,8 @@ struct census {
 	struct class_usage class[MGC_MAX_SPANCLASS];
 	uintptr_t base;
 	uint64_t cell_nbytes, grown_nbytes;
+	bool resident_known, huge_known; /* whether the kernel said */
+	uint64_t resident_nbytes, huge_nbytes;
 	size_t ncells;
 	struct map_cell cell[MAP_CELLS];
 };

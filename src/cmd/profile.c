@@ -1,4 +1,5 @@
-/* profile.c - mallocgc profile: which stacks of a running process allocate, without a restart.
+/* profile.c - mallocgc profile: which stacks of a running process allocate, without a restart; names for a profile that
+ * a process wrote itself.
  * WHAT   Switches the sampler on in the process (one word of its memory), waits, switches it off, and reads its tables:
  *        a profile in pprof's format, with names, and the first rows of it as text. What was sampled before is
  *        taken off. A sampler that the process had on keeps its rate.
@@ -6,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include "base/knob.h"
 #include "cmd/cmd.h"
 #include "cmd/observe.h"
+#include "cmd/profile_file.h"
 #include "cmd/sites.h"
 #include "os/os.h"
 #include "sample/pprof.h"
@@ -26,19 +29,24 @@ static volatile sig_atomic_t interrupted;
 static int help(void)
 {
 	puts("Usage: mallocgc profile [OPTIONS] PID\n"
+	     "       mallocgc profile [--output FILE] FILE\n"
 	     "Samples the allocations of a running process that uses the library: which stacks "
 	     "allocate,\n"
 	     "and what of it lives. The file is for `go tool pprof`; the first rows are printed. "
 	     "SIGINT\n"
-	     "(Ctrl-C) ends it early.\n\n"
-	     "  --output FILE  where to (mallocgc.PID.pb)\n"
+	     "(Ctrl-C) ends it early.\n"
+	     "A FILE that a process wrote itself (MGC_PROFILE, run --profile) has addresses only: "
+	     "it "
+	     "gets the\n"
+	     "names of functions and lines of source.\n\n"
+	     "  --output FILE  where to (mallocgc.PID.pb; that FILE itself)\n"
 	     "  --rate BYTES   one sample in so many bytes, on average (512KiB)\n"
 	     "  --seconds N    for so long (10)");
 	return finish_output();
 }
 
 struct options {
-	const char *output;
+	const char *output, *file; /* NULL: a process */
 	double seconds;
 	uint64_t rate_nbytes;
 	pid_t pid;
@@ -75,8 +83,12 @@ static int parse(struct options *o, int argc, char **argv)
 		else if (c == 'r' && !parse_rate(optarg, &o->rate_nbytes))
 			return usage_error("profile", "%s is not a good rate: a size as 512KiB", optarg);
 	}
-	o->pid = target_pid("profile", argc, argv);
-	return o->pid != 0 ? -1 : STATUS_FAILED;
+	const char *what = one_operand("profile", "process or file", argc, argv);
+	if (what != NULL && what[strspn(what, "0123456789")] != '\0')
+		o->file = what;
+	else if (what == NULL || (o->pid = target_pid("profile", argc, argv)) == 0)
+		return STATUS_FAILED;
+	return -1;
 }
 
 /* ── what was sampled meanwhile ─────────────────────────────────────────────────────────── */
@@ -97,32 +109,37 @@ static void subtract(struct sites *now, const struct sites *before)
 	}
 }
 
-static bool name_of(void *arg, uintptr_t pc, struct pprof_line *out)
+static size_t lines_of(void *arg, uintptr_t pc, struct pprof_line *out, size_t max)
 {
-	static char name[256];
-	symbols_name(arg, pc, name, sizeof name);
-	*out = (struct pprof_line){ .function = name };
-	return true;
+	static struct symbol_frame frames[SYMBOL_FRAMES];
+	static char name[SYMBOL_FRAMES][SYMBOL_TEXT];
+	size_t n = symbols_frames(arg, pc, frames);
+	for (size_t i = 0; i < n && i < max; i++) {
+		symbols_name(arg, pc, &frames[i], name[i], sizeof name[i]);
+		out[i] = (struct pprof_line){ .function = name[i],
+					      .linkage = frames[i].linkage,
+					      .file = frames[i].file,
+					      .line = frames[i].line };
+	}
+	return n < max ? n : max;
 }
 
-static int write_profile(struct sites *s, const struct options *o, uint64_t duration_ns)
+/* write_profile - beside the file at first: one that is there is whole, before and after. */
+static int write_profile(struct pprof_source *source, const char *path)
 {
-	char maps[64];
-	snprintf(maps, sizeof maps, "/proc/%d/maps", (int)o->pid);
-	struct pprof_source source = { .stacks = s->stacks,
-				       .nstacks = s->nstacks,
-				       .rate_nbytes = s->rate_nbytes,
-				       .duration_ns = duration_ns,
-				       .maps = maps,
-				       .symbolize = name_of,
-				       .arg = &s->symbols };
-	int fd = open(o->output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	int err = fd < 0 ? errno : pprof_write(fd, &source);
+	char beside[PATH_MAX];
+	bool fits = snprintf(beside, sizeof beside, "%s.%d", path, (int)getpid()) < (int)sizeof beside;
+	int fd = fits ? open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
+	int err = !fits ? ENAMETOOLONG : fd < 0 ? errno : pprof_write(fd, source);
 	if (fd >= 0 && close(fd) != 0 && err == 0)
+		err = errno;
+	if (err == 0 && rename(beside, path) != 0)
 		err = errno;
 	if (err == 0)
 		return 0;
-	complain("%s cannot be written: %s", o->output, strerror(err));
+	if (fd >= 0)
+		unlink(beside);
+	complain("%s cannot be written: %s", path, strerror(err));
 	return STATUS_FAILED;
 }
 
@@ -134,20 +151,23 @@ static int by_allocated(const void *a, const void *b)
 							   : 0;
 }
 
+static bool print_frame(void *arg, const char *name, const char *line)
+{
+	unsigned *n = arg;
+	printf("%s%s%s%s%s", *n > 0 ? " < " : "", name, *line ? " (" : "", line, *line ? ")" : "");
+	return ++*n <= SHOWN_CALLERS;
+}
+
 static void print_rows(struct sites *s)
 {
-	char name[256];
 	qsort(s->stacks, s->nstacks, sizeof s->stacks[0], by_allocated);
 	printf("%10s %10s  %s\n", "allocated", "lives", "where");
 	for (size_t i = 0; i < s->nstacks && i < SHOWN_ROWS && s->stacks[i].nsamples > 0; i++) {
 		const struct sample_stack *k = &s->stacks[i];
-		uint32_t first = sites_inner(s, k);
+		unsigned n = 0;
 		printf("%10s %10s  ", bytes_text((uint64_t)k->allocated_nbytes).s,
 		       bytes_text((uint64_t)k->live_nbytes).s);
-		for (uint32_t f = first; f < k->nframes && f <= first + SHOWN_CALLERS; f++) {
-			symbols_name(&s->symbols, k->pc[f], name, sizeof name);
-			printf("%s%s", f > first ? " < " : "", name);
-		}
+		sites_walk(s, k, print_frame, &n);
 		putchar('\n');
 	}
 }
@@ -186,6 +206,20 @@ static int gone(const struct options *o)
 	return STATUS_FAILED;
 }
 
+static int write_sites(struct sites *s, const struct options *o, uint64_t duration_ns)
+{
+	char maps[64];
+	snprintf(maps, sizeof maps, "/proc/%d/maps", (int)o->pid);
+	struct pprof_source source = { .stacks = s->stacks,
+				       .nstacks = s->nstacks,
+				       .rate_nbytes = s->rate_nbytes,
+				       .duration_ns = duration_ns,
+				       .maps = maps,
+				       .symbolize = lines_of,
+				       .arg = &s->symbols };
+	return write_profile(&source, o->output);
+}
+
 static int take_profile(const struct target *t, const struct options *o)
 {
 	static struct sites before, now;
@@ -204,11 +238,36 @@ static int take_profile(const struct target *t, const struct options *o)
 	if (!alive)
 		return gone(o);
 	subtract(&now, &before);
-	int status = write_profile(&now, o, os_now_ns() - begin);
+	int status = write_sites(&now, o, os_now_ns() - begin);
 	if (status == 0)
 		print_rows(&now);
 	sites_free(&before);
 	sites_free(&now);
+	return status != 0 ? status : finish_output();
+}
+
+/* ── a file ─────────────────────────────────────────────────────────────────────────────── */
+
+static int name_profile(const struct options *o)
+{
+	static struct profile_file f;
+	char maps[64];
+	int status = profile_file_read(&f, o->file);
+	if (status == 0) {
+		snprintf(maps, sizeof maps, "/proc/self/fd/%d", fileno(f.maps));
+		struct pprof_source source = { .stacks = f.sites.stacks,
+					       .nstacks = f.sites.nstacks,
+					       .rate_nbytes = f.rate_nbytes,
+					       .duration_ns = f.duration_ns,
+					       .time_ns = f.time_ns,
+					       .maps = maps,
+					       .symbolize = lines_of,
+					       .arg = &f.sites.symbols };
+		status = write_profile(&source, o->output != NULL ? o->output : o->file);
+	}
+	if (status == 0)
+		print_rows(&f.sites);
+	profile_file_free(&f);
 	return status != 0 ? status : finish_output();
 }
 
@@ -220,6 +279,8 @@ static int profile_main(int argc, char **argv)
 	int status = parse(&o, argc, argv);
 	if (status >= 0)
 		return status;
+	if (o.file != NULL)
+		return name_profile(&o);
 	snprintf(name, sizeof name, "mallocgc.%d.pb", (int)o.pid);
 	if (o.output == NULL)
 		o.output = name;
@@ -227,5 +288,6 @@ static int profile_main(int argc, char **argv)
 	return status != 0 ? status : take_profile(&t, &o);
 }
 
-const struct subcommand cmd_profile = { "profile", "sample who allocates in a running process",
+const struct subcommand cmd_profile = { "profile",
+					"sample who allocates in a running process; name a profile",
 					profile_main };

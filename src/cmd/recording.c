@@ -147,12 +147,17 @@ void recording_census(struct recording *r, const struct census *c, uint64_t now_
 	FILE *out = r->out;
 	fprintf(out, "{\"census\":%llu,\"base\":%llu,\"grown\":%llu,\"cell\":%llu",
 		since(r, now_ns), (ull)c->base, (ull)c->grown_nbytes, (ull)c->cell_nbytes);
+	if (c->resident_known)
+		fprintf(out, ",\"resident\":%llu", (ull)c->resident_nbytes);
+	if (c->huge_known)
+		fprintf(out, ",\"huge\":%llu", (ull)c->huge_nbytes);
 	put_classes(out, c);
 	fputs(",\"cells\":[", out);
 	for (size_t i = 0; i < c->ncells; i++) {
 		const struct map_cell *m = &c->cell[i];
-		fprintf(out, "%s[%u,%u,%u,%u,%u]", i > 0 ? "," : "", m->class, m->page_nbytes,
-			m->used_nbytes, m->dirty_nbytes, m->clean_nbytes);
+		fprintf(out, "%s[%u,%u,%u,%u,%u,%u,%u]", i > 0 ? "," : "", m->class, m->page_nbytes,
+			m->used_nbytes, m->dirty_nbytes, m->clean_nbytes, m->resident_nbytes,
+			m->huge_nbytes);
 	}
 	fputs("]}\n", out);
 }
@@ -192,18 +197,29 @@ static ull whole(double v)
 	return v > 0 ? (ull)(v + 0.5) : 0;
 }
 
+struct frame_list {
+	FILE *out;
+	bool lines; /* these instead of names */
+	unsigned n;
+};
+
+static bool put_frame(void *arg, const char *name, const char *line)
+{
+	struct frame_list *l = arg;
+	fputs(l->n++ > 0 ? "," : "", l->out);
+	put_string(l->out, l->lines ? line : name);
+	return true;
+}
+
 static void put_site(FILE *out, struct sites *s, const struct sample_stack *stack)
 {
-	char name[256];
-	uint32_t n = stack->nframes < SAMPLE_FRAMES ? stack->nframes : SAMPLE_FRAMES;
+	struct frame_list names = { .out = out }, lines = { .out = out, .lines = true };
 	fprintf(out, "{\"site\":%u,\"objects\":%llu,\"bytes\":%llu,\"live_objects\":%llu,\"live_bytes\":%llu,\"stack\":[",
 		stack->hash, whole(stack->allocated_objects), whole(stack->allocated_nbytes),
 		whole(stack->live_objects), whole(stack->live_nbytes));
-	for (uint32_t first = sites_inner(s, stack), i = first; i < n; i++) {
-		symbols_name(&s->symbols, stack->pc[i], name, sizeof name);
-		fputs(i > first ? "," : "", out);
-		put_string(out, name);
-	}
+	sites_walk(s, stack, put_frame, &names);
+	fputs("],\"lines\":[", out);
+	sites_walk(s, stack, put_frame, &lines);
 	fputs("]}\n", out);
 }
 

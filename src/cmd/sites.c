@@ -43,24 +43,42 @@ bool sites_set_rate(const struct target *t, uint64_t rate_nbytes)
 	return process_vm_writev(t->pid, &local, 1, &remote, 1, 0) == (ssize_t)sizeof rate_nbytes;
 }
 
-/* is_ours - a frame of the library: of its file, or, where it is part of the program's own file, by its name. */
-static bool is_ours(struct sites *s, uintptr_t pc)
+/* is_ours - a function of the library: by its name, where it is inlined into the program or part of its file. */
+static bool is_ours(const struct symbol_frame *frame)
 {
-	char name[256];
-	if (strcmp(symbols_file(&s->symbols, pc), s->object) != 0)
-		return false;
-	if (strstr(s->object, ".so") != NULL)
-		return true;
-	symbols_name(&s->symbols, pc, name, sizeof name);
-	return strncmp(name, "mgc_", 4) == 0 || strncmp(name, "GC_", 3) == 0;
+	return strncmp(frame->function, "mgc_", 4) == 0 || strncmp(frame->function, "GC_", 3) == 0;
 }
 
-uint32_t sites_inner(struct sites *s, const struct sample_stack *stack)
+/* in_library - whether all at that address is the library's, of which `frames` are what is there. */
+static bool in_library(const struct sites *s, uintptr_t pc, const struct symbol_frame *frames, size_t n)
 {
-	uint32_t n = 0;
-	while (n + 1 < stack->nframes && n + 1 < SAMPLE_FRAMES && is_ours(s, stack->pc[n]))
-		n++;
-	return n;
+	return strcmp(symbols_file(&s->symbols, pc), s->object) == 0 &&
+	       (strstr(s->object, ".so") != NULL || is_ours(&frames[n - 1]));
+}
+
+void sites_walk(struct sites *s, const struct sample_stack *stack,
+		bool (*fn)(void *arg, const char *name, const char *line), void *arg)
+{
+	static struct symbol_frame frames[SYMBOL_FRAMES];
+	char name[SYMBOL_TEXT], line[SYMBOL_TEXT];
+	bool inner = true;
+	uint32_t nframes = stack->nframes < SAMPLE_FRAMES ? stack->nframes : SAMPLE_FRAMES;
+	for (uint32_t i = 0; i < nframes; i++) {
+		uintptr_t pc = stack->pc[i];
+		size_t n = symbols_frames(&s->symbols, pc, frames);
+		bool last = i + 1 == nframes; /* something must be shown */
+		if (inner && !last && in_library(s, pc, frames, n))
+			continue;
+		for (size_t k = 0; k < n; k++) {
+			if (inner && k + 1 < n && is_ours(&frames[k]))
+				continue;
+			inner = false;
+			symbols_name(&s->symbols, pc, &frames[k], name, sizeof name);
+			symbols_line(&frames[k], line, sizeof line);
+			if (!fn(arg, name, line))
+				return;
+		}
+	}
 }
 
 void sites_free(struct sites *s)

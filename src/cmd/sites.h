@@ -23,8 +23,10 @@ struct sites {
 bool sites_read(const struct target *t, struct sites *s);
 /* sites_set_rate - switches the process's sampler on, with that rate, or off with 0. False: the process is gone. */
 bool sites_set_rate(const struct target *t, uint64_t rate_nbytes);
-/* sites_inner - frames of the stack that are the library's own, from the innermost. */
-uint32_t sites_inner(struct sites *s, const struct sample_stack *stack);
+/* sites_walk - fn for each function of the stack, innermost first, inlined ones too, without the library's own: its
+ * name, and "file.c:31" or "". False from fn ends it. */
+void sites_walk(struct sites *s, const struct sample_stack *stack,
+		bool (*fn)(void *arg, const char *name, const char *line), void *arg);
 void sites_free(struct sites *s);
 
 #endif

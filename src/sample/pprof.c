@@ -43,9 +43,11 @@ enum fixed_string {
 	NFIXED
 };
 /* Where the library itself is: what pprof leaves out. */
-static const char drop_frames[] =
-	"gc_alloc.*|alloc_large|sampled|new_slow|mgc_(alloc|new).*|api_.*|GC_.*alloc.*|malloc.*|"
-	"calloc|realloc|aligned_alloc|memalign|posix_memalign|operator new.*|_Zn[aw].*";
+static const char drop_frames[] = "gc_alloc.*|alloc_large|sampled|new_slow|mgc_(alloc|new).*|api_.*"
+				  "|GC_.*alloc.*|libgc_alloc.*|"
+				  "alloc_dense_slow|malloc.*|calloc|realloc|realloc_long|aligned_"
+				  "alloc|memalign|posix_memalign|"
+				  "operator new.*|_Zn[aw].*|new_long|try_new";
 
 static const char *const fixed_strings[NFIXED] = {
 	"",      "alloc_objects", "count", "alloc_space", "bytes", "inuse_objects", "inuse_space",
@@ -142,7 +144,8 @@ static void emit_head(struct writer *w)
 	emit_type(w, PROFILE_SAMPLE_TYPE, STR_INUSE_SPACE, STR_BYTES);
 	emit_type(w, PROFILE_PERIOD_TYPE, STR_SPACE, STR_BYTES);
 	emit_number(&w->out, PROFILE_PERIOD, w->source->rate_nbytes);
-	emit_number(&w->out, PROFILE_TIME, (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec);
+	uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	emit_number(&w->out, PROFILE_TIME, w->source->time_ns != 0 ? w->source->time_ns : now_ns);
 	emit_number(&w->out, PROFILE_DURATION, w->source->duration_ns);
 	emit_number(&w->out, PROFILE_DROP_FRAMES, STR_DROP);
 	emit_number(&w->out, PROFILE_DEFAULT_TYPE, STR_INUSE_SPACE);
@@ -227,7 +230,7 @@ static uint64_t emit_function(struct writer *w, const struct pprof_line *line)
 	put_number(&m, 1, ++w->nfunctions);
 	uint64_t name = add_string(w, line->function);
 	put_number(&m, 2, name);
-	put_number(&m, 3, name);
+	put_number(&m, 3, line->linkage != NULL ? add_string(w, line->linkage) : name);
 	if (line->file != NULL)
 		put_number(&m, 4, add_string(w, line->file));
 	emit(&w->out, PROFILE_FUNCTION, &m);
@@ -237,13 +240,17 @@ static uint64_t emit_function(struct writer *w, const struct pprof_line *line)
 static void emit_location(struct writer *w, uintptr_t pc, uint64_t mapping)
 {
 	struct message m = { 0 }, l = { 0 };
-	struct pprof_line line = { 0 };
+	struct pprof_line line[PPROF_LINES];
+	size_t n = w->source->symbolize != NULL
+			   ? w->source->symbolize(w->source->arg, pc, line, PPROF_LINES)
+			   : 0;
 	put_number(&m, 1, pc);
 	put_number(&m, 2, mapping);
 	put_number(&m, 3, pc);
-	if (w->source->symbolize != NULL && w->source->symbolize(w->source->arg, pc, &line)) {
-		put_number(&l, 1, emit_function(w, &line));
-		put_number(&l, 2, line.line);
+	for (size_t i = 0; i < n; i++) {
+		l.n = 0;
+		put_number(&l, 1, emit_function(w, &line[i]));
+		put_number(&l, 2, line[i].line);
 		put_bytes(&m, 4, l.byte, l.n);
 	}
 	emit(&w->out, PROFILE_LOCATION, &m);
@@ -301,6 +308,8 @@ static size_t emit_mapping(struct writer *w, const char *line, uint64_t id, size
 	put_number(&out, 3, m.hi);
 	put_number(&out, 4, m.offset);
 	put_number(&out, 5, add_string(w, m.path));
+	for (unsigned has = 7; has <= 10 && w->source->symbolize != NULL; has++)
+		put_number(&out, has, 1); /* functions, files, lines, inlined ones: pprof looks for no others */
 	emit(&w->out, PROFILE_MAPPING, &out);
 	for (; at < w->npc && w->pc[at] < m.hi; at++)
 		emit_location(w, w->pc[at], id);

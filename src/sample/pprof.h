@@ -17,19 +17,24 @@
 
 #include "sample/sampler.h"
 
-/* What a symbolizer says of an address. Strings are valid until its next call. */
+/* One function at an address. Strings are valid until the symbolizer's next call. */
 struct pprof_line {
-	const char *function, *file;
+	const char *function;
+	const char *linkage, *file; /* the name as it is linked; the source's; or NULL */
 	uint64_t line;
 };
+
+enum { PPROF_LINES = 8 };
 
 struct pprof_source {
 	const struct sample_stack *stacks;
 	size_t nstacks;
 	uint64_t rate_nbytes;
 	uint64_t duration_ns;
+	uint64_t time_ns; /* when it was made, since 1970; 0: now */
 	const char *maps; /* its /proc/PID/maps */
-	bool (*symbolize)(void *arg, uintptr_t pc, struct pprof_line *out); /* NULL: none */
+	/* the functions at pc, innermost first (those before the last are inlined), at most max; NULL: none */
+	size_t (*symbolize)(void *arg, uintptr_t pc, struct pprof_line *out, size_t max);
 	void *arg;
 };
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""profile_test.py - MGC_PROFILE, mallocgc run --profile and mallocgc profile PID: the file is a profile as pprof reads it, with the places
-that allocate and what they keep.
+"""profile_test.py - MGC_PROFILE, mallocgc run --profile, mallocgc profile PID and FILE: the file is a profile as pprof reads it,
+with the places that allocate and what they keep, and with names of functions and lines once the command gave them.
 
 usage: profile_test.py [COMMAND]      default: build/bin/mallocgc; the examples are beside it
 
@@ -8,6 +8,7 @@ The format is read here by a decoder of its own, and by `go tool pprof` where Go
 import glob
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import tempfile
 import time
 import unittest
 
-from command import COMMAND, beside, main
+from command import COMMAND, TOP, beside, main
 
 SERVICE = beside("examples", "service")
 
@@ -66,6 +67,8 @@ class Profile:
                 self.samples.append((packed(row.get(1, b"")), packed(row[2])))
             elif field in (3, 4, 5):
                 row = dict(fields(value))
+                if field == 4:
+                    row["lines"] = [dict(fields(v)) for f, v in fields(value) if f == 4]
                 target = {3: self.mappings, 4: self.locations, 5: self.functions}[field]
                 assert row[1] not in target, "an id is there twice"
                 target[row[1]] = row
@@ -73,6 +76,11 @@ class Profile:
                 self.strings.append(value.decode())
             else:
                 self.number[field] = value
+
+    def frames(self):
+        """(function, file, line) of each function at each location."""
+        return [[(self.strings[self.functions[line[1]][2]], self.strings[self.functions[line[1]].get(4, 0)], line.get(2, 0))
+                 for line in location["lines"]] for location in self.locations.values()]
 
     def total(self, name):
         index = [self.strings[t[1]] for t in self.types].index(name)
@@ -186,6 +194,168 @@ class Test(Folder):
         self.assertIn("%", rows["write_text"][1])
 
 
+CPP = """
+#include <cstring>
+#include <string>
+#include <vector>
+namespace shop {
+struct order { std::string name; };
+static inline __attribute__((always_inline)) order *make(int i)
+{
+	auto *o = new order;
+	o->name = std::string(100 + i % 10, 'x');
+	return o;
+}
+template <class T> __attribute__((noinline)) void fill(std::vector<T *> &all)
+{
+	for (int i = 0; i < 20000; i++)
+		all.push_back(make(i));
+}
+}
+int main()
+{
+	std::vector<shop::order *> all;
+	shop::fill(all);
+	return all.size() != 20000;
+}
+"""
+
+
+class Named(Folder):
+    """mallocgc profile FILE: a profile with addresses gets names. Without libdw there are none, and it says file+0x…."""
+
+    def setUp(self):
+        super().setUp()
+        self.out = os.path.join(self.folder, "out.pb")
+
+    def name(self, *options):
+        done = self.run_program(COMMAND, "profile", *options, "out.pb")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stderr, "")
+        return done.stdout
+
+    def read(self, name="out.pb"):
+        with open(os.path.join(self.folder, name), "rb") as file:
+            return Profile(file.read())
+
+    def profile_cpp(self):
+        program = os.path.join(self.folder, "shop")
+        subprocess.run([os.environ.get("CXX", "c++"), "-O2", "-g", "-x", "c++", "-", "-o", program], input=CPP, text=True,
+                       check=True)
+        done = self.run_program(COMMAND, "run", "--malloc", "--profile", "out.pb", program, MGC_DEBUG="samplerate=4KiB")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return program
+
+    def test_names_and_lines(self):
+        done = self.run_program(SERVICE, "0.3", "1", MGC_PROFILE="out.pb", MGC_DEBUG="samplerate=16KiB")
+        self.assertEqual(done.returncode, 0)
+        before = self.read()
+        self.assertEqual(before.functions, {})
+        text = self.name("--output", "named.pb")
+        self.assertEqual(self.read().functions, {}, "it was to be another file")
+        after = self.read("named.pb")
+        self.assertEqual(sorted(map(repr, after.samples)), sorted(map(repr, before.samples)))
+        self.assertEqual(after.number, before.number)
+        self.assertEqual({k: v[3] for k, v in after.locations.items()}, {k: v[3] for k, v in before.locations.items()})
+        self.assertRegex(text.splitlines()[1], r"^ +[\d.]+ [KMG]iB +[\d.]+ [KMG]?i?B  write_text")
+        seen = {frame for location in after.frames() for frame in location}
+        with open(os.path.join(TOP, "examples", "service.c"), encoding="utf-8") as file:
+            lines = file.read().split("\n")
+        at = [(file, line) for function, file, line in seen if function == "write_text" and file.endswith("service.c")]
+        self.assertTrue(at)
+        self.assertTrue(any("mgc_" in lines[line - 1] for _, line in at), at)
+        for m in after.mappings.values():
+            self.assertEqual([m.get(has) for has in (7, 8, 9, 10)], [1, 1, 1, 1])
+
+    def test_in_its_place_and_again(self):
+        self.run_program(SERVICE, "0.2", "1", MGC_PROFILE="out.pb", MGC_DEBUG="samplerate=16KiB")
+        self.name()
+        with open(self.out, "rb") as file:
+            once = file.read()
+        self.name()
+        with open(self.out, "rb") as file:
+            self.assertEqual(sorted(once), sorted(file.read()))
+        self.assertEqual(os.listdir(self.folder), ["out.pb"])
+
+    def test_cpp_is_demangled_and_inlined_functions_are_seen(self):
+        if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
+            self.skipTest("this build has no malloc face")
+        self.profile_cpp()
+        text = self.name()
+        p = self.read()
+        frames = p.frames()
+        # one address, two functions: the inlined one in the line that called it
+        both = [f for f in frames if len(f) >= 2 and f[0][0].split("(")[0] == "shop::make" or f[0][0] == "make"]
+        self.assertTrue(both, frames)
+        names = {f[-1][0] for f in frames}
+        self.assertTrue(any(n.startswith("void shop::fill<shop::order>(std::vector") for n in names), names)
+        self.assertFalse([n for n in names if n.startswith("_Z")])
+        linked = {p.strings[f[3]] for f in p.functions.values()}
+        self.assertTrue(any(n.startswith("_ZN4shop4fillI") for n in linked), linked)
+        self.assertIn("shop::fill<shop::order>", text)
+        if shutil.which("go"):
+            done = self.run_program("go", "tool", "pprof", "-list", "fill", "-sample_index=alloc_space", "out.pb",
+                                    PPROF_TMPDIR=self.folder)
+            if "no such tool" not in done.stderr:
+                self.assertIn("ROUTINE", done.stdout, done.stderr)
+
+    def test_what_it_refuses(self):
+        def varints(*values):
+            return bytes(values)
+        other = varints(0x32, 0, 0x32, 3) + b"cpu" + varints(0x0a, 4, 8, 1, 16, 1)
+        for words, content in (("is no profile", b"hello"), ("is no profile", b""), ("is compressed", b"\x1f\x8b\x08"),
+                               ("is no profile", b"\x32\xff\xff\xff\xff\x0f"), ("is a profile of something else", other)):
+            with open(self.out, "wb") as file:
+                file.write(content)
+            done = self.run_program(COMMAND, "profile", "out.pb")
+            self.assertEqual((done.returncode, done.stdout), (125, ""), content)
+            self.assertRegex(done.stderr, r"\Amallocgc: out.pb " + words)
+            with open(self.out, "rb") as file:
+                self.assertEqual(file.read(), content)
+        done = self.run_program(COMMAND, "profile", ".")
+        self.assertIn(". is no file", done.stderr)
+
+    def test_hostile_profiles(self):
+        """Bytes of a profile are changed, or it is cut: it is named, or refused, with a message."""
+        self.run_program(SERVICE, "0.2", "1", MGC_PROFILE="out.pb", MGC_DEBUG="samplerate=64KiB")
+        with open(self.out, "rb") as file:
+            good = file.read()
+        dice = random.Random(7)
+        refused = 0
+        for _ in range(60):
+            bad = bytearray(good[:dice.choice((len(good), dice.randrange(len(good))))])
+            for _ in range(dice.choice((1, 4, 30))):
+                if bad:
+                    bad[dice.randrange(len(bad))] = dice.choice((0, 1, 0x7f, 0x80, 0xff, dice.randrange(256)))
+            with open(self.out, "wb") as file:
+                file.write(bad)
+            done = self.run_program(COMMAND, "profile", "--output", "/dev/null.pb" if dice.random() < 0.1 else "x.pb", "out.pb")
+            self.assertIn(done.returncode, (0, 125), done.stderr)
+            refused += done.returncode != 0
+        self.assertTrue(0 < refused < 60, refused)
+
+    def test_hostile_programs(self):
+        """The file that the addresses are of is changed: names are missing or wrong, and that is all."""
+        if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
+            self.skipTest("this build has no malloc face")
+        program = self.profile_cpp()
+        with open(program, "rb") as file:
+            good = file.read()
+        dice = random.Random(3)
+        for turn in range(25):
+            bad = bytearray(good[:dice.choice((len(good), len(good), dice.randrange(len(good))))])
+            where = dice.choice(((0, 64), (64, 800), (max(0, len(bad) - 2600), len(bad)), (0, len(bad))))
+            for _ in range(dice.choice((1, 5, 50))):
+                at = dice.randrange(where[0], max(where[0] + 1, where[1]))
+                if at < len(bad):
+                    bad[at] = dice.choice((0, 1, 0x7f, 0x80, 0xff))
+            with open(program, "wb") as file:
+                file.write(bad)
+            done = self.run_program(COMMAND, "profile", "--output", "x.pb", "out.pb")
+            self.assertEqual(done.returncode, 0, (turn, done.stderr))
+            self.assertIn("where", done.stdout)
+
+
 class Running(Folder):
     """mallocgc profile PID."""
 
@@ -220,7 +390,7 @@ class Running(Folder):
         self.assertAlmostEqual(p.number[10] / 1e9, 1, delta=0.6)
         rows = text.splitlines()
         self.assertRegex(rows[0], r"^ +allocated +lives +where$")
-        self.assertRegex(rows[1], r"^ +[\d.]+ [MG]iB +[\d.]+ [KMG]?i?B  write_text < take_order < serve")
+        self.assertRegex(rows[1], r"^ +[\d.]+ [MG]iB +[\d.]+ [KMG]?i?B  write_text( \(service\.c:\d+\))? < take_order.* < serve")
         for stack, _ in p.samples:
             self.assertIn(p.mappings[p.locations[stack[0]][2]][1], p.mappings)
 
@@ -262,7 +432,7 @@ class Running(Folder):
 
     def test_what_it_refuses(self):
         child = self.start(SERVICE, "1", "1")
-        for words, args in (("a process is missing", []), ("`x` is not the number", ["x"]),
+        for words, args in (("a process or file is missing", []), ("x: No such file", ["x"]), ("`0` is not the number", ["0"]),
                             ("x is not a good rate", ["--rate", "x", "1"]), ("0 is not a good rate", ["--rate", "0", "1"]),
                             ("-1 is not a good number of seconds", ["--seconds", "-1", "1"]),
                             (f"process {os.getpid()} does not use this library", [str(os.getpid())]),

@@ -96,9 +96,14 @@ class Contents(Case):
             self.assertLessEqual(len(cells) * census["cell"], census["grown"] + census["cell"])
             for k in census["classes"]:
                 self.assertLessEqual(k["taken"], k["slots"])
+            self.assertEqual(sum(cell[5] for cell in cells), census["resident"])
+            self.assertLessEqual(census["resident"], census["grown"])
+            self.assertEqual(sum(cell[6] for cell in cells), census.get("huge", 0))
             for cell in cells:
+                self.assertTrue(cell[6] <= cell[5] <= census["cell"])
                 self.assertTrue(cell[1] == 0 or cell[0] < len(census["classes"]))
         census = of(lines, "census")[-1]
+        self.assertGreater(census["resident"], sum(k["bytes"] for k in census["classes"]) / 2)
         self.assertIn("order", {k["type"] for k in census["classes"]})
         sample = of(lines, "sample")[-1]
         self.assertAlmostEqual(sum(k["pages"] for k in census["classes"]) / sample["pages"], 1, delta=0.05)
@@ -113,6 +118,9 @@ class Contents(Case):
         top = max(sites, key=lambda s: s["bytes"])
         self.assertEqual(top["stack"][0], "write_text")
         self.assertIn("take_order", top["stack"])
+        self.assertRegex(top["lines"][0], r"^service\.c:\d+$")
+        for site in sites:
+            self.assertEqual(len(site["lines"]), len(site["stack"]))
         self.assertFalse([s for s in sites if s["stack"][0].startswith("mgc_")])
         self.assertLessEqual(sum(s["bytes"] for s in sites), total["bytes"] + len(sites))
 

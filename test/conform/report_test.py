@@ -159,6 +159,7 @@ class Page(Case):
         self.assertNotEqual(self.value("document.getElementById('sites').innerText"), allocated)
         self.value("document.querySelector('.site summary').click()")
         self.assertIn("take_order", self.value("document.querySelector('.site ol').innerText"))
+        self.assertRegex(self.value("document.querySelector('.site ol').innerText"), r"service\.c:\d+")
         self.value("scrollTo(0, 0)")
         box = self.value("(r => [r.left, r.top, r.width, r.height])(document.getElementById('heap').getBoundingClientRect())")
         middle = box[1] + box[3] / 2
@@ -172,7 +173,7 @@ class Page(Case):
         at = self.value("(r => [r.left, r.top])(document.getElementById('map').getBoundingClientRect())")
         self.value(f"document.getElementById('map').dispatchEvent(new PointerEvent('pointermove', "
                    f"{{clientX: {at[0] + 3}, clientY: {at[1] + 3}}}))")
-        self.assertRegex(self.value("document.getElementById('cell').textContent"), r"0x[0-9a-f]+  .* of .* taken")
+        self.assertRegex(self.value("document.getElementById('cell').textContent"), r"0x[0-9a-f]+  .* of .* taken.* in memory")
         self.assertEqual(self.browser.problems, [])
 
     def test_less_than_everything(self):

@@ -454,7 +454,7 @@
     const ctx = canvas.getContext("2d"), gap = size > 9 ? 1 : 0.5, inner = size - gap;
     ctx.scale(ratio, ratio);
     const free = color("free"), released = color("released"), tones = c.classes.map((k) => classColor(keyOf(k)));
-    c.cells.forEach(([klass, pages, used, dirty, clean], i) => {
+    c.cells.forEach(([klass, pages, used, dirty, clean, , huge], i) => {
       const x = (i % columns) * size, y = Math.floor(i / columns) * size;
       let at = y + inner;
       const part = (nbytes, fill) => {
@@ -469,6 +469,11 @@
       part(pages - full, fade(tone, 0.3));
       part(dirty, free);
       part(clean, released);
+      if (huge > 0) { /* a rail at the side, as high as huge pages are in it */
+        const h = (inner * huge) / c.cell;
+        ctx.fillStyle = color("huge");
+        ctx.fillRect(x, y + inner - h, Math.max(1.5, inner / 6), h);
+      }
     });
     const perRow = columns * c.cell;
     ctx.fillStyle = color("soft");
@@ -477,18 +482,21 @@
     const here = new Set(c.classes.map(keyOf));
     const named = ranked.slice(0, CLASS_COLORS.length).filter((k) => here.has(k)).map((k) => [classColor(k), k]);
     if (ranked.length > CLASS_COLORS.length) named.push([OTHER, "other classes"]);
+    if (c.huge > 0) named.push([color("huge"), "in huge pages (at a square's left side)"]);
     legend($("map-legend"), [...named, [free, "free, still resident"], [released, "free, given back or never touched"]]);
     $("map-note").textContent = `Each square is ${bytes(c.cell)} of addresses, a row ${bytes(perRow)}, from left to right and down. ` +
-      "Its colour is the class that has most of it; it is filled as far as slots are taken, pale where they are empty.";
+      "Its colour is the class that has most of it; it is filled as far as slots are taken, pale where they are empty." +
+      ("resident" in c ? ` ${bytes(c.resident)} of it are in memory` + ("huge" in c ? `, ${bytes(c.huge)} in huge pages.` : ".") : "");
   }
 
   function tellCell(event) {
     const c = censuses[shownCensus], { columns, size } = mapShape(c);
     const i = Math.floor(event.offsetY / size) * columns + Math.floor(event.offsetX / size), cell = c.cells[i];
     if (cell === undefined || event.offsetX >= columns * size) return;
-    const [klass, pages, used, dirty, clean] = cell, at = (BigInt(c.base) + BigInt(i) * BigInt(c.cell)).toString(16);
+    const [klass, pages, used, dirty, clean, resident, huge] = cell, at = (BigInt(c.base) + BigInt(i) * BigInt(c.cell)).toString(16);
     const what = pages > 0 && c.classes[klass] ? `${keyOf(c.classes[klass])}: ${bytes(Math.min(used, pages))} of ${bytes(pages)} taken` : "no objects";
-    $("cell").textContent = `0x${at}  ${what}` + (dirty ? ` · ${bytes(dirty)} free` : "") + (clean ? ` · ${bytes(clean)} given back or untouched` : "");
+    $("cell").textContent = `0x${at}  ${what}` + (dirty ? ` · ${bytes(dirty)} free` : "") + (clean ? ` · ${bytes(clean)} given back or untouched` : "") +
+      ("resident" in c ? ` · ${bytes(resident)} in memory` : "") + (huge ? `, ${bytes(huge)} of it in huge pages` : "");
   }
 
   let classChart = null;
@@ -531,6 +539,7 @@
 
   /* ── stacks ── */
 
+  const lineOf = (s, i) => (s.lines && s.lines[i]) || "";
   function showSites(key) {
     const total = rows("sites").pop() || { rate: 0 }, live = key === "live_bytes", whole = sum(sites, (s) => s[key]);
     const all = total[key] || whole, list = sites.filter((s) => s[key] > 0).sort((a, b) => b[key] - a[key]).slice(0, 25);
@@ -551,9 +560,16 @@
       amount.textContent = bytes(s[key]);
       frames.className = "frames";
       callers.textContent = s.stack.slice(1, 5).map((f) => " ← " + f).join("");
-      frames.append(s.stack[0] || "?", callers);
+      const at = document.createElement("span");
+      at.textContent = lineOf(s, 0) ? ` ${lineOf(s, 0)}` : "";
+      frames.append(s.stack[0] || "?", at, callers);
       summary.append(bar, amount, frames);
-      ol.append(...s.stack.map((f) => { const li = document.createElement("li"); li.textContent = f; return li; }));
+      ol.append(...s.stack.map((f, i) => {
+        const li = document.createElement("li"), at = document.createElement("span");
+        at.textContent = lineOf(s, i);
+        li.append(f, " ", at);
+        return li;
+      }));
       const note = document.createElement("p");
       note.className = "note";
       note.textContent = `${percent(s[key] / all)}; ${count(live ? s.live_objects : s.objects)} objects`;
