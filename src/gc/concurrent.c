@@ -131,7 +131,7 @@ static void take_roots(struct cycle *c)
 	struct gc *gc = c->gc;
 	gc->unborn_nbytes = gc->snapshot_max_ns = gc->nsignals = 0;
 	gc->roots.stack_nbytes = gc->roots.scanned_nbytes = 0;
-	grey_reserve(&gc->pool);
+	grey_reserve(&gc->pool, load_relaxed(&gc->heap->live_nbytes) / GREY_KEEP_PART);
 	lock_acquire(&gc->roots.lock);
 	if (roots_have_unbarriered(&gc->roots) || gc->knobs.stoproots)
 		take_roots_stopped(c);

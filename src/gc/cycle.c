@@ -18,9 +18,6 @@
 /* Helpers are not worth waking for less live memory than this: a wake costs about 50 µs here. */
 #define PARALLEL_FROM_BYTES ((uint64_t)2 << 20)
 
-/* The grey queue keeps this part of what is live, or the next cycle's stores wait for fresh pages. */
-#define GREY_KEEP_PART 64
-
 /* A fork waits this long for threads that have the loader's lock to collect. More would not help: then
  * somebody has it who waits for the fork. */
 #define LOADER_WAIT_NS UINT64_C(200000000)

@@ -9,6 +9,10 @@
 #include "gc/gc.h"
 #include "os/os.h"
 
+/* The grey queue has this part of what is live ready for a cycle, and keeps up to twice as much: else its stores
+ * would wait for fresh pages. */
+#define GREY_KEEP_PART 64
+
 struct cycle {
 	struct gc *gc;
 	struct mutator *self; /* who runs the cycle; NULL: a thread of the collector's own */

@@ -26,8 +26,9 @@
 #define MARK_FIFO 16
 #define MARK_RECENT 32
 #define MARK_PENDING 32
-/* Arrays are scanned in pieces of this size, so that several markers can share one. */
-#define MARK_PIECE ((size_t)128 << 10)
+/* Arrays are scanned in pieces of this size, so that several markers can share one and an assist takes no longer
+ * than 0.2 ms for one: as large as the largest small object, which is scanned whole. */
+#define MARK_PIECE MGC_MAX_SMALL
 /* Set in a queued candidate that may not be a pointer; addresses have the bit clear. */
 #define MARK_AMBIGUOUS (UINT64_C(1) << 63)
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/atomic.h"
+#include "base/bits.h"
 #include "base/check.h"
 #include "os/os.h"
 
@@ -36,38 +37,81 @@ static void push(struct grey_block **stack, struct grey_block *b)
 	store_relaxed(stack, b);
 }
 
-static void cut_slab(struct grey_pool *p, struct grey_slab *slab)
+static size_t slab_blocks(const struct grey_slab *slab)
 {
-	struct grey_block *b = (struct grey_block *)((char *)slab + MGC_CACHE_LINE);
-	size_t n = (slab->nbytes - MGC_CACHE_LINE) / sizeof *b;
-	for (size_t i = n; i-- > 0;)
-		push(&p->empty, &b[i]);
+	return (slab->nbytes - MGC_CACHE_LINE) / sizeof(struct grey_block);
 }
 
-/* add_slab - lock held. */
-static void add_slab(struct grey_pool *p)
+/* link_slab - lock held. */
+static void link_slab(struct grey_pool *p, struct grey_slab *slab, size_t nbytes)
 {
-	if (p->nslabs >= p->max_slabs)
-		return;
-	struct grey_slab *slab = (struct grey_slab *)os_alloc(SLAB_NBYTES);
-	if (slab == NULL)
-		return;
-	slab->nbytes = SLAB_NBYTES;
+	slab->nbytes = nbytes;
 	slab->next = p->slabs;
-	p->slabs = slab;
+	p->slabs = p->fresh = slab;
 	p->nslabs++;
-	cut_slab(p, slab);
+	p->nbytes += nbytes;
 }
 
-void grey_reserve(struct grey_pool *p)
+/* add_slab - lock held, but not while the system maps it: others have blocks to give and to take. */
+static void add_slab(struct grey_pool *p, size_t nbytes)
+{
+	lock_release(&p->lock);
+	struct grey_slab *slab = (struct grey_slab *)os_alloc(nbytes);
+	lock_acquire(&p->lock);
+	if (slab != NULL && p->nslabs < p->max_slabs)
+		link_slab(p, slab, nbytes);
+	else if (slab != NULL)
+		os_release((uintptr_t)slab, nbytes);
+}
+
+/* cut - the next block of the slabs that nobody has had yet, or NULL. Lock held. */
+static struct grey_block *cut(struct grey_pool *p)
+{
+	struct grey_slab *slab = p->fresh;
+	while (slab != NULL && slab->ncut == slab_blocks(slab))
+		slab = slab->next;
+	p->fresh = slab;
+	if (slab == NULL)
+		return NULL;
+	struct grey_block *first = (struct grey_block *)((char *)slab + MGC_CACHE_LINE);
+	struct grey_block *b = &first[slab->ncut++];
+	if (slab->ncut > slab->ntouched) {
+		slab->ntouched++;
+		p->ntouched++;
+	}
+	return b;
+}
+
+/* take_empty - NULL: memory was refused. Lock held, but given back meanwhile when there is no block. */
+static struct grey_block *take_empty(struct grey_pool *p)
+{
+	struct grey_block *b = pop(&p->empty);
+	if (b == NULL)
+		b = cut(p);
+	if (MGC_UNLIKELY(b == NULL) && p->nslabs < p->max_slabs) {
+		add_slab(p, SLAB_NBYTES);
+		b = pop(&p->empty); /* another's, meanwhile */
+		b = b != NULL ? b : cut(p);
+	}
+	if (b != NULL) {
+		b->next = NULL;
+		b->n = b->words = 0;
+	}
+	return b;
+}
+
+void grey_reserve(struct grey_pool *p, size_t nbytes)
 {
 	uint32_t nblocks = load_relaxed(&p->ncopied);
-	size_t per_slab = (SLAB_NBYTES - MGC_CACHE_LINE) / sizeof(struct grey_block);
+	struct grey_block *touched = NULL, *b;
 	store_relaxed(&p->ncopied, 0u);
 	lock_acquire(&p->lock);
-	size_t more = nblocks / per_slab + (p->slabs == NULL); /* one slab is there but in the first cycle */
-	for (size_t i = 0; i < more; i++)
-		add_slab(p);
+	if (p->nbytes < max_size(nbytes, 1) && p->nslabs < p->max_slabs)
+		add_slab(p, align_up(max_size(nbytes - p->nbytes, 1), SLAB_NBYTES));
+	for (uint32_t i = 0; i <= nblocks && (b = take_empty(p)) != NULL; i++)
+		push(&touched, b);
+	while ((b = pop(&touched)) != NULL)
+		push(&p->empty, b);
 	lock_release(&p->lock);
 }
 
@@ -78,19 +122,6 @@ void grey_pool_destroy(struct grey_pool *p)
 		p->slabs = s->next;
 		os_release((uintptr_t)s, s->nbytes);
 	}
-}
-
-/* take_empty - lock held. */
-static struct grey_block *take_empty(struct grey_pool *p)
-{
-	if (p->empty == NULL)
-		add_slab(p);
-	struct grey_block *b = pop(&p->empty);
-	if (b != NULL) {
-		b->next = NULL;
-		b->n = b->words = 0;
-	}
-	return b;
 }
 
 struct grey_block *grey_take_empty(struct grey_pool *p)
@@ -125,7 +156,7 @@ struct grey_block *grey_take_full(struct grey_pool *p)
 	return b;
 }
 
-/* room_for_pending - lock held. */
+/* room_for_pending - lock held, as for take_empty. */
 static struct grey_block *room_for_pending(struct grey_pool *p)
 {
 	struct grey_block *b = p->pending;
@@ -219,8 +250,9 @@ void grey_leave(struct grey_pool *p)
 static void cut_again(struct grey_pool *p)
 {
 	p->empty = NULL;
+	p->fresh = p->slabs;
 	for (struct grey_slab *s = p->slabs; s != NULL; s = s->next)
-		cut_slab(p, s);
+		s->ncut = 0;
 }
 
 void grey_forget_all(struct grey_pool *p)
@@ -239,10 +271,13 @@ void grey_trim(struct grey_pool *p, size_t keep_nbytes)
 {
 	lock_acquire(&p->lock);
 	MGC_CHECK(p->full == NULL);
-	while (p->nslabs > 1 && p->nslabs * SLAB_NBYTES > keep_nbytes) {
+	/* twice as much: what is live varies from cycle to cycle, and what went back has to be touched again */
+	while (p->nbytes > max_size(2 * keep_nbytes, SLAB_NBYTES)) {
 		struct grey_slab *s = p->slabs;
 		p->slabs = s->next;
 		p->nslabs--;
+		p->nbytes -= s->nbytes;
+		p->ntouched -= s->ntouched;
 		os_release((uintptr_t)s, s->nbytes);
 	}
 	cut_again(p);
@@ -252,7 +287,7 @@ void grey_trim(struct grey_pool *p, size_t keep_nbytes)
 size_t grey_nbytes(struct grey_pool *p)
 {
 	lock_acquire(&p->lock);
-	size_t n = p->nslabs * SLAB_NBYTES;
+	size_t n = p->ntouched * sizeof(struct grey_block);
 	lock_release(&p->lock);
 	return n;
 }

@@ -43,17 +43,21 @@ struct grey_block {
 	uintptr_t object[GREY_BLOCK_OBJECTS];
 };
 
-/* Blocks come from the system in slabs; most go back after each cycle. */
+/* Blocks come from the system in slabs; most go back after each cycle. A slab is cut when its blocks are wanted,
+ * so that whoever needs one touches no other. */
 struct grey_slab {
 	struct grey_slab *next;
 	size_t nbytes;
+	size_t ncut; /* blocks that were handed out since everything was empty */
+	size_t ntouched; /* and ever: more is not resident */
 };
 
 struct grey_pool {
 	struct lock lock;
 	struct grey_block *full, *empty; /* lock; `full` is also peeked at without */
-	struct grey_block *pending;      /* lock: pairs whose key was unmarked (ephemeron.h) */
-	struct grey_slab *slabs;         /* lock */
+	struct grey_block *pending; /* lock: pairs whose key was unmarked (ephemeron.h) */
+	struct grey_slab *slabs; /* lock */
+	struct grey_slab *fresh; /* lock: of them the first that has uncut blocks, or NULL */
 	uint32_t nmarkers; /* atomic: taking part in this mark; GREY_OPEN set while more may join */
 	uint32_t nidle; /* atomic */
 	uint32_t hungry; /* atomic: an assist found nothing to take */
@@ -66,7 +70,8 @@ struct grey_pool {
 	uint64_t marked_nbytes; /* atomic: by all markers of this cycle, told now and then */
 	struct key_filter keys;
 	size_t max_slabs; /* tests: fewer, to see W3 at work */
-	size_t nslabs; /* lock */
+	size_t nslabs, nbytes; /* lock: of slabs */
+	size_t ntouched; /* lock: blocks, of all slabs */
 	uint32_t ncopied; /* atomic: blocks that this cycle's snapshots filled */
 };
 
@@ -106,13 +111,14 @@ void grey_start(struct grey_pool *p);
 bool grey_join(struct grey_pool *p);
 /* grey_leave - an assist has enough; its block is back in the pool. */
 void grey_leave(struct grey_pool *p);
-/* grey_reserve - has as many blocks ready as the snapshots of the last cycle filled, so that a thread that
- * takes its own finds memory that is there. For the collecting thread, with every block on `empty`. */
-void grey_reserve(struct grey_pool *p);
-/* grey_nbytes - memory that the pool has from the system. */
+/* grey_reserve - has nbytes of slabs, so that no mutator waits for the system to map one, and as many blocks touched
+ * as the snapshots of the last cycle filled, so that a thread that takes its own finds memory that is there. For the
+ * collecting thread, when every block is empty. */
+void grey_reserve(struct grey_pool *p, size_t nbytes);
+/* grey_nbytes - memory that the pool keeps resident. */
 size_t grey_nbytes(struct grey_pool *p);
-/* grey_trim - after a cycle: gives slabs back to the system, but one and keep_nbytes. Every block must be on
- * `empty`. */
+/* grey_trim - after a cycle: gives slabs back to the system, but for one of usual size, or twice keep_nbytes. Every
+ * block must be empty. */
 void grey_trim(struct grey_pool *p, size_t keep_nbytes);
 /* grey_forget_all - nobody marks, and nobody will look at what is grey: every block is empty, whoever has it. */
 void grey_forget_all(struct grey_pool *p);

@@ -23,6 +23,10 @@
 #define AHEAD_PAGES (((size_t)12 << 20) >> MGC_PAGE_SHIFT)
 #define AHEAD_TELL_PAGES (((size_t)1 << 20) >> MGC_PAGE_SHIFT)
 #define AHEAD_STEP_PAGES (((size_t)2 << 20) >> MGC_PAGE_SHIFT)
+/* and grow by this part of them at once, or so much: a growth is some calls of the system, for which allocations
+ * and first touches wait. */
+#define AHEAD_GROW_PART 8
+#define AHEAD_GROW_PAGES (((size_t)64 << 20) >> MGC_PAGE_SHIFT)
 
 static int init(struct pageheap *ph, size_t max_nbytes, bool spanless)
 {
@@ -154,6 +158,14 @@ static void note_reached(struct pageheap *ph, const struct span *s)
 		ph->touch(ph->reclaim_arg);
 }
 
+/* grow_ahead - lock held. */
+static void grow_ahead(struct pageheap *ph)
+{
+	size_t npages = max_size(ph->space.grown / AHEAD_GROW_PART, AHEAD_GROW_PAGES);
+	if (!grow(ph, npages, 1, true))
+		(void)grow(ph, 1, 1, true);
+}
+
 /* next_ahead - pages [*first, *end) shall be touched; false: enough are. */
 static bool next_ahead(struct pageheap *ph, size_t *first, size_t *end)
 {
@@ -163,7 +175,7 @@ static bool next_ahead(struct pageheap *ph, size_t *first, size_t *end)
 	lock_acquire(&ph->lock);
 	*first = max_size(ph->touched_pages, reached);
 	if (*first < wanted && *first >= ph->space.grown)
-		(void)grow(ph, 1, 1, true);
+		grow_ahead(ph);
 	*end = min_size(*first + AHEAD_STEP_PAGES, ph->space.grown);
 	*end -= *end % AHEAD_STEP_PAGES; /* whole huge pages */
 	bool more = *first < wanted && *first < *end;

@@ -224,4 +224,8 @@ void space_discard_tables(const struct space *sp, size_t first_page, size_t npag
 void space_touch_tables(const struct space *sp, size_t first_page, size_t npages)
 {
 	each_table(sp, first_page, npages, os_populate);
+	/* a write to a page of descriptions that was read before costs more than a fault of the others */
+	uintptr_t lo = align_down((uintptr_t)&sp->desc[first_page], os_page_size());
+	uintptr_t hi = align_up((uintptr_t)&sp->desc[first_page + npages], os_page_size());
+	os_populate(lo, hi - lo);
 }

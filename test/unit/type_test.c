@@ -131,7 +131,7 @@ TEST(arrays)
 			    cases[i].n, 0, 0);
 }
 
-/* The last word of the last element, in spans that end right behind it and pieces of 128 KiB. */
+/* The last word of the last element, in spans that end right behind it and pieces of 32 KiB. */
 TEST(last_words)
 {
 	for (size_t nwords = 4090; nwords <= 4100; nwords++)
@@ -340,7 +340,7 @@ TEST(a_callback_for_parts)
 	check_parts(16384);
 	check_parts(16385);
 	check_parts(39999);
-	CHECK_EQ(longest_part, 128 << 10);
+	CHECK_EQ(longest_part, 32 << 10);
 }
 
 /* Elements that straddle the pieces of a large array, and such that are longer than one. */

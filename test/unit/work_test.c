@@ -16,10 +16,13 @@ TEST(blocks)
 {
 	struct grey_pool p;
 	grey_pool_init(&p);
-	grey_reserve(&p); /* the collecting thread, so that no thread has to in its snapshot */
+	grey_reserve(&p, 0); /* the collecting thread, so that no thread has to in its snapshot */
 	CHECK_EQ(p.nslabs, 1);
-	grey_reserve(&p);
+	CHECK_EQ(grey_nbytes(&p), sizeof(struct grey_block)); /* not more than was asked for is touched */
+	store_relaxed(&p.ncopied, 5u);
+	grey_reserve(&p, 0);
 	CHECK_EQ(p.nslabs, 1);
+	CHECK_EQ(grey_nbytes(&p), 6 * sizeof(struct grey_block));
 	enum { N = 1000 };
 	static struct grey_block *b[N];
 	for (size_t i = 0; i < N; i++) {
@@ -41,6 +44,34 @@ TEST(blocks)
 	grey_trim(&p, 0);
 	CHECK_EQ(p.nslabs, 1);
 	CHECK(grey_take_empty(&p) != NULL);
+	grey_pool_destroy(&p);
+}
+
+TEST(reserved)
+{
+	struct grey_pool p;
+	enum { NBYTES = 3 << 20, N = NBYTES / sizeof(struct grey_block) - 20 };
+	static struct grey_block *b[N];
+	grey_pool_init(&p);
+	grey_reserve(&p, 1);
+	grey_reserve(&p, NBYTES);
+	CHECK(p.nslabs == 2 && p.nbytes >= NBYTES);
+	os_fake_start();
+	os_fake_fail("alloc", 1, OS_FAKE_FOREVER, ENOMEM);
+	for (size_t i = 0; i < N; i++) { /* all of it can be had without the system, each block once */
+		b[i] = grey_take_empty(&p);
+		CHECK(b[i] != NULL && b[i]->n == 0);
+		b[i]->n = 1;
+	}
+	os_fake_stop();
+	for (size_t i = 0; i < N; i++)
+		grey_put_empty(&p, b[i]);
+	grey_trim(&p, NBYTES / 2 + 1024); /* twice that is kept */
+	CHECK_EQ(p.nslabs, 2);
+	grey_trim(&p, 0);
+	CHECK(p.nslabs <= 1 && grey_nbytes(&p) <= p.nbytes);
+	grey_reserve(&p, NBYTES);
+	CHECK(p.nbytes >= NBYTES);
 	grey_pool_destroy(&p);
 }
 
