@@ -192,8 +192,9 @@ MGC_API int mgc_root_remove(void *start);
 MGC_API int mgc_root_add_globals(void);
 /* mgc_root_add_owned - an operand stack or handle array that belongs to the calling thread: the words
  * of [start, *top) count as part of its stack; needs no mgc_write. *top moves between start and
- * start + nbytes. Removed by mgc_root_remove, or when the thread detaches. Another thread that stores into
- * it does so by mgc_write. (An exact shadow stack is one: push handles, pop them on return.) */
+ * start + nbytes, and is read between any two instructions: raise it before the word below it is stored, lower
+ * it after that was read. Removed by mgc_root_remove, or when the thread detaches. Another thread that stores into
+ * it does so by mgc_write, and does not read it. (An exact shadow stack is one: push handles, pop them on return.) */
 MGC_API int mgc_root_add_owned(void *start, size_t nbytes, void **top);
 /* mgc_root_give - the owned range that starts there belongs to `stack` from now on (NULL: to the calling
  * thread's own stack): for an interpreter that goes on elsewhere. Nobody uses it meanwhile. 0, or -1 with

@@ -37,6 +37,8 @@
  *        every link is either as it was then, and the marker will follow it, or was overwritten later,
  *        and the store shaded what it overwrote (D1): W, or an object of the chain nearer to W, is grey.
  *        (d) from another mutator by a store after ARM's Q: that store shaded W as its new word.
+ *        An owned range is a stack: what it holds below its top is in its owner's snapshot, (a), nobody else
+ *        loads from it, and another mutator's store into it shades, (d).
  *        An object that is not published needs no barrier: what it refers to is held by its maker, whose
  *        snapshot either has it or comes later, when it has both (D2: nobody reads the object between).
  *        Termination: in TERM every buffer was taken after a Q, so it holds all that was shaded before;

@@ -57,6 +57,9 @@
 #ifdef CONFIG_PAIR
 #define PV NSLOT /* the value of a pair in a map that is always reachable; its key is `pkey` */
 #define NCELL (NSLOT + 1)
+#elif defined(CONFIG_OWNED)
+#define OWN NSLOT /* the one word of a range that mutator 0 owns */
+#define NCELL (NSLOT + 1)
 #else
 #define NCELL NSLOT
 #endif
@@ -83,6 +86,10 @@ byte weak;
 #endif
 #ifdef CONFIG_PAIR
 byte pkey;
+#endif
+#ifdef CONFIG_OWNED
+bit top = 1; /* the word is below it: what the collector goes by */
+bit held = 1; /* the word is its owner's (nobody but the checks looks at this) */
 #endif
 #ifdef CONFIG_FREE
 byte dfree; /* frees that wait for the end of the cycle */
@@ -137,6 +144,9 @@ bool over; /* the cycle is */
 #define PLAIN 1024
 #define PGET 2048
 #define PSET 4096
+#define PUSH 8192
+#define POP 16384
+#define GIVE 32768
 #ifndef DOES0
 #define DOES0 2047
 #endif
@@ -228,6 +238,19 @@ inline in_use(set)
 		od;
 #ifdef CONFIG_WEAK
 		set = set | BIT(weak);
+#endif
+#ifdef CONFIG_OWNED
+		set = set | (held -> BIT(slot[OWN]) : 0);
+		x = 0;
+		do
+		:: x < NMUT * SBCAP && held ->
+			if
+			:: (sb[x] >> 4) == OWN -> set = set | BIT(sb[x] & 15)
+			:: else
+			fi;
+			x++
+		:: else -> break
+		od;
 #endif
 		x = 0;
 		do
@@ -511,6 +534,54 @@ end:	do
 	}
 #endif
 
+#ifdef CONFIG_OWNED
+	/* a push moves a register's value, a pop moves it back; a signal may come between their two stores */
+	:: atomic { OP(m, PUSH, !held && !top && R0 != 0 && sbn[m] <= SBLEFT);
+#ifdef BREAK_PUSH_LATE
+		sb_push(m, OWN, R0);
+		held = 1;
+		R0 = 0
+#else
+		top = 1
+#endif
+	}
+	atomic { sbn[m] < SBCAP ->
+#ifdef BREAK_PUSH_LATE
+		top = 1
+#else
+		sb_push(m, OWN, R0);
+		held = 1;
+		R0 = 0
+#endif
+	}
+	:: atomic { OP(m, POP, held && top);
+#ifdef BREAK_POP_EARLY
+		top = 0
+#else
+		load(m, OWN, v);
+		put_reg(v);
+		held = 0;
+		v = 0
+#endif
+	}
+	atomic {
+#ifdef BREAK_POP_EARLY
+		load(m, OWN, v);
+		put_reg(v);
+		held = 0;
+		v = 0
+#else
+		top = 0
+#endif
+	}
+#ifdef BREAK_GIVE_PLAIN
+	:: atomic { OP(m, GIVE, held && sbn[m] <= SBLEFT); publish(m, R0); sb_push(m, OWN, R0) }
+#endif
+#ifdef BREAK_OWNED_TAKEN /* another thread reads it */
+	:: atomic { OP(m, GIVE, held); load(m, OWN, v); put_reg(v); v = 0 }
+#endif
+#endif
+
 	/* mgc_write */
 	:: atomic { OP(m, WRITE, sbn[m] <= SBLEFT);
 		if
@@ -518,6 +589,9 @@ end:	do
 		:: pick_slot(ALL, ROOT)
 #ifdef CONFIG_PAIR
 		:: DOES(m, PSET) && pkey != 0 && R0 == pkey -> s = PV /* another value, or none */
+#endif
+#ifdef CONFIG_OWNED
+		:: DOES(m, GIVE) && held -> s = OWN /* of the other thread */
 #endif
 		fi;
 		if
@@ -763,7 +837,22 @@ inline take(m)
 #if NREG > 1
 	snap = snap | BIT(reg[(m) * NREG + 1]);
 #endif
+	take_owned(m);
 	taken_now(m)
+}
+
+/* take_owned - what a snapshot has of the range beside registers. The word may be from before the push. */
+inline take_owned(m)
+{
+#ifdef CONFIG_OWNED
+#ifndef BREAK_OWNED_LATE
+	if
+	:: (m) == 0 && top -> snap = snap | (BIT(slot[OWN]) & alloc)
+	:: else
+	fi;
+#endif
+#endif
+	skip
 }
 
 inline taken_now(m)
@@ -788,6 +877,9 @@ inline take_blocked(m)
 	snap = snap | BIT(reg[(m) * NREG]);
 #if NREG > 1
 	snap = snap | BIT(reg[(m) * NREG + 1]);
+#endif
+#ifdef CONFIG_OWNED
+	atomic { take_owned(m) };
 #endif
 	atomic {
 		taken_now(m);
@@ -885,6 +977,12 @@ end:	do
 		todo = todo | 1 << ROOT;
 		shade(snap);
 		snap = 0;
+#ifdef BREAK_OWNED_LATE /* with the roots */
+		if
+		:: top -> shade(BIT(slot[OWN]) & alloc)
+		:: else
+		fi;
+#endif
 		break
 	}
 	od;
@@ -1023,6 +1121,9 @@ init
 #endif
 #ifdef CONFIG_UNBARRIERED
 		some(slot[URO]);
+#endif
+#ifdef CONFIG_OWNED
+		some(slot[OWN]);
 #endif
 		some(reg[0]);
 #if OPS1 > 0 && !defined(CONFIG_ATTACH)

@@ -20,7 +20,8 @@ import time
 
 MODEL = pathlib.Path(__file__).resolve().parent / "cycle.pml"
 SECONDS, MEGABYTES = 900, 3500
-DROP, LOAD, BIRTH, INIT, WRITE, REFILL, WEAK, FREE, BLOCK, ATTACH, PLAIN, PGET, PSET = (1 << n for n in range(13))
+(DROP, LOAD, BIRTH, INIT, WRITE, REFILL, WEAK, FREE, BLOCK, ATTACH, PLAIN, PGET, PSET,
+ PUSH, POP, GIVE) = (1 << n for n in range(16))
 
 
 def world(nobj, nreg, ops, does0, does1=0, *more):
@@ -53,6 +54,10 @@ CONFIGS = {
     "block": (world(2, 1, (3, 1), BLOCK | BIRTH | LOAD, WRITE, "BLOCK", "SHORT"), ["CLAIM"], []),
     "attach": (world(2, 1, (1, 4), WRITE, ATTACH | REFILL | BIRTH | LOAD, "ATTACH", "SHORT"),
                ["ATTACH_WHITE"], []),
+    "owned": (world(1, 1, (3, 1), LOAD | PUSH | POP | DROP | BLOCK, WRITE, "OWNED", "BLOCK", "SHORT"),
+              ["OWNED_LATE", "PUSH_LATE", "POP_EARLY"], []),
+    "given": (world(2, 1, (2, 3), POP | DROP, BIRTH | WRITE | GIVE | DROP, "OWNED", "SHORT"),
+              ["GIVE_PLAIN", "OWNED_TAKEN"], []),
     "stop": (world(1, 1, (3, 1), LOAD | PLAIN | DROP, LOAD | PLAIN, "UNBARRIERED", "SHORT"),
              ["STOP"], []),
 }
@@ -71,10 +76,11 @@ def rows():
 
 def limits():
     resource.setrlimit(resource.RLIMIT_AS, (MEGABYTES << 20, MEGABYTES << 20))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))  # on a busy machine it may take longer
 
 
 def call(where, *command):
-    done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=SECONDS,
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=8 * SECONDS,
                           preexec_fn=limits, errors="replace")
     return done.returncode, done.stdout + done.stderr
 
