@@ -68,6 +68,10 @@ void gc_apply_limit(struct gc *gc)
 			      : SIZE_MAX);
 }
 
+/* A program is held at the goal of a small heap, so nothing floats that the next goal would count, as it does in Go.
+ * What lives there is little, and its cycles are many (docs/adr/0046). */
+#define SMALL_NBYTES ((uint64_t)12 << 20)
+
 /* take_ceiling - the container's limit bounds the goal when none was set: a part of it, because others use
  * memory there too. */
 static void take_ceiling(struct gc *gc)
@@ -113,6 +117,7 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 	h->pageheap.reclaim = sweep_reclaim;
 	h->pageheap.reclaim_arg = h;
 	gc->barriered = concurrent;
+	gc->pacer.small_nbytes = concurrent ? SMALL_NBYTES : 0;
 	gc->written.space = &h->pageheap.space;
 	h->pageheap.touch = background_touch;
 	gc->concurrent = concurrent && knobs->concurrent;

@@ -22,20 +22,29 @@ static uint64_t share_of(uint64_t nbytes, int64_t percent)
 	return __builtin_mul_overflow(nbytes / 100, (uint64_t)percent, &product) ? UINT64_MAX : product;
 }
 
+static uint64_t least_of(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* more_for_small - of a small heap the `percent` is taken of this besides. */
+static uint64_t more_for_small(const struct pacer *p)
+{
+	return p->live_nbytes < p->small_nbytes
+		       ? least_of(p->live_nbytes, p->small_nbytes - p->live_nbytes)
+		       : 0;
+}
+
 static uint64_t percent_goal(const struct pacer *p)
 {
 	if (p->percent < 0)
 		return UINT64_MAX;
 	uint64_t extra = p->extra_nbytes < p->live_nbytes ? p->extra_nbytes : p->live_nbytes;
-	uint64_t grow = sum(share_of(sum(p->live_nbytes, p->roots_nbytes), p->percent), extra);
+	uint64_t base = sum(sum(p->live_nbytes, p->roots_nbytes), more_for_small(p));
+	uint64_t grow = sum(share_of(base, p->percent), extra);
 	grow = grow > p->least_growth_nbytes ? grow : p->least_growth_nbytes;
 	uint64_t goal = sum(p->live_nbytes, grow), least = share_of(p->min_nbytes, p->percent);
 	return goal > least ? goal : least;
-}
-
-static uint64_t least_of(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 /* room_below - for objects, under that limit. */

@@ -1,7 +1,7 @@
 /* pacer.h - when the next collection starts, and how fast a concurrent one marks. Arithmetic only: no
  * lock, no clock, no memory, so that it can be simulated (test/unit/pacer_sim_test.c).
- * WHAT   goal     the heap size at which a cycle should be over: live + (live + roots) × percent / 100,
- *                 never below the minimum heap × percent / 100, never above what the limit leaves.
+ * WHAT   goal     the heap size at which a cycle should be over: live + (live + roots) × percent / 100, more for a
+ *                 small heap, never below the minimum heap × percent / 100, never above what the limit leaves.
  *        trigger  the size at which it starts: the goal less the runway, which is what the program
  *                 allocates while the expected work is marked with a quarter of the processors.
  *        assists  make up for what was misjudged: marking that an allocation owes, per byte, so that
@@ -42,6 +42,8 @@ struct pacer {
 	uint64_t min_nbytes; /* at 100 percent */
 	uint64_t extra_nbytes; /* the heap may grow by this much more, at most by what is live: small heaps
 				* collect seldom */
+	uint64_t small_nbytes; /* a heap with less live than this grows by `percent` of the difference besides, and of what
+				* is live at most: a goal that never falls when more lives */
 	uint64_t least_growth_nbytes; /* over what is live, but for the limit */
 	uint32_t late_pct; /* a concurrent cycle may end beyond its goal, by this much of the way to it, and nobody
 			    * helps before the goal: where a program without a barrier wants short stops */

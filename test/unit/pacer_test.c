@@ -60,6 +60,24 @@ TEST(extra)
 	CHECK_EQ(pacer_goal(&p), UINT64_MAX);
 }
 
+TEST(small_heaps)
+{
+	static const struct {
+		int64_t percent;
+		uint64_t live, goal;
+	} cases[] = {
+		{ 100, 1 * MB, 4 * MB }, /* the least goal */
+		{ 100, 4 * MB, 12 * MB },  { 100, 6 * MB, 18 * MB },    { 100, 8 * MB, 20 * MB },
+		{ 50, 8 * MB, 14 * MB },   { 100, 11 * MB, 23 * MB },   { 100, 12 * MB, 24 * MB },
+		{ 100, 13 * MB, 26 * MB }, { 200, 100 * MB, 300 * MB },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct pacer p = PACER(cases[i].percent, 4 * MB, NONE, cases[i].live, 0, 0);
+		p.small_nbytes = 12 * MB;
+		CHECK_EQ(pacer_goal(&p), cases[i].goal);
+	}
+}
+
 /* No product and no sum wraps: a huge setting means "late", never "all the time". */
 TEST(overflow)
 {
@@ -89,6 +107,7 @@ TEST(properties)
 			      rng_next(&r) >> (30 + rng_below(&r, 34)),
 			      rng_next(&r) >> (30 + rng_below(&r, 34)));
 		p.extra_nbytes = rng_below(&r, 2) * (rng_next(&r) >> (40 + rng_below(&r, 24)));
+		p.small_nbytes = rng_below(&r, 2) * (rng_next(&r) >> (20 + rng_below(&r, 44)));
 		uint64_t goal = pacer_goal(&p);
 		CHECK(goal >= p.live_nbytes); /* else it would collect without end */
 		struct pacer q = p;
