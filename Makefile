@@ -8,7 +8,7 @@ export CMAKE_GENERATOR ?= $(if $(shell command -v ninja),Ninja,Unix Makefiles)
 MAKEFLAGS += --no-print-directory
 
 PRESET ?= release
-.PHONY: help all deps deps-arm64 demo test test-long test-arm64 stress soak fuzz bench bench-malloc figures lint \
+.PHONY: help all deps deps-all deps-arm64 demo test test-long test-arm64 stress soak fuzz bench bench-malloc figures lint \
         format docs install deb clean
 
 ## help: this list
@@ -20,8 +20,12 @@ all:
 	@cmake --preset $(PRESET) --log-level=WARNING >/dev/null
 	@cmake --build --preset $(PRESET) --parallel
 
-## deps: install the Debian packages that building, testing and the demo need (as root)
+## deps: install the Debian packages that building needs (as root); test, demo, bench and deb install theirs
 deps:
+	@tools/deps.sh build
+
+## deps-all: the same of testing, lint and the demo
+deps-all:
 	@tools/deps.sh build test lint demo
 
 ## deps-arm64: install the cross compiler and emulator that test-arm64 needs (as root)
@@ -101,7 +105,7 @@ deb:
 	@tools/deps.sh build package
 	@cmake --preset package --log-level=WARNING >/dev/null
 	@cmake --build --preset package --parallel
-	@cd build/package && cpack -G DEB >/dev/null && ls packages/*.deb
+	@cd build/package && cpack -G DEB >/dev/null && ls packages/*.deb packages/*.ddeb
 
 ## clean: remove build/
 clean:

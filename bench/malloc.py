@@ -254,7 +254,7 @@ class Micro:
             self.table("instructions for one malloc and its free, with the loop and the call (callgrind)",
                        counted, self.instructions)
         elif counted:
-            skip("instructions", "no valgrind (make deps)")
+            skip("instructions", "no valgrind (make deps-all)")
         if not only or "hello" in only:
             self.start_up(20 if self.context.quick else 200)
 

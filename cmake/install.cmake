@@ -42,6 +42,10 @@ endif()
 if(TARGET mallocgc_cmd)
   install(TARGETS mallocgc_cmd RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
 endif()
+if(TARGET malloc-app)
+  install(DIRECTORY ${PROJECT_BINARY_DIR}/lib/${bench_dir} DESTINATION ${CMAKE_INSTALL_LIBDIR}/mallocgc COMPONENT tools
+    USE_SOURCE_PERMISSIONS)
+endif()
 # Pages of the functions, from the headers' comments; completions, from what the command's --help prints.
 set(made ${PROJECT_BINARY_DIR}/made)
 set(headers mallocgc.h mallocgc-heap.h mallocgc-inline.h)

@@ -13,7 +13,7 @@ root=$PWD/build/package/root
 rm -rf "$root"
 # shellcheck disable=SC1091
 suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
-debootstrap --variant=minbase --include=gcc,libc6-dev,pkg-config,libncursesw6,man-db,libgc1 \
+debootstrap --variant=minbase --include=gcc,libc6-dev,pkg-config,libncursesw6,libdw1,man-db,libgc1 \
     "$suite" "$root" >build/package/debootstrap.log
 inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C "$@"; }
 # What packages may leave changed: caches and dpkg's own lists.
@@ -22,9 +22,9 @@ listing() {
         -path ./var/log -prune -o -path ./tmp -prune -o -type f -print -o -type l -print | sort)
 }
 listing >build/package/before
-cp build/package/packages/*.deb "$root/tmp/"
+cp build/package/packages/*.deb build/package/packages/*.ddeb "$root/tmp/"
 cp "$here/consumer/main.c" examples/list.c "$root/tmp/"
-inside bash -ec 'dpkg -i /tmp/*.deb >/dev/null
+inside bash -ec 'dpkg -i /tmp/*.deb /tmp/*.ddeb >/dev/null
     cd /tmp
     gcc main.c $(pkg-config --cflags --libs mallocgc) -o shared && ./shared
     gcc main.c $(pkg-config --cflags mallocgc) -Wl,-Bstatic -lmallocgc -Wl,-Bdynamic -pthread -ldl -o static
@@ -35,19 +35,27 @@ inside bash -ec 'dpkg -i /tmp/*.deb >/dev/null
     mallocgc --version
     mallocgc run --malloc --stats text:/tmp/stats -- ls / >/dev/null
     test -s /tmp/stats
+    mallocgc bench --quick | grep -q "^binary-trees .*[0-9]"
+    # the command, stripped, and its symbols, which lie apart
+    nm /usr/bin/mallocgc 2>&1 | grep -q "no symbols"
+    id=$(readelf -n /usr/bin/mallocgc | sed -n "s/.*Build ID: //p")
+    nm "/usr/lib/debug/.build-id/${id:0:2}/${id:2}.debug" | grep -q " main$"
+    MGC_PROFILE=list.pb MGC_DEBUG=samplerate=1KiB ./list >/dev/null
+    mallocgc profile list.pb | grep -q main
+    rm list.pb
     for page in "1 mallocgc" "7 mallocgc" "3 mallocgc" "3 mgc_alloc" "3 mgc_heap_calloc"; do
         man -w $page >/dev/null
     done
     . /usr/share/bash-completion/completions/mallocgc
     test -r /usr/share/doc/mallocgc/copyright
     rm shared static list stats main.c list.c'
-rm "$root"/tmp/*.deb
+rm "$root"/tmp/*.deb "$root"/tmp/*.ddeb
 # In two steps: what one package needs, another may not take with it.
 if inside dpkg -r libmallocgc0 2>/dev/null; then
     echo "package_test: the library was removed under the others"
     exit 1
 fi
-inside dpkg --purge mallocgc libmallocgc-dev libmallocgc0 >/dev/null
+inside dpkg --purge mallocgc-dbgsym libmallocgc0-dbgsym mallocgc libmallocgc-dev libmallocgc0 >/dev/null
 listing >build/package/after
 diff build/package/before build/package/after
 rm -rf "$root"

@@ -60,7 +60,7 @@ def libgc_version(path):
     try:
         number = ctypes.CDLL(path).GC_get_version()
     except (OSError, AttributeError):
-        raise Missing(f"{path} is missing: `make deps` installs libgc1") from None
+        raise Missing(f"{path} is missing: `make deps-all` installs libgc1") from None
     return f"{number >> 16}.{number >> 8 & 255}.{number & 255}"
 
 
@@ -93,7 +93,7 @@ def need(*programs):
     if missing:
         packages = " ".join(PACKAGE.get(p, p) for p in missing)
         raise Missing(f"not installed: {', '.join(missing)}\n"
-                      f"  `make deps` installs them (Debian: apt-get install {packages})")
+                      f"  `make deps-all` installs them (Debian: apt-get install {packages})")
 
 
 class Result:

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 format=$(command -v clang-format-19 || true)
 if [[ -z $format ]]; then
-    echo "format: clang-format-19 is not installed (make deps)"
+    echo "format: clang-format-19 is not installed (make deps-all)"
     exit 77
 fi
 # Tables that a program wrote stay as it wrote them.

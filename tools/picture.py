@@ -2,7 +2,7 @@
 """picture.py [COMMAND] - makes docs/report.png, the picture of a report in the README: an unmodified Guile with some state in
 its heap, recorded by `mallocgc run --report`, and the first cards of the page in a headless Chromium.
 
-COMMAND: the command to use, default build/bin/mallocgc. Needs guile and chromium (make deps)."""
+COMMAND: the command to use, default build/bin/mallocgc. Needs guile and chromium (make deps-all)."""
 import os
 import subprocess
 import sys

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if ! command -v run-clang-tidy-19 >/dev/null; then
-    echo "tidy: clang-tidy-19 is not installed (make deps)"
+    echo "tidy: clang-tidy-19 is not installed (make deps-all)"
     exit 77
 fi
 n=$(grep -c '"file": .*/src/' "${1:-build}/compile_commands.json" || true)

@@ -62,7 +62,7 @@ def main():
     if not os.path.exists(SCHEME):
         sys.exit("build/examples/scheme is missing: cmake --build build --target example-scheme")
     if not shutil.which("guile-3.0"):
-        sys.exit("guile-3.0 is missing (make deps)")
+        sys.exit("guile-3.0 is missing (make deps-all)")
     paths = sorted(glob.glob(os.path.join(TOP, "bench", "scheme", "*.scm")))
     rows, ratios = [], []
     print(f"{'':12} {'':6} {'wall s':>8} {'CPU s':>8} {'peak MiB':>9} {'pause ms':>9} {'cycles':>7}")

@@ -17,6 +17,7 @@ struct subcommand {
 	int (*main)(int argc, char **argv);
 };
 
+extern const struct subcommand cmd_bench;
 extern const struct subcommand cmd_profile;
 extern const struct subcommand cmd_record;
 extern const struct subcommand cmd_report;

@@ -14,7 +14,7 @@
 
 static const struct subcommand *const subcommands[] = { &cmd_run,    &cmd_top,   &cmd_record,
 							&cmd_report, &cmd_trace, &cmd_profile,
-							&cmd_sizes };
+							&cmd_bench,  &cmd_sizes };
 enum { NSUBCOMMANDS = sizeof subcommands / sizeof subcommands[0] };
 
 static void complain_list(const char *format, va_list args)

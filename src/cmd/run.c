@@ -16,17 +16,10 @@
 
 #include "base/knob.h"
 #include "cmd/cmd.h"
+#include "cmd/library.h"
 #include "cmd/program.h"
 #include "cmd/recorder.h"
 #include "cmd/report.h"
-#include "mallocgc.h"
-
-#define TEXT_(x) #x
-#define TEXT(x) TEXT_(x)
-#define MALLOC_SO "libmallocgc-malloc.so." TEXT(MGC_VERSION_MAJOR)
-#define LIBGC_SO "libgc.so.1"
-
-enum face { FACE_AUTO, FACE_LIBGC, FACE_MALLOC };
 
 struct request {
 	enum face face;
@@ -95,33 +88,6 @@ static int parse(struct request *r, int argc, char **argv)
 	return r->argv[0] != NULL ? -1 : usage_error("run", "a program is missing");
 }
 
-/* find_library - the absolute path of our library: beside this command (the build tree, or an
- * installation that was moved), else where it was installed. 0 or an exit status. */
-static int find_library(enum face face, char out[PATH_MAX])
-{
-	static const char *const places[][3] = {
-		[FACE_LIBGC] = { "../libgc/" LIBGC_SO, "../lib/mallocgc/" LIBGC_SO,
-				 MGC_LIBDIR "/mallocgc/" LIBGC_SO },
-		[FACE_MALLOC] = { "../lib/" MALLOC_SO, "../lib/mallocgc/" MALLOC_SO,
-				  MGC_LIBDIR "/" MALLOC_SO },
-	};
-	char exe[PATH_MAX], path[2 * PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-	exe[n > 0 ? n : 0] = '\0';
-	const char *folder = dirname(exe);
-	for (size_t i = 0; i < 3; i++) {
-		const char *place = places[face][i];
-		bool absolute = place[0] == '/';
-		snprintf(path, sizeof path, "%s%s%s", absolute ? "" : folder, absolute ? "" : "/",
-			 place);
-		if (realpath(path, out) != NULL && access(out, R_OK) == 0)
-			return 0;
-	}
-	complain("%s is missing: looked in %s/.. and " MGC_LIBDIR,
-		 face == FACE_LIBGC ? LIBGC_SO : MALLOC_SO, folder);
-	return STATUS_FAILED;
-}
-
 /* set_joined - NAME=first SEPARATOR second; an empty half leaves the separator out. 0 or an exit
  * status. */
 static int set_joined(const char *name, const char *first, const char *separator, const char *second)
@@ -147,7 +113,7 @@ static const char *environment(const char *name)
 static int select_library(enum face face)
 {
 	char path[PATH_MAX];
-	int status = find_library(face, path);
+	int status = library_find(face, path);
 	if (status != 0)
 		return status;
 	/* Neither variable has a way to quote. */

@@ -161,7 +161,7 @@ class AddressSanitizer(Case):
         self.passes("outside", ASAN_OPTIONS="detect_leaks=1")
 
 
-@unittest.skipUnless(shutil.which("valgrind"), "valgrind is not installed (make deps)")
+@unittest.skipUnless(shutil.which("valgrind"), "valgrind is not installed (make deps-all)")
 class Valgrind(Case):
     how = ("valgrind", "-q", "--error-exitcode=9")
 

@@ -45,7 +45,7 @@ int main(int argc, char **argv)
 """
 
 
-@unittest.skipIf(shutil.which("valgrind") is None, "no valgrind here (make deps)")
+@unittest.skipIf(shutil.which("valgrind") is None, "no valgrind here (make deps-all)")
 class Cost(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

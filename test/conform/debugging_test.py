@@ -61,7 +61,7 @@ class Page(unittest.TestCase):
         self.assertGreater(len(shown), 8)
         for command, lines in shown:
             if "valgrind" in command and not shutil.which("valgrind"):
-                print("valgrind is not installed (make deps): not run:", command)
+                print("valgrind is not installed (make deps-all): not run:", command)
                 continue
             with self.subTest(command):
                 address = getattr(self, "address", None)

@@ -111,6 +111,6 @@ class Gdb(unittest.TestCase):
 
 
 if not shutil.which("gdb"):
-    print("skipped: no gdb here (make deps)")
+    print("skipped: no gdb here (make deps-all)")
     sys.exit(77)
 command.main()

@@ -95,7 +95,7 @@ class File(Case):
         self.assertIn("No space left", full.stderr)
 
 
-@unittest.skipUnless(browser.find(), "no Chromium here: pages are not looked at (make deps)")
+@unittest.skipUnless(browser.find(), "no Chromium here: pages are not looked at (make deps-all)")
 class Page(Case):
     @classmethod
     def setUpClass(cls):

@@ -140,7 +140,7 @@ def main():
     args = parser.parse_args()
     for tool in ("spin", "gcc"):
         if shutil.which(tool) is None:
-            print(f"skipped: {tool} is not installed (make deps)")
+            print(f"skipped: {tool} is not installed (make deps-all)")
             sys.exit(77)
     todo = [row for row in rows() if not args.words or
             (row[0] in args.words if args.trace else any(w in row[0] for w in args.words))]
