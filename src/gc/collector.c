@@ -109,6 +109,14 @@ void collector_end(struct gc *gc, const struct pacer_cycle *c)
 	give_pacer(gc);
 }
 
+void collector_drop(struct gc *gc)
+{
+	take_pacer(gc);
+	pacer_drop_cycle(&gc->pacer);
+	store_relaxed(&gc->collector.owed, UINT64_C(0));
+	give_pacer(gc);
+}
+
 /* look - how much is left to mark, and how far is the goal? One mutator at a time; the others go by what
  * it found. */
 static void look(struct gc *gc)

@@ -34,6 +34,8 @@ void collector_begin(struct gc *gc);
 /* collector_end - it is over: the pacer learns what it was like. */
 struct pacer_cycle;
 void collector_end(struct gc *gc, const struct pacer_cycle *c);
+/* collector_drop - it is over, and was not one to learn from. */
+void collector_drop(struct gc *gc);
 
 /* collector_limit - a cycle took gc_ns of the processor time since the last one: has collection had its half?
  * WORLD is held. */

@@ -278,11 +278,15 @@ void cycle_account(struct cycle *c, uint64_t before)
 	struct cycle_record *r = &c->rec;
 	uint64_t marked =
 		c->mk.marked_nbytes + load_relaxed(&gc->collector.assist_nbytes) + gc->unborn_nbytes;
+	if (r->young) /* what was marked before, too */
+		marked = c->live_nbytes;
 	uint64_t now = load_relaxed(&h->live_nbytes);
 	r->heap_before = before;
 	r->heap_live = marked > r->freed_nbytes ? marked - r->freed_nbytes : 0;
 	r->born_nbytes = now - before;
-	r->marked_objects = c->mk.marked_objects + load_relaxed(&gc->collector.assist_objects);
+	r->marked_objects =
+		r->young ? c->live_objects
+			 : c->mk.marked_objects + load_relaxed(&gc->collector.assist_objects);
 	r->nmutators = load_relaxed(&gc->heap->nmutators);
 	r->assist_ns = load_relaxed(&gc->collector.assist_ns);
 	if (before > r->heap_live)

@@ -156,6 +156,8 @@ void cycle_settle(struct cycle *c)
 						   .roots_nbytes = r->stack_nbytes + r->roots_nbytes,
 						   .gc_ns = c->beside ? r->cpu_ns : 0,
 						   .mutator_ns = r->mutator_ns });
+	else if (c->beside)
+		collector_drop(gc);
 	written_settle(&gc->written);
 	tracking_consider(c);
 	cycle_set_goal(gc);
@@ -197,7 +199,7 @@ static void choose_form(struct cycle *c)
 	struct gc *gc = c->gc;
 	bool asked = c->rec.reason == CYCLE_FORCED || c->rec.reason == CYCLE_NO_MEMORY;
 	c->rec.young = young_next(gc) && !asked;
-	c->beside = gc->barriered ? gc->concurrent : gc->tracked && !c->rec.young;
+	c->beside = gc->barriered ? gc->concurrent : gc->tracked && !(c->rec.young && young_stops(gc));
 }
 
 /* run - WORLD is held, the caller is inside a section of its own. */

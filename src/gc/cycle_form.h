@@ -21,6 +21,7 @@ struct cycle {
 	struct marker mk;
 	uint64_t seen; /* cycles finished before this one was asked for */
 	uint64_t live_nbytes, live_objects; /* counted by young_end */
+	uint64_t old_written_nbytes; /* of a young one: in closed spans */
 	uint64_t helpers_ns; /* of a concurrent one: their processor time */
 	/* of a tracked one: */
 	size_t left_nbytes; /* what the last round found */

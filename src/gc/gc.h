@@ -85,8 +85,16 @@ struct forking {
 struct young {
 	bool sticky; /* sweeping keeps marks: the next cycle may be a young one. Changes in a stop */
 	bool whole_next; /* but not that one */
+	bool brief; /* the last one was, and the next one is to stop the world even where others do not */
+	uint32_t nfailed; /* young ones in turn that were not worth it, up to a few */
 	uint32_t plain_cycles; /* so many whole cycles before marks are kept again */
 	uint64_t whole_nbytes; /* live, after the last whole one */
+};
+
+/* Of tracking.c: more threads than processors, all of them busy. */
+struct crowd {
+	uint64_t at_ns, cpu_ns; /* when it was looked at last, and the processor time of the process by then */
+	bool here;
 };
 
 struct gc {
@@ -115,6 +123,7 @@ struct gc {
 	bool short_pauses; /* atomic; a program without a barrier asked for them */
 	struct young young; /* under world */
 	struct longstop longstop; /* under world */
+	struct crowd crowd; /* under world */
 	struct written written; /* under world */
 	bool delays; /* are measured: two looks at the clock for each refill */
 	uint64_t longest_ns[NDELAYS]; /* atomic */

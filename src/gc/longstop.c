@@ -9,12 +9,15 @@ static uint64_t expected(const struct longstop *l, uint64_t live_nbytes)
 	return (uint64_t)((double)l->stop_ns * (double)live_nbytes / (double)l->stop_live);
 }
 
-void longstop_whole(struct longstop *l, uint64_t ns, uint64_t live_nbytes)
+void longstop_whole(struct longstop *l, uint64_t ns, uint64_t live_nbytes, uint64_t goal_nbytes)
 {
+	bool grows = l->stop_live != 0 && live_nbytes > l->stop_live + l->stop_live / 4;
 	l->stop_ns = ns;
 	l->stop_live = live_nbytes;
 	l->nplain -= l->nplain > 0;
-	l->felt = l->nplain == 0 && ns >= LONGSTOP_FROM_NS;
+	uint64_t most = goal_nbytes / 2 < live_nbytes ? goal_nbytes : 2 * live_nbytes;
+	uint64_t next = grows ? expected(l, most) : ns;
+	l->felt = l->nplain == 0 && next >= LONGSTOP_FROM_NS;
 }
 
 void longstop_beside(struct longstop *l, uint64_t ns, uint64_t live_nbytes)

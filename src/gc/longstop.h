@@ -1,7 +1,7 @@
 /* longstop.h - are the stops of a program without a barrier long enough to be felt, and do cycles beside it
  * make them shorter? Arithmetic only: no lock, no clock, no memory.
  * WHAT   A whole cycle that stops the world tells how long marking takes; so what the next one would take is
- *        known. From 10 ms on the cycles run beside the program; below 5 ms they stop it again. When the last
+ *        known, also of a heap that grows: all that is allocated until then may live. From 10 ms on the cycles run beside the program; below 5 ms they stop it again. When the last
  *        stops of three of them in turn were about as long as that of a whole one, for the program writes
  *        everywhere at once, eight cycles stop it, and then it is tried again.
  * WHO    tracking.c.
@@ -26,8 +26,9 @@ struct longstop {
 	bool felt; /* the next one should run beside it */
 };
 
-/* longstop_whole - a whole cycle stopped the world for ns and found so much alive. */
-void longstop_whole(struct longstop *l, uint64_t ns, uint64_t live_nbytes);
+/* longstop_whole - a whole cycle stopped the world for ns and found so much alive. The next one may find all of
+ * goal_nbytes alive, if the heap found so much more than the last one did that it seems to grow. */
+void longstop_whole(struct longstop *l, uint64_t ns, uint64_t live_nbytes, uint64_t goal_nbytes);
 /* longstop_beside - a cycle ran beside the program, and its longest stop took ns. */
 void longstop_beside(struct longstop *l, uint64_t ns, uint64_t live_nbytes);
 

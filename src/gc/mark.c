@@ -16,6 +16,7 @@
 /* An assist that found nothing looks this often again: 5 to 10 µs. */
 #define ASK_SPINS 200
 #define SHARE_MIN 4
+#define LINE_NBYTES 64
 
 /* 16 B of bits for each KiB: those of such a heap fit the second cache, with room for more. */
 #define DIRECT_NBYTES ((size_t)32 << 20)
@@ -681,12 +682,22 @@ static unsigned next_waiting(const struct marker *mk, unsigned at)
 	return at;
 }
 
+/* expect - asks for the lines of an object that is scanned soon: the first one, and the one behind it, where the
+ * processor would not see a stream yet. */
+MGC_INLINE void expect(const struct hot *h, uintptr_t entry)
+{
+	uintptr_t object = h->base + (entry >> ENTRY_SHIFT);
+	__builtin_prefetch((void *)object);
+	if (h->spanclass[(uint16_t)entry].nwords > LINE_NBYTES / sizeof(uintptr_t))
+		__builtin_prefetch((void *)(object + LINE_NBYTES));
+}
+
 /* refill - the FIFO is empty and the block may not be: as many entries as there are, from cell `at` on. */
 MGC_INLINE void refill(struct hot *h, unsigned at)
 {
 	for (unsigned i = 0; i < MARK_FIFO && h->top != h->bottom; i++) {
 		uintptr_t next = *--h->top;
-		__builtin_prefetch((void *)(h->base + (next >> ENTRY_SHIFT)));
+		expect(h, next);
 		h->mk->fifo[(at + i) % MARK_FIFO] = next;
 	}
 }
@@ -721,7 +732,7 @@ MGC_INLINE bool drain_some(struct marker *mk, uint64_t until, bool alone, bool w
 		uintptr_t *cell = &mk->fifo[at % MARK_FIFO], entry = *cell, next = 0;
 		if (MGC_LIKELY(h.top != h.bottom)) {
 			next = *--h.top;
-			__builtin_prefetch((void *)(h.base + (next >> ENTRY_SHIFT)));
+			expect(&h, next);
 		}
 		*cell = next;
 		if (MGC_UNLIKELY(entry == 0)) {

@@ -4,6 +4,7 @@
  *        the program runs; then the marked objects on written pages are scanned again, round by round, as
  *        long as that helps; then the world stops, shortly, and what was written since, and all roots, are
  *        scanned once more.
+ *        A young one (young.h) keeps its marks and begins with what of the old was written to.
  * STATE  heap.phase_gen: OFF → ARM → MARK → (stop: CLEAR) → FLIP → OFF. Nobody shades. Births are white until the
  *        last stop: most of them are dead by then, and the others are found from there; black after it.
  * INV    K1 when the last stop ends, every object that is reachable is marked: say that a marked object
@@ -30,6 +31,9 @@
  * the stop is short. */
 #define MOST_ROUNDS 4
 #define FEW_NBYTES ((size_t)256 << 10)
+
+/* Threads for each processor. */
+#define CROWD_FROM 2
 
 /* To help or to wait for a cycle is as long as the stop that it saves: the heap may grow a little instead. */
 #define LATE_PCT 25
@@ -170,7 +174,8 @@ static void arm(struct cycle *c)
 		quiesce(&gc->stw, c->self); /* somebody may be sweeping a span still, by its marks */
 	young_begin(c);
 	written_watch_used_up(&gc->written, &gc->heap->pageheap); /* the others from the first round on */
-	written_forget_watched(&gc->written);
+	if (!c->rec.young) /* else what was noted about the old is asked for first */
+		written_forget_watched(&gc->written);
 	gc->pool.beside = true;
 	heap_set_phase(gc->heap, PHASE_ARM, heap_sweepgen(gc->heap));
 	quiesce(&gc->stw, c->self); /* who sweeps, or frees, has done so: K2 */
@@ -188,8 +193,13 @@ void tracking_disarm(struct cycle *c)
 		written_ignore(&gc->written);
 }
 
-static void mark_roots(struct cycle *c)
+/* mark_first - of a young one, also what of the old was written to: all that was not closed counts as that. */
+static void mark_first(struct cycle *c)
 {
+	if (c->rec.young) {
+		young_rescan(c);
+		(void)rescan(c, true);
+	}
 	stopped(c, look_around);
 }
 
@@ -199,7 +209,7 @@ void tracking_phases(struct cycle *c)
 	arm(c);
 	collector_begin(c->gc); /* not before the phase is MARK: see barriered_phases */
 	cycle_init_marker(c);
-	cycle_mark_with(c, c->nhelpers, mark_roots);
+	cycle_mark_with(c, c->nhelpers, mark_first);
 	look_in_rounds(c); /* also at what the callbacks of objects that are marked by now refer to */
 	c->rec.mark_ns = os_now_ns() - begin;
 	c->nstop_helpers = workers_prepare(&c->gc->workers, c->gc->workers.limit);
@@ -219,12 +229,25 @@ bool tracking_wanted(const struct gc *gc)
 		return false;
 	case 1:
 		return load_relaxed(&gc->heap->live_nbytes) >= FROM_NBYTES &&
-		       (load_relaxed(&gc->short_pauses) || gc->longstop.felt);
+		       (load_relaxed(&gc->short_pauses) || (gc->longstop.felt && !gc->crowd.here));
 	case 2:
 		return load_relaxed(&gc->heap->live_nbytes) >= FROM_NBYTES;
 	default:
 		return true;
 	}
+}
+
+/* look_for_crowd - since the last cycle, did threads keep the processors busy that are twice as many? Then each
+ * waits for its turn longer than for a stop; and a cycle beside them would take as many turns as it has marking
+ * to do, while they fill the heap. */
+static void look_for_crowd(struct gc *gc)
+{
+	struct crowd *w = &gc->crowd;
+	uint64_t now = os_now_ns(), cpu = os_cpu_ns(), nprocs = os_nprocs();
+	w->here = load_relaxed(&gc->heap->nmutators) > CROWD_FROM * nprocs &&
+		  (cpu - w->cpu_ns) * 4 > (now - w->at_ns) * nprocs * 3;
+	w->at_ns = now;
+	w->cpu_ns = cpu;
 }
 
 static void judge(struct cycle *c)
@@ -233,7 +256,8 @@ static void judge(struct cycle *c)
 	if (c->beside)
 		longstop_beside(l, c->stopped_ns, c->rec.heap_live);
 	else
-		longstop_whole(l, c->rec.cpu_ns / max_size(c->rec.nworkers, 1), c->rec.heap_live);
+		longstop_whole(l, c->rec.cpu_ns / max_size(c->rec.nworkers, 1), c->rec.heap_live,
+			       pacer_goal(&c->gc->pacer));
 }
 
 void tracking_consider(struct cycle *c)
@@ -243,9 +267,10 @@ void tracking_consider(struct cycle *c)
 		return;
 	if (!c->rec.young)
 		judge(c);
+	look_for_crowd(gc);
 	gc->tracked = tracking_wanted(gc) && written_start(&gc->written);
 	gc->pacer.late_pct = gc->tracked ? LATE_PCT : 0;
-	store_relaxed(&gc->concurrent, gc->tracked && !young_next(gc));
+	store_relaxed(&gc->concurrent, gc->tracked && !young_stops(gc));
 	if (gc->tracked) /* the first write to a protected one splits it, and takes twenty times as long */
 		gc->heap->pageheap.huge_from_pages = SIZE_MAX;
 }

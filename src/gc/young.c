@@ -14,10 +14,12 @@
 /* What the least of a young cycle takes: objects in open spans, and the census. */
 #define NS_PER_OPEN_OBJECT 10
 #define NS_PER_SPAN 60
+#define ROUNDS_TAKE 2
 /* A young cycle that does more than this share of a whole one's work is not worth it; then so many cycles
- * are whole ones. */
+ * are whole ones, twice as many each time. */
 #define WORTH_PCT 60
 #define PLAIN_CYCLES 8
+#define MOST_DOUBLINGS 4
 
 /* ── begin ──────────────────────────────────────────────────────────────────────────────── */
 
@@ -30,6 +32,11 @@ static void open_span(void *arg, struct span *s)
 bool young_next(const struct gc *gc)
 {
 	return gc->young.sticky && gc->written.on && !gc->young.whole_next;
+}
+
+bool young_stops(const struct gc *gc)
+{
+	return young_next(gc) && (gc->young.brief || !gc->tracked);
 }
 
 void young_begin(struct cycle *c)
@@ -82,7 +89,7 @@ static void rescan_written(void *arg, uintptr_t lo, uintptr_t hi)
 
 static void rescan_stretch(struct stretch *st)
 {
-	written_each(&st->c->gc->written, st->lo, st->hi, false, rescan_written, st);
+	written_each(&st->c->gc->written, st->lo, st->hi, st->c->beside, rescan_written, st);
 }
 
 static void rescan_span(void *arg, struct span *s)
@@ -90,7 +97,7 @@ static void rescan_span(void *arg, struct span *s)
 	struct stretch *st = arg;
 	if (s->closed)
 		stretch_add(st, s);
-	else if (scan_of(st->c, s) != SCAN_NONE)
+	else if (!st->c->beside && scan_of(st->c, s) != SCAN_NONE)
 		marker_rescan(&st->c->mk, s->base, s->base + span_nbytes(s));
 }
 
@@ -101,15 +108,15 @@ void young_rescan(struct cycle *c)
 		return;
 	pageheap_each(&c->gc->heap->pageheap, rescan_span, &st);
 	stretch_flush(&st);
-	c->rec.rescanned_nbytes = st.nbytes_written;
+	c->old_written_nbytes = c->rec.rescanned_nbytes = st.nbytes_written;
 }
 
 /* ── end ────────────────────────────────────────────────────────────────────────────────── */
 
 struct census {
 	struct cycle *c;
-	uint64_t nscan, ndense; /* live objects with pointers; those of them that could be in closed spans */
 	uint64_t nspans;
+	uint64_t nscan, ndense; /* live objects with pointers; those of them that could be in closed spans */
 };
 
 static bool may_close(const struct cycle *c, const struct span *s, uint32_t live)
@@ -146,11 +153,10 @@ static void close_stretch(struct stretch *st)
 		(void)written_forget(&st->c->gc->written, st->lo, st->hi);
 }
 
-/* short_enough - where long stops are not wanted, what a young one takes at least is not one. */
-static bool short_enough(const struct census *all)
+/* least_ns - what a young cycle takes at least. */
+static uint64_t least_ns(const struct census *all)
 {
-	uint64_t ns = (all->nscan - all->ndense) * NS_PER_OPEN_OBJECT + all->nspans * NS_PER_SPAN;
-	return !all->c->gc->tracked || ns < LONGSTOP_FROM_NS / 2;
+	return (all->nscan - all->ndense) * NS_PER_OPEN_OBJECT + all->nspans * NS_PER_SPAN;
 }
 
 /* pays - after a whole mark: the live heap is about what it was, so it is no heap that just grows, and most
@@ -159,8 +165,7 @@ static bool pays(const struct census *all)
 {
 	uint64_t now = all->c->live_nbytes, before = all->c->gc->young.whole_nbytes;
 	uint64_t change = now > before ? now - before : before - now;
-	return now >= FROM_NBYTES && change <= now / 4 && all->ndense >= all->nscan / 4 * 3 &&
-	       short_enough(all);
+	return now >= FROM_NBYTES && change <= now / 4 && all->ndense >= all->nscan / 4 * 3;
 }
 
 /* may_stick - whether the next cycle is to be a young one. */
@@ -190,6 +195,7 @@ void young_end(struct cycle *c)
 		gc->young.sticky = may_stick(&all);
 		gc->young.whole_nbytes = c->live_nbytes;
 		gc->young.whole_next = false;
+		gc->young.brief &= least_ns(&all) < LONGSTOP_UNTIL_NS;
 	}
 	if (!gc->young.sticky)
 		return;
@@ -233,11 +239,16 @@ void young_judge(struct cycle *c)
 	uint64_t goal = gc->goal_nbytes, room = goal > y->whole_nbytes ? goal - y->whole_nbytes : 0;
 	y->whole_next = c->rec.heap_live > y->whole_nbytes + room / 2 || gc->written.failed;
 	uint64_t work = c->mk.rescanned_objects + c->mk.marked_objects +
-			OBJECTS_PER_FAULT * (c->rec.rescanned_nbytes / os_page_size());
+			OBJECTS_PER_FAULT * (c->old_written_nbytes / os_page_size());
+	/* in rounds, beside the program, it takes twice as long as in one stop */
+	uint64_t nshares = c->beside ? ROUNDS_TAKE : max_size(c->rec.nworkers, 1);
+	y->brief = MGC_HOSTILE ? !y->brief : c->rec.cpu_ns / nshares < LONGSTOP_UNTIL_NS;
 	bool worth = work * 100 <= c->live_objects * WORTH_PCT;
-	bool felt = gc->tracked && c->rec.cpu_ns / c->rec.nworkers >= LONGSTOP_FROM_NS;
-	if ((!worth || felt) && gc->knobs.young < 2) {
-		y->plain_cycles = PLAIN_CYCLES;
+	if (worth)
+		y->nfailed = 0;
+	else if (gc->knobs.young < 2) {
+		y->plain_cycles = PLAIN_CYCLES << y->nfailed;
+		y->nfailed += y->nfailed < MOST_DOUBLINGS;
 		y->whole_next = true;
 	}
 }

@@ -1,4 +1,4 @@
-/* young.h - stopping cycles that mark only what is young: generations for programs without a barrier.
+/* young.h - cycles that mark only what is young: generations for programs without a barrier.
  *
  * WHAT   A whole cycle, of either form, may leave its marks: what is marked is old then, and the next cycle, a young one, does
  *        not look at it again, unless it was written to. For that the dense spans are closed: nobody
@@ -32,10 +32,13 @@
 
 /* young_next - by itself, the next cycle would be a young one. */
 bool young_next(const struct gc *gc);
+/* young_stops - and it would be so short that it stops the world, even where other cycles run beside the program. */
+bool young_stops(const struct gc *gc);
 /* young_begin - the kind of this cycle is chosen (c->rec.young): forgets the old, for a whole one. Phase OFF,
  * all is swept, and nobody is in a section in which it began before that: nobody looks at marks. */
 void young_begin(struct cycle *c);
-/* young_rescan - what of the old may have been written to. */
+/* young_rescan - what of the old may have been written to. Beside the program: of that in closed spans, and from here
+ * on writes to it are noted anew. */
 void young_rescan(struct cycle *c);
 /* young_end - after the mark, in the stop: counts what lives, closes dense spans for the next. Of a tracked
  * cycle what was not written to since the last round is forgotten already, and the rest may count as written.

@@ -9,16 +9,37 @@
 TEST(a_short_stop_is_not_felt)
 {
 	struct longstop l = { 0 };
-	longstop_whole(&l, 9 * MS, 60 * MB);
+	longstop_whole(&l, 9 * MS, 60 * MB, 60 * MB);
 	CHECK(!l.felt);
-	longstop_whole(&l, 10 * MS, 70 * MB);
+	longstop_whole(&l, 10 * MS, 70 * MB, 70 * MB);
+	CHECK(l.felt);
+}
+
+TEST(a_heap_that_grows_is_looked_ahead_in)
+{
+	struct longstop l = { 0 };
+	longstop_whole(&l, 7 * MS, 60 * MB, 90 * MB);
+	CHECK(!l.felt); /* the first one tells nothing about growth */
+	longstop_whole(&l, 8 * MS, 70 * MB, 105 * MB);
+	CHECK(!l.felt); /* a little more is no growth */
+	longstop_whole(&l, 8 * MS, 90 * MB, 135 * MB);
+	CHECK(l.felt); /* the next stop may take 12 ms */
+}
+
+TEST(a_goal_without_end_is_twice_what_lives)
+{
+	struct longstop l = { 0 };
+	longstop_whole(&l, 2 * MS, 20 * MB, UINT64_MAX);
+	longstop_whole(&l, 4 * MS, 40 * MB, UINT64_MAX);
+	CHECK(!l.felt);
+	longstop_whole(&l, 6 * MS, 60 * MB, UINT64_MAX);
 	CHECK(l.felt);
 }
 
 TEST(beside_until_the_heap_has_shrunk)
 {
 	struct longstop l = { 0 };
-	longstop_whole(&l, 20 * MS, 100 * MB);
+	longstop_whole(&l, 20 * MS, 100 * MB, 100 * MB);
 	longstop_beside(&l, MS, 40 * MB); /* a stop would take 8 ms: less than where it began, and it stays */
 	CHECK(l.felt);
 	longstop_beside(&l, MS, 24 * MB);
@@ -28,7 +49,7 @@ TEST(beside_until_the_heap_has_shrunk)
 TEST(three_in_turn_that_do_not_help_end_it)
 {
 	struct longstop l = { 0 };
-	longstop_whole(&l, 20 * MS, 100 * MB);
+	longstop_whole(&l, 20 * MS, 100 * MB, 100 * MB);
 	longstop_beside(&l, 16 * MS, 100 * MB);
 	longstop_beside(&l, 16 * MS, 100 * MB);
 	longstop_beside(&l, 10 * MS, 100 * MB); /* one that helped */
@@ -43,14 +64,14 @@ TEST(three_in_turn_that_do_not_help_end_it)
 TEST(and_it_is_tried_again)
 {
 	struct longstop l = { 0 };
-	longstop_whole(&l, 20 * MS, 100 * MB);
+	longstop_whole(&l, 20 * MS, 100 * MB, 100 * MB);
 	for (unsigned i = 0; i < LONGSTOP_MOST_FAILED; i++)
 		longstop_beside(&l, 20 * MS, 100 * MB);
 	for (unsigned i = 1; i < LONGSTOP_PLAIN_CYCLES; i++) {
-		longstop_whole(&l, 20 * MS, 100 * MB);
+		longstop_whole(&l, 20 * MS, 100 * MB, 100 * MB);
 		CHECK(!l.felt);
 	}
-	longstop_whole(&l, 20 * MS, 100 * MB);
+	longstop_whole(&l, 20 * MS, 100 * MB, 100 * MB);
 	CHECK(l.felt);
 }
 

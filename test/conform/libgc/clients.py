@@ -8,6 +8,7 @@ every run of every client agreed.
   clients.py                 the quick gate: every client 3 times
   clients.py --n 50          the long gate
   clients.py --debug verify=1 guile     settings for MGC_DEBUG; only clients with that word
+  clients.py --compare --n 5 --slow     what each client costs on both, run in turn: the table of docs/libgc.md
 """
 import argparse
 import os
@@ -102,14 +103,16 @@ class Tally:
         else:
             self.good.append(result)
 
-    def ratio(self, value):
+    def medians(self, value):
+        """Ours and theirs, or None where one is missing."""
         if not self.good or not self.theirs:
             return None
-        return measure.median(self.good, value) / measure.median(self.theirs, value)
+        return measure.median(self.good, value), measure.median(self.theirs, value)
 
 
-def exercise(client, theirs, ours, count, folder):
-    """One warm-up on theirs (Guile compiles there), then both in turn; theirs at most 3 times."""
+def exercise(client, theirs, ours, count, folder, compare):
+    """One warm-up on theirs (Guile compiles there), then both in turn; theirs at most 3 times, unless
+    both are to be compared: then every run reports its collections, too."""
     env = {"XDG_CACHE_HOME": folder, "GUILE_WARN_DEPRECATED": "no",
            "CRYSTAL_CACHE_DIR": folder, "NIX_REMOTE": f"local?root={folder}/nix",
            **client.env}
@@ -137,27 +140,54 @@ def exercise(client, theirs, ours, count, folder):
     for number in range(count):
         if reference.error:
             break
-        if number < 3:
-            result = once(theirs)
+        if number < 3 or compare:
+            result = once(theirs, trace=compare)
             if result.error or result.output != reference.output:
                 reference.error = result.error or "prints something else each time"
             tally.theirs.append(result)
         # the first one also proves that it is our library that collects
-        tally.add(once(ours, trace=number == 0), reference.output)
+        tally.add(once(ours, trace=number == 0 or compare), reference.output)
     if reference.error:
         tally.problems.append(f"already on {theirs.name} {theirs.version}: {reference.error}"
                               f"{measure.tail(reference.errors)}")
     return tally
 
 
-def show(client, tally, count):
-    def text(ratio):
-        return f"{ratio:.2f}x" if ratio else "-"
+COLUMNS = [  # heading, unit, value, format of each figure
+    ("wall", "s", lambda r: r.wall, "{:.2f}"),
+    ("CPU", "s", lambda r: r.cpu, "{:.2f}"),
+    ("peak RSS", "MiB", lambda r: r.peak, "{:.0f}"),
+    ("longest pause", "ms", lambda r: max(r.pauses, default=0) * 1e3, "{:.1f}"),
+]
+TABLE_LINE = "| {} |"
 
-    ratios = (tally.ratio(lambda r: r.wall), tally.ratio(lambda r: r.cpu),
-              tally.ratio(lambda r: r.peak))
-    print(f"{client.name:22}{f'{len(tally.good)}/{count}':>8}"
-          + "".join(f"{text(ratio):>12}" for ratio in ratios))
+
+def shown_columns(compare):
+    return COLUMNS if compare else COLUMNS[:3]
+
+
+def show_heading(compare):
+    """A table of the page, or columns for a terminal."""
+    columns = shown_columns(compare)
+    if compare:
+        print(TABLE_LINE.format(" | ".join(["client", *(f"{h}, {unit}" for h, unit, *_ in columns)])))
+        print(TABLE_LINE.format(" | ".join(["---"] * (len(columns) + 1))))
+    else:
+        print(f"{'client':22}{'good':>8}" + "".join(f"{h:>12}" for h, *_ in columns))
+
+
+def show(client, tally, count, compare):
+    """One line, and what went wrong; returns the ratios ours / theirs."""
+    pairs = [tally.medians(value) for _, _, value, _ in shown_columns(compare)]
+    ratios = [pair and pair[1] and pair[0] / pair[1] for pair in pairs]
+    if compare:
+        def cell(pair, ratio, form):
+            return f"{form} / {form}: {{:.2f}}×".format(*pair, ratio) if ratio else "-"
+        print(TABLE_LINE.format(" | ".join(
+            [client.name, *map(cell, pairs, ratios, (form for *_, form in COLUMNS))])))
+    else:
+        print(f"{client.name:22}{f'{len(tally.good)}/{count}':>8}"
+              + "".join(f"{f'{r:.2f}x' if r else '-':>12}" for r in ratios))
     shown = sorted(set(tally.problems))
     for problem in shown[:5]:
         print(f"    {tally.problems.count(problem)} times: {problem}")
@@ -167,6 +197,15 @@ def show(client, tally, count):
     return ratios
 
 
+def show_means(ratios, compare):
+    means = [measure.geometric_mean(column) for column in zip(*ratios)]
+    if compare:
+        print(TABLE_LINE.format(" | ".join(
+            ["geometric mean", *(f"{m:.2f}×" if m else "-" for m in means)])))
+    else:
+        print(f"{'geometric mean':30}" + "".join(f"{f'{m:.2f}x' if m else '-':>12}" for m in means))
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -174,6 +213,8 @@ def arguments():
     parser.add_argument("--build", default=os.path.join(TOP, "build"), help="build folder")
     parser.add_argument("--libgc", metavar="DIR", help="compare with the libgc.so.1 in DIR")
     parser.add_argument("--debug", default="", metavar="SETTINGS", help="MGC_DEBUG for our runs")
+    parser.add_argument("--compare", action="store_true",
+                        help="both in turn, as often; ours / theirs, as a table of Markdown")
     parser.add_argument("--slow", action="store_true",
                         help="the slow clients too (always with 10 runs or more)")
     parser.add_argument("--all", action="store_true",
@@ -216,18 +257,17 @@ def main():
             file.write(page(60))
         with open(os.path.join(folder, "large.html"), "w", encoding="utf-8") as file:
             file.write(page(400))
-        print(f"mallocgc {ours.version} against libgc {theirs.version}, {options.n} runs\n\n"
-              f"{'client':22}{'good':>8}{'wall':>12}{'CPU':>12}{'peak RSS':>12}")
+        print(f"mallocgc {ours.version} against libgc {theirs.version}, {options.n} runs\n")
+        show_heading(options.compare)
         ratios, left_out = [], []
         for client in chosen:
             if not all(map(shutil.which, client.needs)):
                 left_out.append(client.name)
                 continue
-            tally = exercise(client, theirs, ours, options.n, folder)
-            ratios.append(show(client, tally, options.n))
+            tally = exercise(client, theirs, ours, options.n, folder, options.compare)
+            ratios.append(show(client, tally, options.n, options.compare))
             failed += bool(tally.problems)
-        means = [measure.geometric_mean(column) for column in zip(*ratios)]
-        print(f"{'geometric mean':30}" + "".join(f"{f'{m:.2f}x' if m else '-':>12}" for m in means))
+        show_means(ratios, options.compare)
     if left_out:
         print(f"\nleft out, not installed: {', '.join(left_out)}")
     print(f"\nclients: {len(ratios) - failed} passed, {failed} failed, {len(left_out)} left out")
