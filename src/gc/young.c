@@ -18,7 +18,7 @@
 /* A young cycle that does more than this share of a whole one's work is not worth it; then so many cycles
  * are whole ones, twice as many each time. */
 #define WORTH_PCT 60
-#define PLAIN_CYCLES 8
+#define PLAIN_CYCLES 8u
 #define MOST_DOUBLINGS 4
 
 /* ── begin ──────────────────────────────────────────────────────────────────────────────── */
@@ -244,11 +244,11 @@ void young_judge(struct cycle *c)
 	uint64_t nshares = c->beside ? ROUNDS_TAKE : max_size(c->rec.nworkers, 1);
 	y->brief = MGC_HOSTILE ? !y->brief : c->rec.cpu_ns / nshares < LONGSTOP_UNTIL_NS;
 	bool worth = work * 100 <= c->live_objects * WORTH_PCT;
-	if (worth)
+	if (worth) {
 		y->nfailed = 0;
-	else if (gc->knobs.young < 2) {
+	} else if (gc->knobs.young < 2) {
 		y->plain_cycles = PLAIN_CYCLES << y->nfailed;
-		y->nfailed += y->nfailed < MOST_DOUBLINGS;
+		y->nfailed = (uint32_t)min_size(y->nfailed + 1, MOST_DOUBLINGS);
 		y->whole_next = true;
 	}
 }
