@@ -22,7 +22,7 @@ import sys
 from collections import Counter
 from common import WARM_AT_START_MIB, ROOT, Launcher, Log, compile_c, idlest_cpu, number, parse_lines, skip
 from malloc_peers import NAMES, OURS, VARIANTS, Finder
-from malloc_programs import DIR, ONE, REAL_GROUP, TWO, c_programs, real_programs
+from malloc_programs import DIR, IDLE, ONE, REAL_GROUP, TWO, c_programs, idle_programs, real_programs
 
 BASE = "mi3"  # without it: the first one that runs
 ANCHORS = ("mi3", "mi3-nothp")
@@ -263,12 +263,12 @@ class Micro:
 
 def choose(programs, only, parser):
     if not only:
-        return programs
+        return [p for p in programs if p.group != IDLE]
     words = [w for text in only for w in text.split(",")]
-    groups = {"one": ONE, "two": TWO, "real": REAL_GROUP}
+    groups = {"one": ONE, "two": TWO, "real": REAL_GROUP, "idle": IDLE}
     for word in words:
         if word not in groups and not any(p.name.startswith(word) for p in programs):
-            parser.error(f"no program named {word}: one, two, real, " + ", ".join(p.name for p in programs))
+            parser.error(f"no program named {word}: one, two, real, idle, " + ", ".join(p.name for p in programs))
     exact = {p.name for p in programs} & set(words)
     return [p for p in programs if p.name in exact or p.group in [groups.get(w) for w in words]
             or any(p.name.startswith(w) for w in words if w not in exact and w not in groups)]
@@ -277,7 +277,7 @@ def choose(programs, only, parser):
 def options_of(parser):
     parser.add_argument("--quick", action="store_true", help="small sizes, one run each: does it all work?")
     parser.add_argument("--only", action="append", metavar="NAME", help="programs by name, start of a name, or "
-                        "group (one, two, real), with commas; with --micro: operations, hello")
+                        "group (one, two, real, idle), with commas; with --micro: operations, hello")
     parser.add_argument("--peers", metavar="A,B", help="of " + ", ".join([*NAMES, *VARIANTS]))
     parser.add_argument("--reps", type=int, help="runs of each (default 5, quick 1)")
     parser.add_argument("--micro", action="store_true", help="single patterns of calls, and start-up")
@@ -307,7 +307,9 @@ def old_runs(paths, programs):
                 key = row["program"], row["variant"]
                 runs.peers.setdefault(row["variant"], Old(row["variant"]))
                 if row["exit"] == "0":
+                    metrics = dict(pair.split("=", 1) for pair in row["metrics"].split(";") if "=" in pair)
                     values = {m: float(row[m]) for m in METRICS if row[m]} | {"checksum": row["checksum"]}
+                    values |= {key: float(value) for key, value in metrics.items()}
                     runs.values.setdefault(key, {})[number_of_file, row["rep"]] = values
                 else:
                     runs.failed[key] = runs.failed.get(key, 0) + 1
@@ -319,8 +321,25 @@ def old_runs(paths, programs):
     return runs, programs
 
 
+def show_idle(runs, programs):
+    """What stays in memory a second after the frees; of that, what blocks hold that live."""
+    names = list(runs.peers)
+    print("\nresident MiB of an idle process\n" + "%-16s" % "" + "".join("%11s" % n for n in [*names, "live"]))
+    for program in programs:
+        def median(name, key):
+            values = runs.values.get((program.name, name), {}).values()
+            return "%.1f" % statistics.median(v[key] for v in values) if values else "FAIL"
+        print("%-16s" % program.name + "".join("%11s" % median(n, "rss_idle_mib") for n in names)
+              + "%11s" % median(names[0], "live_mib"))
+
+
 def show(runs, programs):
     """Tables and targets; the targets that were missed."""
+    idle, programs = ([p for p in programs if (p.group == IDLE) == wanted] for wanted in (True, False))
+    if idle:
+        show_idle(runs, idle)
+    if not programs:
+        return []
     table = Table(runs, programs)
     for metric in METRICS:
         table.show(metric)
@@ -352,7 +371,7 @@ def run_programs(context, peers, log, options, programs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     options = options_of(parser)
-    programs = [] if options.micro else choose(c_programs() + real_programs(), options.only, parser)
+    programs = [] if options.micro else choose(c_programs() + real_programs() + idle_programs(), options.only, parser)
     if options.table:
         sys.exit(1 if show(*old_runs(options.table, programs)) and options.strict else 0)
     context = Context(options)

@@ -10,6 +10,7 @@ from common import ROOT, parse_lines
 DIR = os.path.join(ROOT, "bench", "malloc")
 REAL = os.path.join(DIR, "real")
 ONE, TWO, REAL_GROUP = "one thread", "two threads", "real programs"
+IDLE = "idle"  # not timed: what a process keeps that does nothing
 
 
 @dataclass
@@ -184,6 +185,11 @@ def c_programs():
         Program("births", TWO, "births", "2 {n} 100", (6000, 600)),
         Program("scratch", TWO, "scratch", "2 8 {n} 20000", (1500, 150)),
     ]
+
+
+def idle_programs():
+    return [Program(f"idle-{pattern}", IDLE, "idle", pattern + " {n} 1000", (256, 32))
+            for pattern in ("all", "pages", "twentieth", "worker", "others", "pool", "trickle")]
 
 
 def real_programs():

@@ -260,7 +260,7 @@ static void count_slab(struct census *c, const struct slab *s, size_t unit)
 	unsigned sc = s->sizeclass < MGC_NSIZECLASS ? s->sizeclass : 0;
 	struct class_usage *u = &c->class[sc];
 	uint64_t used = 0, pages = SLAB_NBYTES;
-	bool listed = s->state == SLAB_PARTIAL || s->state == SLAB_ORPHAN;
+	bool listed = slab_is_listed(s) || s->state == SLAB_ORPHAN;
 	if (s->state == SLAB_NONE || s->state == SLAB_CACHED || s->state == SLAB_SPARE)
 		return;
 	if (s->state == SLAB_LARGE) {
@@ -272,7 +272,7 @@ static void count_slab(struct census *c, const struct slab *s, size_t unit)
 	} else {
 		/* CURRENT: what is free of it only its owner's list knows; it counts as in use */
 		u->slot_nbytes = sizeclass_table[sc].slot_nbytes;
-		used = listed && s->countdown <= s->carved ? s->countdown : s->carved;
+		used = listed && slab_used(s) <= s->carved ? slab_used(s) : s->carved;
 		u->nslots += slab_nblocks(sc);
 		u->nused += used;
 		used *= u->slot_nbytes;

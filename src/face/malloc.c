@@ -62,6 +62,8 @@ MGC_NOINLINE void *malloc_slow(size_t nbytes, size_t align, bool *zero)
 		else
 			p = malloc_from(c, nbytes, align, zero);
 	}
+	if (scavenger_is_due(&malloc_face.heap))
+		malloc_start_scavenger();
 	errno = p != NULL ? saved : ENOMEM;
 	return p;
 }
@@ -163,7 +165,7 @@ static MGC_NOINLINE void free_slow(void *p)
 }
 
 /* malloc_free_long - the frees that are still short: of another thread's block, which only goes into the outbox
- * or with its like to the owner, and of a run. A key says that its slab is some thread's; if that thread ends
+ * or with its like to the owner, of an own one where most of the slab is free, and of a run. A key says that its slab is some thread's; if that thread ends
  * meanwhile, the slab becomes an orphan, and remains one while this block is in use. */
 MGC_NOINLINE void malloc_free_long(void *p)
 {
@@ -177,6 +179,9 @@ MGC_NOINLINE void malloc_free_long(void *p)
 	struct slab *s = slab_of(&h->slabs, addr); /* the range begins at a unit, whose record is no other's */
 	if (load_relaxed(&s->key) != 0 && slab_is_block(s, addr - offset, addr))
 		mcache_send(c, s, p);
+	else if (load_relaxed(&s->owner) == c && slab_is_sparse(s) &&
+		 slab_is_block(s, addr - offset, addr) && !slab_is_in_hole(s, addr - offset, addr))
+		mcache_free_own(c, s, p);
 	else if (offset == 0 && load_relaxed(&s->state) == SLAB_LARGE &&
 		 s->countdown <= MCACHE_MAX_RUN * SLAB_PAGES && load_relaxed(&s->owner) == NULL)
 		mcache_keep_run(c, s);

@@ -15,6 +15,7 @@
 
 #include "base/knob.h"
 #include "heap/mcache.h"
+#include "heap/scavenger.h"
 #include "heap/secure.h"
 
 #define MGC_EXPORT __attribute__((visibility("default")))
@@ -43,6 +44,9 @@ extern MGC_TLS struct mcache *malloc_self;
 struct mcache *malloc_cache(void);
 /* malloc_own_cache - the same, but none is made. */
 struct mcache *malloc_own_cache(void);
+
+/* malloc_start_scavenger - scavenger_is_due; MGC_DEBUG=background=0 means never. */
+void malloc_start_scavenger(void);
 
 /* malloc_late - the late cache with its lock held, or NULL without. malloc_late_end - releases it. */
 struct mcache *malloc_late(void);
@@ -82,6 +86,7 @@ size_t malloc_block_nbytes(const struct slab *s);
 struct malloc_count {
 	size_t nslabs[MGC_NSIZECLASS], nblocks[MGC_NSIZECLASS], nfree[MGC_NSIZECLASS];
 	size_t small_nbytes, large_nbytes, nlarge; /* in use */
+	size_t hole_nbytes; /* of slabs, given back */
 	struct pageheap_stats pages;
 };
 void malloc_count(struct malloc_count *n);

@@ -42,6 +42,7 @@ void malloc_count(struct malloc_count *n)
 		return;
 	manual_each(&malloc_face.heap, add_slab, n);
 	pageheap_read_stats(&malloc_face.heap.pageheap, &n->pages);
+	n->hole_nbytes = load_relaxed(&malloc_face.heap.nholes) * SLAB_HOLE_NBYTES;
 }
 
 MGC_EXPORT struct mallinfo2 mallinfo2(void)
@@ -49,7 +50,7 @@ MGC_EXPORT struct mallinfo2 mallinfo2(void)
 	struct malloc_count n;
 	malloc_count(&n);
 	struct mallinfo2 m = { 0 };
-	m.arena = n.pages.used_nbytes + n.pages.dirty_nbytes;
+	m.arena = n.pages.used_nbytes - n.hole_nbytes + n.pages.dirty_nbytes;
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++)
 		m.ordblks += n.nfree[sc];
 	m.uordblks = n.small_nbytes + n.large_nbytes;
@@ -91,7 +92,7 @@ MGC_EXPORT int malloc_info(int options, FILE *out)
 	fprintf(out, "</sizes>\n<total type=\"small\" size=\"%zu\"/>\n", n.small_nbytes);
 	fprintf(out, "<total type=\"large\" count=\"%zu\" size=\"%zu\"/>\n", n.nlarge, n.large_nbytes);
 	fprintf(out, "<system type=\"current\" size=\"%zu\"/>\n",
-		n.pages.used_nbytes + n.pages.dirty_nbytes);
+		n.pages.used_nbytes - n.hole_nbytes + n.pages.dirty_nbytes);
 	fprintf(out, "<system type=\"free\" size=\"%zu\"/>\n", n.pages.dirty_nbytes);
 	fprintf(out, "<system type=\"returned\" size=\"%zu\"/>\n</malloc>\n", n.pages.scavenged_nbytes);
 	return 0;
@@ -129,6 +130,7 @@ MGC_EXPORT int malloc_trim(size_t pad)
 	struct mcache *c = malloc_own_cache();
 	if (c != NULL)
 		mcache_trim(c);
+	scavenger_visit(&malloc_face.heap);
 	struct pageheap_stats st;
 	pageheap_read_stats(&malloc_face.heap.pageheap, &st);
 	size_t n = st.dirty_nbytes > pad ? st.dirty_nbytes - pad : 0;

@@ -136,6 +136,15 @@ struct mcache *malloc_cache(void)
 	return c;
 }
 
+void malloc_start_scavenger(void)
+{
+	struct malloc_face *f = &malloc_face;
+	if (f->knobs_read && f->knobs.background)
+		scavenger_start(&f->heap);
+	else
+		store_relaxed(&f->heap.scavenging.due, 0u);
+}
+
 struct mcache *malloc_late(void)
 {
 	struct malloc_face *f = &malloc_face;
@@ -163,6 +172,7 @@ static void each_lock(void (*fn)(struct lock *l))
 {
 	struct malloc_face *f = &malloc_face;
 	fn(&f->late_lock);
+	fn(&f->heap.scavenging.lock);
 	fn(&f->heap.registry_lock);
 	if (secure_on(&f->secure))
 		secure_each_lock(&f->secure, fn);

@@ -17,6 +17,8 @@
 #define HUGE_UP_TO_PAGES ((size_t)1 << 20 >> MGC_PAGE_SHIFT)
 /* Free pages that may stay resident in any case. docs/adr/0013 */
 #define FLOOR_PAGES ((size_t)4 << 20 >> MGC_PAGE_SHIFT)
+/* A heap that never grew beyond this has no scavenger. */
+#define SCAVENGER_FROM_PAGES (MGC_HOSTILE ? 0 : (size_t)8 << 20 >> MGC_PAGE_SHIFT)
 /* Runs as long as that go back whole; a piece of a huge page breaks it, and is touched again in small ones. */
 #define HUGE_PAGES ((size_t)2 << 20 >> MGC_PAGE_SHIFT)
 /* Pages wanted again within so long were given too early; so long it is remembered. */
@@ -41,6 +43,7 @@ int manual_init(struct manual *h, size_t max_nbytes)
 	h->slabs.index_mask = (nunits - 1) << SLAB_RECORD_SHIFT;
 	lock_init(&h->lock, LOCK_CENTRAL);
 	lock_init(&h->registry_lock, LOCK_REGISTRY);
+	lock_init(&h->scavenging.lock, LOCK_WORLD);
 	list_init(&h->caches);
 	list_init(&h->idle);
 	h->pageheap.huge_from_pages = HUGE_FROM_PAGES;
@@ -92,7 +95,8 @@ static void note_wanted(struct giveback *g, size_t npages)
 	store_relaxed(&g->given_pages, (size_t)0);
 	uint64_t now = os_now_ns();
 	if (now - load_relaxed(&g->at_ns) < REGRET_NS) {
-		size_t wave = load_relaxed(&g->wave_pages) * 5 / 4; /* not for a little more */
+		size_t wave = max_size(load_relaxed(&g->wave_pages) * 5 / 4,
+				       FLOOR_PAGES); /* not for a little more */
 		store_relaxed(&g->swing_pages, max_size(load_relaxed(&g->swing_pages), wave));
 		store_relaxed(&g->swing_ns, now);
 	}
@@ -104,6 +108,13 @@ static size_t allowed_pages(struct giveback *g, size_t used)
 	return max_size(FLOOR_PAGES, swing == 0 ? used / 8 : max_size(swing, used));
 }
 
+/* forget_swing - when it was long ago. */
+static void forget_swing(struct giveback *g, uint64_t now)
+{
+	if (now - load_relaxed(&g->swing_ns) > SWING_NS)
+		store_relaxed(&g->swing_pages, (size_t)0);
+}
+
 /* give_back - half of what may stay does, and serves what comes next. Short runs go only when they are as much
  * as half of what is in use; what that leaves is not looked at again before more comes. */
 static void give_back(struct manual *h, size_t dirty, size_t used)
@@ -113,8 +124,7 @@ static void give_back(struct manual *h, size_t dirty, size_t used)
 	if (!cas_acq_rel(&g->busy, &idle, 1u)) /* pairs: giveback */
 		return;
 	uint64_t now = os_now_ns();
-	if (now - load_relaxed(&g->swing_ns) > SWING_NS)
-		store_relaxed(&g->swing_pages, (size_t)0);
+	forget_swing(g, now);
 	size_t before = now - load_relaxed(&g->at_ns) < REGRET_NS ? load_relaxed(&g->given_pages) : 0;
 	size_t nbytes = (dirty - allowed_pages(g, used) / 2) << MGC_PAGE_SHIFT;
 	size_t done = pageheap_scavenge(&h->pageheap, nbytes, HUGE_PAGES),
@@ -137,6 +147,9 @@ struct slab *manual_take(struct manual *h, size_t npages, size_t align, size_t *
 		return NULL;
 	if (*nclean != 0)
 		note_wanted(&h->giveback, *nclean);
+	if (MGC_UNLIKELY(!load_relaxed(&h->scavenging.on) && load_relaxed(&h->nthreads) > 1 &&
+			 load_relaxed(&h->pageheap.space.grown) > SCAVENGER_FROM_PAGES))
+		store_relaxed(&h->scavenging.due, 1u);
 	uintptr_t addr = space_page_addr(&h->pageheap.space, first);
 	/* only the first unit has a record in use, but an address anywhere in the run finds one */
 	if (commit_records(h, addr + (npages << MGC_PAGE_SHIFT)))
@@ -151,6 +164,11 @@ void manual_give(struct manual *h, const struct slab *s, size_t skip, size_t npa
 	size_t used,
 		dirty = pageheap_give(&h->pageheap, first_page(h, s) + skip, npages, ndirty, &used);
 	struct giveback *g = &h->giveback;
+	if (load_relaxed(&h->scavenging.on)) {
+		manual_stir(h);
+		return;
+	}
+	used = manual_resident_used(h, used);
 	if (MGC_LIKELY(dirty <= allowed_pages(g, used)))
 		return;
 	size_t left = load_relaxed(&g->left_pages);
@@ -158,6 +176,47 @@ void manual_give(struct manual *h, const struct slab *s, size_t skip, size_t npa
 		store_relaxed(&g->left_pages, dirty);
 	else if (dirty > left + FLOOR_PAGES / 2)
 		give_back(h, dirty, used);
+}
+
+/* ── pages in units that stay ───────────────────────────────────────────────────────────── */
+
+size_t manual_allowed_dirty(const struct manual *h, size_t used_pages)
+{
+	return max_size(FLOOR_PAGES / 2, manual_resident_used(h, used_pages) / 16);
+}
+
+bool manual_may_make_holes(struct manual *h, size_t nunits)
+{
+	struct giveback *g = &h->giveback;
+	if (nunits * SLAB_PAGES <= FLOOR_PAGES)
+		return false;
+	if (load_relaxed(&g->swing_pages) != 0)
+		forget_swing(g, os_now_ns());
+	return load_relaxed(&g->swing_pages) == 0;
+}
+
+void manual_discard_holes(struct manual *h, uintptr_t base, uint32_t set)
+{
+	struct giveback *g = &h->giveback;
+	size_t nbytes = (size_t)bits_count(set) * SLAB_HOLE_NBYTES;
+	while (set != 0) {
+		unsigned first = bits_ctz(set), n = bits_ctz(~(uint64_t)(set >> first));
+		/* refused: it stays resident, no harm */
+		(void)os_discard(base + first * SLAB_HOLE_NBYTES, n * SLAB_HOLE_NBYTES);
+		set &= ~(uint32_t)(bits_low(n) << first);
+	}
+	add_relaxed(&h->nholes, nbytes / SLAB_HOLE_NBYTES);
+	add_relaxed(&g->given_pages, nbytes >> MGC_PAGE_SHIFT);
+	store_relaxed(&g->at_ns, os_now_ns());
+	lock_acquire(&h->pageheap.lock);
+	h->pageheap.scavenged_nbytes += nbytes;
+	lock_release(&h->pageheap.lock);
+}
+
+void manual_note_filled(struct manual *h, uint32_t npages)
+{
+	sub_relaxed(&h->nholes, (size_t)npages);
+	note_wanted(&h->giveback, (npages * SLAB_HOLE_NBYTES + MGC_PAGE_SIZE - 1) >> MGC_PAGE_SHIFT);
 }
 
 bool manual_extend(struct manual *h, struct slab *s, size_t npages)
@@ -211,14 +270,15 @@ static bool settle_orphan(struct manual *h, struct slab *s)
 	if (whole)
 		s->countdown = IDLE_COUNT;
 	bool gives = s->free != &block_end || s->carved < slab_nblocks(s->sizeclass) ||
-		     remote_count(remote) != 0;
+		     remote_count(remote) != 0 || slab_holes(s) != 0;
 	if (gives && s->state != SLAB_ORPHAN)
 		list_orphan(h, s);
 	return false;
 }
 
-static void give_slab(struct manual *h, const struct slab *s)
+static void give_slab(struct manual *h, struct slab *s)
 {
+	manual_forget_holes(h, s);
 	manual_give(h, s, 0, SLAB_PAGES, SLAB_PAGES);
 }
 
@@ -307,6 +367,7 @@ void manual_post(struct manual *h, struct slab *s)
 			drain_orphans(h);
 			return;
 		}
+		manual_stir(h);
 		if (load_acquire(&s->owner) == c) /* pairs: slab-owner */
 			return;
 		/* the cache gave the slab away meanwhile, perhaps after it looked into its mailbox */

@@ -18,6 +18,8 @@
  *        next ten seconds as many may stay as are in use, or were free then. So a process
  *        needs no thread for it, a heap that shrinks gives back though nobody calls again, and one that
  *        swings pays for its first swing.
+ *        Pages in units that stay go back in the same way: when there are 4 MiB of units in which most is free.
+ *        Once the scavenger's thread runs (scavenger.h) all that is its business, and frees give back nothing.
  * WHO    mcache.c; the faces for starting, statistics and fork.
  * STATE  a cache: in use by a thread or a region → idle → in use. Its memory is never given back.
  * INV    N1 a slab's owner is a cache in use, or &orphans
@@ -33,10 +35,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bits.h"
 #include "base/list.h"
 #include "heap/pageheap.h"
 #include "heap/slab.h"
 #include "os/lock.h"
+#include "os/os.h"
 #include "sample/sampler.h"
 
 /* Sizes that find their slab by size alone. */
@@ -62,7 +66,7 @@ enum mcache_kind {
 	MCACHE_REGION, /* the same, and nobody else frees its blocks */
 };
 
-/* One thread's slabs. Its thread alone uses all but the mailbox. */
+/* One thread's slabs. Its thread alone uses all but the mailbox, and who visits it (mcache_visit). */
 struct mcache {
 	/* What the short ways see: quick is current, direct the same by (size + 15) / 16, and runs of up to so many
 	 * bytes may be taken. slab_none and 0 for all while each allocation has to come the slow way. */
@@ -79,6 +83,10 @@ struct mcache {
 	uint32_t nspare, run_units; /* units in all runs */
 	struct outbox outbox[MCACHE_NOUTBOX];
 	struct sample_clock sample;
+	uint32_t nsparse; /* slabs that are SPARSE or SEEN */
+	uint32_t inside; /* atomic: odd while its thread is on one of the ways that a visit keeps out */
+	uint32_t visited; /* atomic, futex: 1 somebody visits the cache, 2 and its thread waits for that */
+	uint32_t inside_seen, inside_trimmed, round; /* the visitor's */
 	bool sampling; /* its thread walks its stack */
 	bool slow; /* each allocation comes the slow way */
 	uint8_t kind; /* enum mcache_kind */
@@ -105,6 +113,15 @@ struct manual {
 		size_t swing_pages; /* atomic: what may stay while the heap swings; 0: it does not */
 		uint64_t swing_ns; /* atomic: since when it does */
 	} giveback;
+	struct scavenging {
+		struct lock lock; /* WORLD: held while the scavenger works, so that a fork waits for it */
+		uint32_t on; /* atomic: its thread runs */
+		uint32_t asleep; /* atomic, futex: it waits for scavenger_stir */
+		uint32_t due; /* atomic: it is time to start it */
+		uint32_t round; /* the scavenger's */
+	} scavenging;
+	uint32_t nthreads; /* atomic: caches of threads */
+	size_t nholes; /* atomic: of all slabs, 4 KiB each: in use for the page heap, and not resident */
 	size_t records_nbytes; /* of the table of records, reserved */
 	size_t recorded; /* arenas whose part of the table is committed; PAGEHEAP */
 	struct mcache orphans; /* the owner of slabs that have none */
@@ -135,6 +152,39 @@ struct slab *manual_take(struct manual *h, size_t npages, size_t align, size_t *
 void manual_give(struct manual *h, const struct slab *s, size_t skip, size_t npages, size_t ndirty);
 /* manual_extend - makes the large object's run longer in place. */
 bool manual_extend(struct manual *h, struct slab *s, size_t npages);
+
+/* manual_stir - something was freed that may go back: wakes the scavenger if it sleeps. */
+MGC_INLINE void manual_stir(struct manual *h)
+{
+	if (MGC_UNLIKELY(load_relaxed(&h->scavenging.asleep) != 0)) {
+		store_relaxed(&h->scavenging.asleep, 0u);
+		os_wake(&h->scavenging.asleep, 1);
+	}
+}
+
+/* manual_may_make_holes - so many units wait, in which most pages are free: that is more than may stay, and the heap
+ * does not swing. */
+bool manual_may_make_holes(struct manual *h, size_t nunits);
+/* manual_discard_holes - gives back those pages of 4 KiB of the unit. manual_note_filled - so many of them are
+ * used again. manual_forget_holes - the slab is empty: it has none. */
+void manual_discard_holes(struct manual *h, uintptr_t base, uint32_t set);
+void manual_note_filled(struct manual *h, uint32_t npages);
+MGC_INLINE void manual_forget_holes(struct manual *h, struct slab *s)
+{
+	uint32_t n = bits_count(slab_holes(s));
+	if (n != 0) {
+		sub_relaxed(&h->nholes, (size_t)n);
+		store_relaxed(&s->remote, (uintptr_t)0);
+	}
+}
+/* manual_resident_used - of so many pages in use, those that may be resident. */
+MGC_INLINE size_t manual_resident_used(const struct manual *h, size_t used_pages)
+{
+	size_t holes = load_relaxed(&h->nholes) * SLAB_HOLE_NBYTES >> MGC_PAGE_SHIFT;
+	return used_pages - min_size(holes, used_pages);
+}
+/* manual_allowed_dirty - free pages that may stay resident though nobody wanted them for a while. */
+size_t manual_allowed_dirty(const struct manual *h, size_t used_pages);
 
 /* manual_post - the slab's remote list has just become posted: tell its owner. */
 void manual_post(struct manual *h, struct slab *s);

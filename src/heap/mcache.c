@@ -64,15 +64,30 @@ MGC_COLD static void corrupt_list(uintptr_t block)
 
 /* ── empty slabs ────────────────────────────────────────────────────────────────────────── */
 
+MGC_NOINLINE void mcache_wait_visit(struct mcache *c)
+{
+	uint32_t seen;
+	do {
+		store_release(&c->inside, c->inside - 1); /* pairs: inside */
+		while ((seen = load_acquire(&c->visited)) != 0) /* pairs: visit */
+			if (seen == 2 || cas_acq_rel(&c->visited, &seen, 2u)) /* pairs: visit */
+				os_wait(&c->visited, 2, 0);
+		store_relaxed(&c->inside, c->inside + 1);
+		MGC_COMPILER_FENCE();
+	} while (load_acquire(&c->visited) != 0); /* pairs: visit */
+}
+
 static void give_slab(struct mcache *c, struct slab *s)
 {
+	manual_forget_holes(c->heap, s);
 	set_state(s, SLAB_NONE);
 	manual_give(c->heap, s, 0, SLAB_PAGES, SLAB_PAGES);
 }
 
 /* empty - nobody has a block of it: it can be carved anew, without a look at what was freed. */
-static void empty(struct slab *s)
+static void empty(struct mcache *c, struct slab *s)
 {
+	manual_forget_holes(c->heap, s);
 	store_relaxed(&s->carved, (uint16_t)0);
 	store_relaxed(&s->free, &block_end);
 	store_relaxed(&s->remote, (uintptr_t)0);
@@ -91,7 +106,13 @@ static void retire(struct mcache *c, struct slab *s)
 	c->spare[c->nspare++] = s;
 }
 
-/* retire_partial - a PARTIAL slab whose blocks have all come home, unless its mail is still on the way. */
+static void unlist(struct mcache *c, struct slab *s)
+{
+	c->nsparse -= s->state == SLAB_SPARSE || s->state == SLAB_SEEN;
+	slab_list_remove(&c->partial[s->sizeclass], s);
+}
+
+/* retire_partial - a listed slab whose blocks have all come home, unless its mail is still on the way. */
 static void retire_partial(struct mcache *c, struct slab *s)
 {
 	uintptr_t twice = slab_find_twice(s, manual_base(c->heap, s));
@@ -102,24 +123,69 @@ static void retire_partial(struct mcache *c, struct slab *s)
 		s->countdown = IDLE_COUNT;
 		return;
 	}
-	slab_list_remove(&c->partial[s->sizeclass], s);
+	unlist(c, s);
 	if (remote != 0)
-		empty(s);
+		empty(c, s);
 	retire(c, s);
+}
+
+/* ── sparse slabs ───────────────────────────────────────────────────────────────────────── */
+
+/* make_holes - gives back the pages of a sparse slab in which nobody has a block. */
+static void make_holes(struct mcache *c, struct slab *s)
+{
+	uintptr_t base = manual_base(c->heap, s);
+	c->nsparse -= s->state != SLAB_LOOKED_AT;
+	set_state(s, SLAB_LOOKED_AT);
+	if (s->countdown == IDLE_COUNT)
+		return;
+	s->countdown -= slab_gather(s, base);
+	if (s->countdown == 0) {
+		retire_partial(c, s);
+		return;
+	}
+	uint32_t set = slab_make_holes(s, base, os_page_size());
+	if (MGC_HOSTILE)
+		os_yield(); /* the pages are in no list, and not given back yet */
+	if (set != 0)
+		manual_discard_holes(c->heap, base, set);
+}
+
+/* note_sparse - the slab is sparse, or sparser than it was. Without a scavenger its pages go now, if there are many
+ * such slabs; each time that half as many blocks are in use. */
+static void note_sparse(struct mcache *c, struct slab *s)
+{
+	struct manual *h = c->heap;
+	c->nsparse += s->state != SLAB_SPARSE && s->state != SLAB_SEEN;
+	set_state(s, SLAB_SPARSE);
+	if (c->kind == MCACHE_THREAD && load_relaxed(&h->scavenging.on))
+		manual_stir(h);
+	else if (is_pow2(s->countdown) && manual_may_make_holes(h, c->nsparse))
+		make_holes(c, s);
+}
+
+/* set_used - so many blocks of a listed slab are in use now. */
+static void set_used(struct mcache *c, struct slab *s, uint32_t used)
+{
+	uint32_t floor = slab_floor(s);
+	s->countdown = used > floor ? used - floor : used;
+	if (used == 0)
+		retire_partial(c, s);
+	if (used == 0 || (used > floor && s->state == SLAB_PARTIAL))
+		return;
+	store_relaxed(&s->key, (uintptr_t)0);
+	note_sparse(c, s);
 }
 
 static void set_partial(struct mcache *c, struct slab *s, uint32_t count)
 {
-	s->countdown = count;
 	set_state(s, SLAB_PARTIAL);
 	slab_list_push_back(&c->partial[s->sizeclass], s);
-	if (count == 0)
-		retire_partial(c, s);
+	set_used(c, s, count);
 }
 
-void mcache_count_down(struct slab *s)
+static void count_down(struct mcache *c, struct slab *s)
 {
-	struct mcache *c = s->owner;
 	switch ((enum slab_state)s->state) {
 	case SLAB_CURRENT:
 		s->countdown = CURRENT_COUNT;
@@ -129,8 +195,34 @@ void mcache_count_down(struct slab *s)
 		set_partial(c, s, s->carved - 1u);
 		break;
 	default:
-		retire_partial(c, s);
+		set_used(c, s, slab_floor(s));
 	}
+}
+
+void mcache_count_down(struct slab *s)
+{
+	struct mcache *c = s->owner;
+	mcache_enter(c);
+	count_down(c, s);
+	mcache_leave(c);
+}
+
+/* free_own - a block of a slab of c's, which has the thread's key or not. */
+static void free_own(struct mcache *c, struct slab *s, void *p)
+{
+	if (slab_push(s, p))
+		count_down(c, s);
+	else if (slab_is_sparse(s))
+		note_sparse(c, s);
+}
+
+void mcache_free_own(struct mcache *c, struct slab *s, void *p)
+{
+	int saved = errno;
+	mcache_enter(c);
+	free_own(c, s, p);
+	mcache_leave(c);
+	errno = saved;
 }
 
 /* ── remote frees come home ─────────────────────────────────────────────────────────────── */
@@ -142,10 +234,8 @@ static void collect(struct mcache *c, struct slab *s)
 	if (s->state == SLAB_FULL && n > 0) {
 		slab_list_remove(&c->full, s);
 		set_partial(c, s, s->carved - n);
-	} else if (s->state == SLAB_PARTIAL) {
-		s->countdown -= n;
-		if (s->countdown == 0 || s->countdown == IDLE_COUNT)
-			retire_partial(c, s);
+	} else if (slab_is_listed(s)) {
+		set_used(c, s, s->countdown == IDLE_COUNT ? 0 : slab_used(s) - n);
 	}
 }
 
@@ -194,7 +284,7 @@ static struct slab *empty_slab(struct mcache *c, unsigned sc)
 	}
 	if (s->sizeclass != sc) {
 		store_relaxed(&s->sizeclass, (uint8_t)sc);
-		empty(s);
+		empty(c, s);
 	}
 	return s;
 }
@@ -203,7 +293,7 @@ static struct slab *next_slab(struct mcache *c, unsigned sc)
 {
 	struct slab *s = c->partial[sc].first;
 	if (s != NULL)
-		slab_list_remove(&c->partial[sc], s);
+		unlist(c, s);
 	else
 		s = manual_adopt(c->heap, c, sc);
 	if (s == NULL)
@@ -215,7 +305,15 @@ static struct slab *next_slab(struct mcache *c, unsigned sc)
 static bool fill(struct mcache *c, struct slab *s)
 {
 	uintptr_t base = manual_base(c->heap, s);
-	return slab_take_remote(s, base) || slab_carve(s, base);
+	uint32_t npages;
+	if (slab_take_remote(s, base) || slab_carve(s, base))
+		return true;
+	while ((npages = slab_fill_hole(s, base)) != 0) {
+		manual_note_filled(c->heap, npages);
+		if (s->free != &block_end)
+			return true;
+	}
+	return false;
 }
 
 /* refill - makes the class's current slab one with a free block. */
@@ -246,7 +344,10 @@ void *mcache_alloc(struct mcache *c, unsigned sc)
 	void *p = slab_pop(c->current[sc]);
 	if (p != NULL)
 		return p;
-	return refill(c, sc) ? slab_pop(c->current[sc]) : NULL;
+	mcache_enter(c);
+	bool filled = refill(c, sc);
+	mcache_leave(c);
+	return filled ? slab_pop(c->current[sc]) : NULL;
 }
 
 /* ── large objects ──────────────────────────────────────────────────────────────────────── */
@@ -281,7 +382,9 @@ void *mcache_alloc_large(struct mcache *c, size_t nbytes, size_t align, bool *ze
 	struct slab *s;
 	*zero = false;
 	if (align <= SLAB_NBYTES && npages <= MCACHE_MAX_RUN * SLAB_PAGES) {
+		mcache_enter(c);
 		s = mcache_take_run(c, npages / SLAB_PAGES);
+		mcache_leave(c);
 		if (s != NULL)
 			return claim_large(c, s);
 	}
@@ -313,6 +416,7 @@ void mcache_trim_runs(struct mcache *c)
 {
 	int saved = errno;
 	give_runs(c, MCACHE_MAX_KEPT / 2);
+	mcache_leave(c);
 	errno = saved;
 }
 
@@ -352,7 +456,9 @@ enum block_verdict mcache_check(const struct manual *h, const struct slab *s, ui
 	case SLAB_SPARE:
 		return BLOCK_TWICE;
 	default:
-		return slab_is_block(s, base, p) ? BLOCK_OK : BLOCK_INSIDE;
+		return !slab_is_block(s, base, p)    ? BLOCK_INSIDE
+		       : slab_is_in_hole(s, base, p) ? BLOCK_TWICE
+						     : BLOCK_OK;
 	}
 }
 
@@ -386,6 +492,7 @@ void mcache_send_long(struct mcache *c, struct outbox *o, struct slab *s, struct
 		size_t most = min_size(OUTBOX_BLOCKS, OUTBOX_NBYTES / slab_block_nbytes(s));
 		*o = (struct outbox){ s, b, b, 1, (uint32_t)max_size(most, 2) };
 	}
+	mcache_leave(c);
 	errno = saved;
 }
 
@@ -397,8 +504,7 @@ void mcache_free(struct mcache *c, struct manual *h, struct slab *s, void *p)
 			slab_list_remove(&owner->objects, s);
 		free_large(c, h, s);
 	} else if (c != NULL && owner == c) {
-		if (slab_push(s, p))
-			mcache_count_down(s);
+		mcache_free_own(c, s, p);
 	} else if (c != NULL) {
 		mcache_send(c, s, p);
 	} else {
@@ -455,6 +561,8 @@ struct mcache *mcache_open(struct manual *h, enum mcache_kind kind)
 	if (c == NULL)
 		return NULL;
 	c->kind = (uint8_t)kind;
+	if (kind == MCACHE_THREAD)
+		add_acq_rel(&h->nthreads, 1u); /* pairs: scavenger-on */
 	mcache_set_slow(c, false);
 	return c;
 }
@@ -462,7 +570,9 @@ struct mcache *mcache_open(struct manual *h, enum mcache_kind kind)
 static void retire_cache(struct mcache *c)
 {
 	struct manual *h = c->heap;
-	c->kind = MCACHE_SHARED;
+	if (c->kind == MCACHE_THREAD)
+		sub_acq_rel(&h->nthreads, 1u); /* pairs: scavenger-on */
+	store_relaxed(&c->kind, (uint8_t)MCACHE_SHARED);
 	lock_acquire(&h->registry_lock);
 	list_remove(&c->node);
 	list_push_front(&h->idle, &c->node);
@@ -482,11 +592,18 @@ static void give_kept(struct mcache *c)
 		give_slab(c, c->spare[--c->nspare]);
 }
 
-void mcache_trim(struct mcache *c)
+static void trim(struct mcache *c)
 {
 	flush_outboxes(c);
 	read_mail(c);
 	give_kept(c);
+}
+
+void mcache_trim(struct mcache *c)
+{
+	mcache_enter(c);
+	trim(c);
+	mcache_leave(c);
 }
 
 static void abandon_class(struct mcache *c, unsigned sc)
@@ -499,8 +616,8 @@ static void abandon_class(struct mcache *c, unsigned sc)
 			       s->carved - nfree - remote_counted(load_relaxed(&s->remote)));
 	}
 	while ((s = c->partial[sc].first) != NULL) {
-		slab_list_remove(&c->partial[sc], s);
-		manual_abandon(c->heap, s, s->countdown);
+		unlist(c, s);
+		manual_abandon(c->heap, s, slab_used(s));
 	}
 }
 
@@ -508,7 +625,8 @@ void mcache_close(struct mcache *c)
 {
 	struct manual *h = c->heap;
 	struct slab *s;
-	mcache_trim(c);
+	mcache_enter(c);
+	trim(c);
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++)
 		abandon_class(c, sc);
 	while ((s = c->full.first) != NULL) {
@@ -517,7 +635,118 @@ void mcache_close(struct mcache *c)
 	}
 	read_mail(c); /* none of it is ours any more: sent on */
 	give_kept(c);
+	mcache_leave(c);
 	retire_cache(c);
+	manual_stir(h);
+}
+
+/* ── visits ─────────────────────────────────────────────────────────────────────────────── */
+
+/* Slabs that are looked at in one visit: its thread may wait for it. */
+#define VISIT_SLABS 16u
+
+static void end_visit(struct mcache *c)
+{
+	if (swap_acq_rel(&c->visited, 0u) == 2) /* pairs: visit */
+		os_wake(&c->visited, UINT32_MAX);
+}
+
+static bool begin_visit(struct mcache *c)
+{
+	store_relaxed(&c->visited, 1u);
+	if (MGC_HOSTILE)
+		os_yield();
+	if (os_membarrier() && (load_acquire(&c->inside) & 1) == 0) /* pairs: inside */
+		return true;
+	end_visit(c);
+	return false;
+}
+
+/* all_home - all blocks of a slab that has a key were freed, and the last ones by others. Its thread may
+ * count down meanwhile. */
+MGC_NO_SANITIZE static bool all_home(const struct slab *s)
+{
+	uintptr_t remote = load_acquire(&s->remote); /* pairs: remote */
+	if (s->state == SLAB_FULL)
+		return remote_fresh(remote) == s->carved;
+	return s->state == SLAB_PARTIAL && slab_used(s) == remote_fresh(remote);
+}
+
+/* take_home - of the mail, the slabs that can be emptied for a thread that is not inside; the rest stays. */
+static struct slab *take_home(struct mcache *c)
+{
+	struct slab *s = swap_acq_rel(&c->mailbox, NULL), *next, *home = NULL; /* pairs: mailbox */
+	for (; s != NULL; s = next) {
+		next = s->mail;
+		bool own = load_acquire(&s->owner) == c; /* pairs: slab-owner */
+		if (own && slab_is_sparse(s)) {
+			collect(c, s);
+		} else if (own && all_home(s)) {
+			s->mail = home;
+			home = s;
+		} else {
+			manual_post(c->heap, s);
+		}
+	}
+	return home;
+}
+
+static void visit_mail(struct mcache *c)
+{
+	struct slab *home = take_home(c), *next;
+	if (home != NULL)
+		(void)os_membarrier(); /* as it did when the visit began */
+	for (; home != NULL; home = next) {
+		next = home->mail;
+		slab_count_remote(home);
+		if (home->state == SLAB_FULL)
+			slab_list_remove(&c->full, home);
+		else
+			unlist(c, home);
+		empty(c, home);
+		retire(c, home);
+	}
+}
+
+/* visit_sparse - false: more of them wait. */
+static bool visit_sparse(struct mcache *c, bool all)
+{
+	unsigned left = VISIT_SLABS;
+	for (unsigned sc = 1; sc < MGC_NSIZECLASS && c->nsparse > 0; sc++)
+		for (struct slab *s = c->partial[sc].first, *next; s != NULL; s = next) {
+			next = s->next;
+			if (s->state != SLAB_SEEN && !(all && s->state == SLAB_SPARSE)) {
+				if (s->state == SLAB_SPARSE)
+					set_state(s, SLAB_SEEN);
+				continue;
+			}
+			if (left-- == 0)
+				return false;
+			make_holes(c, s);
+		}
+	return true;
+}
+
+bool mcache_visit(struct mcache *c, bool all)
+{
+	uint32_t inside = load_relaxed(&c->inside);
+	bool idle = all || inside == c->inside_seen, done = true;
+	bool kept = all || inside != c->inside_trimmed || load_relaxed(&c->mailbox) != NULL;
+	c->inside_seen = inside;
+	if (load_relaxed(&c->kind) != MCACHE_THREAD ||
+	    (!(idle && kept) && load_relaxed(&c->nsparse) == 0) || !begin_visit(c))
+		return true;
+	if (c->kind == MCACHE_THREAD) {
+		if (idle && kept) {
+			flush_outboxes(c);
+			visit_mail(c);
+			give_kept(c);
+			c->inside_trimmed = inside;
+		}
+		done = visit_sparse(c, all);
+	}
+	end_visit(c);
+	return done;
 }
 
 /* ── regions ────────────────────────────────────────────────────────────────────────────── */
@@ -626,6 +855,8 @@ void mcache_after_fork(struct manual *h, struct mcache *own, struct mcache *late
 	struct survivors v = { h, own, late };
 	struct list *it = h->caches.next;
 	h->orphans.mailbox = NULL;
+	h->nthreads = own != NULL;
+	h->scavenging.on = h->scavenging.asleep = h->scavenging.due = 0;
 	LIST_EACH(each, &h->caches)
 		LIST_ENTRY(each, struct mcache, node)->mailbox = NULL;
 	LIST_EACH(each, &h->idle)

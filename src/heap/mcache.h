@@ -48,6 +48,33 @@ struct mcache_stats {
 void mcache_read_stats(const struct mcache *c, struct mcache_stats *st);
 /* mcache_trim - hands over remote frees and gives back what is empty or cached. */
 void mcache_trim(struct mcache *c);
+
+/* ── visits ───────────────────────────────────────────────────────────────────────────────
+ * A thread that sleeps cannot give back what its cache keeps, so somebody else does. On each of its ways but the two
+ * shortest a thread writes that it is inside, and then looks whether it is visited. The visitor writes that he
+ * visits, sees to it that all processors pass a fence, and then looks whether the thread is inside: one of the two
+ * sees the other, and the thread pays no fence. The shortest ways touch the current slabs, and the free lists and
+ * countdowns of slabs that have a key: of these the visitor leaves alone all in which a block is in use. A block is
+ * in use until its thread has counted it down, so of a slab without such a block the thread has nothing more to
+ * write; a second fence makes what it wrote visible. */
+void mcache_wait_visit(struct mcache *c);
+MGC_INLINE void mcache_enter(struct mcache *c)
+{
+	store_relaxed(&c->inside, c->inside + 1);
+	MGC_COMPILER_FENCE(); /* the visitor's membarrier is the fence of both */
+	if (MGC_UNLIKELY(load_acquire(&c->visited) != 0)) /* pairs: visit */
+		mcache_wait_visit(c);
+}
+MGC_INLINE void mcache_leave(struct mcache *c)
+{
+	store_release(&c->inside, c->inside + 1); /* pairs: inside */
+}
+
+/* mcache_visit - from another thread, one at a time, with `scavenging.lock`: gives back what the cache of a thread keeps
+ * that has been on none of those ways since the last visit, takes its mail as far as that empties slabs, and
+ * makes holes in sparse slabs that it finds for the second time; `all`: at once. False: there is more to do. */
+bool mcache_visit(struct mcache *c, bool all);
+
 /* mcache_set_slow - whether each allocation of the calling thread's cache comes the slow way: its short ways find
  * nothing then. */
 void mcache_set_slow(struct mcache *c, bool slow);
@@ -84,7 +111,8 @@ void *mcache_alloc(struct mcache *c, unsigned sizeclass);
 void *mcache_alloc_large(struct mcache *c, size_t nbytes, size_t align, bool *zero);
 
 /* mcache_take_run - of the freed runs that the cache keeps, one of so many units (1 … MCACHE_MAX_RUN), or NULL:
- * CACHED, for the caller to claim. mcache_keep_run - a run that was freed. mcache_trim_runs - there are too many. */
+ * CACHED, for the caller to claim; inside. mcache_keep_run - a run that was freed. mcache_trim_runs - there are too
+ * many; leaves. */
 MGC_INLINE struct slab *mcache_take_run(struct mcache *c, size_t units)
 {
 	struct slab *s = c->run[units];
@@ -98,6 +126,7 @@ void mcache_trim_runs(struct mcache *c);
 MGC_INLINE void mcache_keep_run(struct mcache *c, struct slab *s)
 {
 	uint32_t units = s->countdown / SLAB_PAGES;
+	mcache_enter(c);
 	store_relaxed(&s->owner, c);
 	store_relaxed(&s->state, (uint8_t)SLAB_CACHED);
 	s->next = c->run[units];
@@ -105,33 +134,48 @@ MGC_INLINE void mcache_keep_run(struct mcache *c, struct slab *s)
 	c->run_units += units;
 	if (MGC_UNLIKELY(c->run_units > MCACHE_MAX_KEPT))
 		mcache_trim_runs(c);
+	else
+		mcache_leave(c);
 }
 /* mcache_alloc_run - nbytes in (MGC_MAX_SMALL, MCACHE_MAX_RUN units], if such a run is kept and c is a thread's. */
 MGC_INLINE void *mcache_alloc_run(struct mcache *c, size_t nbytes)
 {
-	struct slab *s = mcache_take_run(c, (nbytes + SLAB_NBYTES - 1) >> SLAB_SHIFT);
-	if (s == NULL)
+	size_t units = (nbytes + SLAB_NBYTES - 1) >> SLAB_SHIFT;
+	if (c->run[units] == NULL)
 		return NULL;
-	store_relaxed(&s->owner, NULL);
-	store_relaxed(&s->state, (uint8_t)SLAB_LARGE);
+	mcache_enter(c);
+	struct slab *s = mcache_take_run(c, units);
+	if (MGC_LIKELY(s != NULL)) {
+		store_relaxed(&s->owner, NULL);
+		store_relaxed(&s->state, (uint8_t)SLAB_LARGE);
+	}
+	mcache_leave(c);
+	if (MGC_UNLIKELY(s == NULL)) /* a visitor took it */
+		return NULL;
 	return (void *)manual_base(c->heap, s);
 }
 
 /* mcache_send - frees a block of another cache's slab: it waits in the outbox for more of its kind. Like
- * mcache_keep_run it leaves errno alone, and its last act is a call or nothing. */
+ * mcache_keep_run it leaves errno alone, and its last act is a call or nothing. mcache_send_long leaves. */
 void mcache_send_long(struct mcache *c, struct outbox *o, struct slab *s, struct block *b);
 MGC_INLINE void mcache_send(struct mcache *c, struct slab *s, void *p)
 {
 	struct outbox *o = &c->outbox[((uintptr_t)s >> SLAB_RECORD_SHIFT) % MCACHE_NOUTBOX];
 	struct block *b = p;
+	mcache_enter(c);
 	if (MGC_LIKELY(o->slab == s && o->first != b)) {
 		b->next = o->first;
 		o->first = b;
-		if (MGC_LIKELY(++o->n < o->most))
+		if (MGC_LIKELY(++o->n < o->most)) {
+			mcache_leave(c);
 			return;
+		}
 	}
 	mcache_send_long(c, o, s, b);
 }
+
+/* mcache_free_own - frees a block of the calling thread's own slab, which has its key or is sparse. */
+void mcache_free_own(struct mcache *c, struct slab *s, void *p);
 
 /* mcache_count_down - the slab's countdown, of the calling thread's slab, is 0. */
 void mcache_count_down(struct slab *s);

@@ -121,6 +121,7 @@ static bool take_locked(struct pageheap *ph, size_t npages, size_t align_pages, 
 	     !pagealloc_alloc(&ph->pages, npages, align_pages, first, nclean)))
 		return false;
 	ph->used_pages += npages;
+	ph->least_dirty_pages = min_size(ph->least_dirty_pages, ph->pages.nfree - ph->pages.nclean);
 	return true;
 }
 
@@ -271,6 +272,7 @@ bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages)
 	}
 	ph->used_pages += ok ? npages : 0;
 	ph->taken_pages += ok ? npages : 0;
+	ph->least_dirty_pages = min_size(ph->least_dirty_pages, ph->pages.nfree - ph->pages.nclean);
 	lock_release(&ph->lock);
 	if (ok && load_relaxed(&ph->limit_nbytes) != SIZE_MAX)
 		keep_limit(ph);
@@ -339,6 +341,17 @@ size_t pageheap_drop_ahead(struct pageheap *ph)
 	bool taken = first < end && pagealloc_alloc_at(&ph->pages, first, end - first, &nclean);
 	lock_release(&ph->lock);
 	return taken ? give_back(ph, first, end - first) : 0;
+}
+
+size_t pageheap_read_idle(struct pageheap *ph, size_t *used)
+{
+	lock_acquire(&ph->lock);
+	size_t dirty = ph->pages.nfree - ph->pages.nclean,
+	       idle = min_size(ph->least_dirty_pages, dirty);
+	ph->least_dirty_pages = dirty;
+	*used = ph->used_pages;
+	lock_release(&ph->lock);
+	return idle;
 }
 
 void pageheap_read_stats(struct pageheap *ph, struct pageheap_stats *out)

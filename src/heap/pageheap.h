@@ -39,6 +39,7 @@ struct pageheap {
 	size_t huge_from_pages; /* chunks from this page on are advised to be huge; SIZE_MAX: none */
 	size_t huge_up_to_pages; /* but not those added for a longer new run, which may be touched here and there */
 	size_t scavenged_nbytes; /* given back since the start */
+	size_t least_dirty_pages; /* free and dirty, the fewest since pageheap_read_idle */
 	/* The collector's: sweeps until npages were freed or nothing is left; returns pages freed.
 	 * NULL: no collector. Called without the lock, from an allocation that would grow the heap. */
 	size_t (*reclaim)(void *arg, size_t npages);
@@ -77,6 +78,9 @@ bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages);
  * min_pages, until nbytes were given back or none is left. Returns the bytes. Holds the lock only to
  * find runs, not while the system works. */
 size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages);
+
+/* pageheap_read_idle - free dirty pages that nobody has wanted since the last call; *used: pages in use. */
+size_t pageheap_read_idle(struct pageheap *ph, size_t *used);
 
 /* pageheap_touch_ahead - grows a large heap by some MiB more than is in use and touches them, so that a
  * mutator does not wait for the system: a first touch of a huge page is 190 µs here, and 4 ms when the

@@ -40,10 +40,25 @@ bool slab_take_remote(struct slab *s, uintptr_t base)
 	uintptr_t old = load_relaxed(&s->remote);
 	if (remote_count(old) == 0)
 		return false;
-	while (!cas_acq_rel(&s->remote, &old, old & REMOTE_POSTED)) /* pairs: remote */
+	while (!cas_acq_rel(&s->remote, &old, old & (REMOTE_POSTED | REMOTE_HOLES))) /* pairs: remote */
 		;
 	s->free = remote_first(old, base);
 	return true;
+}
+
+uint32_t slab_gather(struct slab *s, uintptr_t base)
+{
+	uintptr_t old = load_relaxed(&s->remote);
+	if (remote_count(old) == 0)
+		return 0;
+	while (!cas_acq_rel(&s->remote, &old, old & (REMOTE_POSTED | REMOTE_HOLES))) /* pairs: remote */
+		;
+	struct block *first = remote_first(old, base), *last = first;
+	for (uint32_t i = 1; i < remote_count(old); i++)
+		last = last->next;
+	last->next = s->free;
+	s->free = first;
+	return remote_fresh(old);
 }
 
 uint32_t slab_count_remote(struct slab *s)
@@ -70,13 +85,157 @@ static bool in_slab(const struct slab *s, uintptr_t base, const struct block *b)
 	return (uintptr_t)b - base < SLAB_NBYTES && slab_is_block(s, base, (uintptr_t)b);
 }
 
+/* ── holes ──────────────────────────────────────────────────────────────────────────────── */
+
+#define HOLE_SHIFT 12
+#define NHOLES (SLAB_NBYTES >> HOLE_SHIFT)
+_Static_assert(SLAB_HOLE_NBYTES == (size_t)1 << HOLE_SHIFT && NHOLES == 16, "see REMOTE_HOLES");
+
+/* A run of holes: pages, and the blocks that share a byte with them. */
+struct hole {
+	uint32_t page, npages, block, nblocks;
+};
+
+/* next_hole - the lowest run in that set of pages, of which some holds a block. */
+static struct hole next_hole(const struct slab *s, uint32_t set)
+{
+	struct hole h = { .page = bits_ctz(set) };
+	while (h.page + h.npages < NHOLES && (set >> (h.page + h.npages) & 1) != 0)
+		h.npages++;
+	size_t each = slab_block_nbytes(s);
+	h.block = (uint32_t)((h.page << HOLE_SHIFT) / each);
+	size_t end = ((((size_t)h.page + h.npages) << HOLE_SHIFT) + each - 1) / each;
+	h.nblocks = (uint32_t)min_size(end, s->carved) - (uint32_t)min_size(h.block, s->carved);
+	return h;
+}
+
+static uint32_t hole_mask(const struct hole *h)
+{
+	return ((UINT32_C(1) << h->npages) - 1) << h->page;
+}
+
+/* count_blocks_in - of all runs of the set. */
+static uint32_t count_blocks_in(const struct slab *s, uint32_t set)
+{
+	uint32_t n = 0;
+	while (set != 0) {
+		struct hole h = next_hole(s, set);
+		n += h.nblocks;
+		set &= ~hole_mask(&h);
+	}
+	return n;
+}
+
+/* add_free - bytes of one free block to the pages that it lies in. */
+static void add_free(uint32_t free[NHOLES], size_t offset, size_t nbytes)
+{
+	for (size_t end = offset + nbytes; offset < end;) {
+		size_t part = min_size(end, align_down(offset, SLAB_HOLE_NBYTES) + SLAB_HOLE_NBYTES) -
+			      offset;
+		free[offset >> HOLE_SHIFT] += (uint32_t)part;
+		offset += part;
+	}
+}
+
+/* free_pages - in which all that was ever carved is free. None when the list is not as it should be. */
+static uint32_t free_pages(const struct slab *s, uintptr_t base)
+{
+	uint32_t free[NHOLES] = { 0 }, set = 0, holes = slab_holes(s);
+	size_t each = slab_block_nbytes(s), end = s->carved * each;
+	uint32_t n = 0;
+	for (const struct block *b = s->free; b != &block_end; b = b->next) {
+		if (n++ == s->carved || !in_slab(s, base, b))
+			return 0;
+		add_free(free, (uintptr_t)b - base, each);
+	}
+	while (holes != 0) {
+		struct hole h = next_hole(s, holes);
+		add_free(free, h.block * each, h.nblocks * each);
+		holes &= ~hole_mask(&h);
+	}
+	for (uint32_t i = 0; i < NHOLES; i++) {
+		size_t lo = (size_t)i << HOLE_SHIFT, hi = lo + SLAB_HOLE_NBYTES;
+		bool whole = s->carved == slab_nblocks(s->sizeclass); /* behind the last block lies nothing */
+		if ((hi <= end || whole) && free[i] == min_size(hi, end) - min_size(lo, end))
+			set |= UINT32_C(1) << i;
+	}
+	return set;
+}
+
+/* whole_os_pages - the part of the set that is whole pages of the system. */
+static uint32_t whole_os_pages(uint32_t set, size_t os_page_nbytes)
+{
+	uint32_t n = (uint32_t)(os_page_nbytes >> HOLE_SHIFT), all = 0;
+	if (n <= 1)
+		return set;
+	for (uint32_t i = 0; n < NHOLES && i < NHOLES; i += n) {
+		uint32_t page = ((UINT32_C(1) << n) - 1) << i;
+		all |= (set & page) == page ? page : 0;
+	}
+	return all;
+}
+
+/* touches - the block shares a byte with one of those pages. */
+static bool touches(const struct slab *s, uintptr_t offset, uint32_t set)
+{
+	uint32_t first = (uint32_t)(offset >> HOLE_SHIFT);
+	uint32_t last = (uint32_t)((offset + slab_block_nbytes(s) - 1) >> HOLE_SHIFT);
+	return (set & ((UINT32_C(2) << last) - (UINT32_C(1) << first))) != 0;
+}
+
+uint32_t slab_make_holes(struct slab *s, uintptr_t base, size_t os_page_nbytes)
+{
+	uint32_t holes = slab_holes(s);
+	uint32_t set = whole_os_pages(free_pages(s, base), os_page_nbytes) & ~holes;
+	uint32_t resident = NHOLES - bits_count(holes);
+	if (set == 0 || bits_count(set) * 8 < resident)
+		return 0;
+	struct block **link = &s->free;
+	while (*link != &block_end)
+		if (touches(s, (uintptr_t)*link - base, set))
+			*link = (*link)->next;
+		else
+			link = &(*link)->next;
+	/* only now: in the child of a fork that comes between, these blocks are lost, not in two places */
+	or_release(&s->remote, (uintptr_t)set << REMOTE_HOLES_SHIFT); /* pairs: carved */
+	return set;
+}
+
+uint32_t slab_fill_hole(struct slab *s, uintptr_t base)
+{
+	uint32_t holes = slab_holes(s);
+	if (holes == 0)
+		return 0;
+	struct hole h = next_hole(s, holes);
+	size_t each = slab_block_nbytes(s);
+	uintptr_t old = load_relaxed(&s->remote), mask = (uintptr_t)hole_mask(&h) << REMOTE_HOLES_SHIFT;
+	while (!cas_acq_rel(&s->remote, &old, old & ~mask)) /* pairs: remote */
+		;
+	struct block *next = &block_end;
+	for (uint32_t i = h.block + h.nblocks; i-- > h.block;) {
+		struct block *b = (struct block *)(base + i * each);
+		b->next = next;
+		next = b;
+	}
+	store_release(&s->free, next); /* pairs: carved */
+	return h.npages;
+}
+
+bool slab_is_in_hole(const struct slab *s, uintptr_t base, uintptr_t addr)
+{
+	uint32_t holes = slab_holes(s);
+	return MGC_UNLIKELY(holes != 0) && touches(s, addr - base, holes);
+}
+
+/* ── counting, checking ─────────────────────────────────────────────────────────────────── */
+
 uint32_t slab_count_free(const struct slab *s, uintptr_t base)
 {
 	uint32_t n = 0;
 	const struct block *b = load_relaxed(&s->free);
 	for (; n < s->carved && in_slab(s, base, b); n++)
 		b = load_relaxed(&b->next);
-	return n;
+	return n + count_blocks_in(s, slab_holes(s));
 }
 
 uint32_t slab_mend(struct slab *s, uintptr_t base)
@@ -86,7 +245,7 @@ uint32_t slab_mend(struct slab *s, uintptr_t base)
 	for (; *link != &block_end && n < s->carved && in_slab(s, base, *link); n++)
 		link = &(*link)->next;
 	*link = &block_end;
-	return n;
+	return n + count_blocks_in(s, slab_holes(s));
 }
 
 uintptr_t slab_find_twice(const struct slab *s, uintptr_t base)

@@ -11,10 +11,16 @@
  *        lists  of free blocks are linked through the blocks' first words and end in a block that links
  *               to itself: block_end, which is nobody's. Another block that does so was pushed twice in
  *               a row, so the test for "empty" finds that double free too.
- *        countdown  frees by the owner until something happens: a FULL slab gets a free block (1), or a
- *               PARTIAL one is empty (its blocks in use). So allocation counts nothing.
+ *        countdown  frees by the owner until something happens: a FULL slab gets a free block (1), a
+ *               PARTIAL one is SPARSE (blocks in use above its floor), or that one is empty (its blocks
+ *               in use). So allocation counts nothing.
+ *        holes  pages of 4 KiB in which nobody has a block may go back to the system while the rest of the
+ *               unit stays. Their blocks are in no list, and are cut anew when the list is empty.
  * STATE  of a slab, written by its owner, or under CENTRAL where there is none:
- *          NONE → CURRENT → FULL → PARTIAL → CURRENT … ; PARTIAL → SPARE → NONE or CURRENT
+ *          NONE → CURRENT → FULL → PARTIAL → CURRENT … ; PARTIAL → SPARSE → SPARE → NONE or CURRENT
+ *          SPARSE: a quarter is in use, or less. It has no key, so that each free of it comes a longer way, which
+ *          somebody else may keep out of (mcache_visit); SEEN: it was so at the last visit, too; LOOKED_AT:
+ *          its pages have gone since it last changed. Any of these → CURRENT.
  *          thread exit: → ORPHAN (in its class's list) or ORPHAN_FULL (in none) → CURRENT of another, or NONE
  *        of a large object, at its first unit: NONE → LARGE → CACHED → LARGE … → NONE
  * INV    B1 every block of `free` and `remote` is inside the slab, at a multiple of the block size
@@ -22,10 +28,11 @@
  *        B3 remote's low bit is set from when a thread finds it clear and adds blocks until the owner
  *           takes the slab out of its mailbox. While it is set the slab is in a mailbox or about to be,
  *           and its unit stays a slab.
- *        B4 PARTIAL, ORPHAN: countdown = carved - length of `free` - remote blocks that are counted, or
- *           IDLE_COUNT when that is 0 and B3 keeps the unit
+ *        B4 PARTIAL …, ORPHAN: countdown + floor = carved - length of `free` - remote blocks that are counted
+ *           - blocks in holes, or IDLE_COUNT when that is 0 and B3 keeps the unit
  *        B5 remote blocks are counted when the slab comes out of a mailbox, and stay where they are until
  *           `free` is empty: nobody walks their list, whose blocks are in another thread's cache lines
+ *        B6 a block that shares a byte with a hole is free, carved, and in neither list
  * UNITS  bytes; blocks; pages of 8 KiB.
  * FROM   lists per page: mimalloc. Posting a whole list of remote frees: snmalloc. */
 #ifndef MGC_HEAP_SLAB_H
@@ -52,9 +59,13 @@
 #define KEY_OFFSET_BITS (SLAB_NBYTES - BLOCK_ALIGN)
 
 /* A slab's word of remote frees: bit 0, posted; 4 … 15, where in the unit the list's first block lies;
- * 16 … 31, how many were added since the owner last counted; 32 …, how many are in the list. */
+ * 16 … 31, how many were added since the owner last counted; 32 … 47, how many are in the list. 48 … 63 are
+ * the owner's: its holes, one bit for each 4 KiB. */
 #define REMOTE_POSTED ((uintptr_t)1)
 #define REMOTE_FRESH ((uintptr_t)0xffff << 16)
+#define REMOTE_HOLES_SHIFT 48
+#define SLAB_HOLE_NBYTES ((size_t)4096)
+#define REMOTE_HOLES ((uintptr_t)0xffff << REMOTE_HOLES_SHIFT)
 #define REMOTE_ONE ((uintptr_t)1 << 32 | (uintptr_t)1 << 16)
 
 /* countdowns that no number of blocks comes near */
@@ -72,6 +83,9 @@ enum slab_state {
 	SLAB_CURRENT,
 	SLAB_FULL,
 	SLAB_PARTIAL,
+	SLAB_SPARSE,
+	SLAB_SEEN,
+	SLAB_LOOKED_AT,
 	SLAB_SPARE,
 	SLAB_ORPHAN,
 	SLAB_ORPHAN_FULL,
@@ -160,13 +174,14 @@ MGC_INLINE bool slab_push(struct slab *s, void *p)
 	struct block *b = p;
 	b->next = s->free;
 	s->free = b;
+	MGC_COMPILER_FENCE(); /* who sees the count sees the list: mcache_visit */
 	return MGC_UNLIKELY(--s->countdown == 0);
 }
 
 /* remote_count - blocks in the list; remote_counted - those that the owner has counted. */
 MGC_INLINE uint32_t remote_count(uintptr_t remote)
 {
-	return (uint32_t)(remote >> 32);
+	return (uint32_t)(remote >> 32) & 0xffff;
 }
 
 MGC_INLINE uint32_t remote_fresh(uintptr_t remote)
@@ -177,6 +192,27 @@ MGC_INLINE uint32_t remote_fresh(uintptr_t remote)
 MGC_INLINE uint32_t remote_counted(uintptr_t remote)
 {
 	return remote_count(remote) - remote_fresh(remote);
+}
+
+/* slab_is_listed - the slab is in the list of its class. slab_is_sparse - and has no key. */
+MGC_INLINE bool slab_is_listed(const struct slab *s)
+{
+	uint8_t state = load_relaxed(&s->state);
+	return state >= SLAB_PARTIAL && state <= SLAB_LOOKED_AT;
+}
+MGC_INLINE bool slab_is_sparse(const struct slab *s)
+{
+	return slab_is_listed(s) && load_relaxed(&s->state) != SLAB_PARTIAL;
+}
+
+/* slab_floor - blocks in use at which the countdown of a listed slab ends. slab_used - of such a slab. */
+MGC_INLINE uint32_t slab_floor(const struct slab *s)
+{
+	return load_relaxed(&s->state) == SLAB_PARTIAL ? load_relaxed(&s->carved) / 4u : 0;
+}
+MGC_INLINE uint32_t slab_used(const struct slab *s)
+{
+	return s->countdown + slab_floor(s);
 }
 
 /* remote_first - of the unit at `base`; the list's end when there is none. */
@@ -216,6 +252,24 @@ MGC_INLINE bool slab_is_block(const struct slab *s, uintptr_t base, uintptr_t ad
 /* slab_take_remote - the empty list of the slab at `base` becomes what others freed. False: that is empty too. */
 bool slab_take_remote(struct slab *s, uintptr_t base);
 
+/* slab_gather - what others freed joins the list, which need not be empty. How many blocks nobody had counted. */
+uint32_t slab_gather(struct slab *s, uintptr_t base);
+
+/* slab_make_holes - of the pages in which nobody has a block: returns them, a bit for each 4 KiB, for the caller to
+ * give back; whole pages of the system, and 0 if they are less than an eighth of what is resident. */
+uint32_t slab_make_holes(struct slab *s, uintptr_t base, size_t os_page_nbytes);
+
+/* slab_fill_hole - the empty list becomes the blocks of some pages that were given back, and there are no holes
+ * there any more. How many pages; 0: there were none. */
+uint32_t slab_fill_hole(struct slab *s, uintptr_t base);
+
+/* slab_is_in_hole - of a block. slab_holes - pages of 4 KiB that are. */
+bool slab_is_in_hole(const struct slab *s, uintptr_t base, uintptr_t addr);
+MGC_INLINE uint32_t slab_holes(const struct slab *s)
+{
+	return (uint32_t)(load_relaxed(&s->remote) >> REMOTE_HOLES_SHIFT);
+}
+
 /* slab_count_remote - the slab came out of a mailbox: it is not posted any more; how many blocks nobody had
  * counted. They stay where they are. */
 uint32_t slab_count_remote(struct slab *s);
@@ -224,7 +278,7 @@ uint32_t slab_count_remote(struct slab *s);
  * to be now. */
 bool slab_add_remote(struct slab *s, struct block *first, struct block *last, uint32_t n);
 
-/* slab_count_free - length of the list. Stops at the first link that cannot be one, so the list may be
+/* slab_count_free - length of the list, and blocks in holes. Stops at the first link that cannot be one, so the list may be
  * somebody else's and change meanwhile: then it is only about right. */
 uint32_t slab_count_free(const struct slab *s, uintptr_t base);
 

@@ -25,7 +25,7 @@
 #define MGC_LOCKS(X) /* rank  name      guards */ \
 	X(5, CLIENT, \
 	  "a face: libgc's clients' allocation lock; malloc's cache for threads that have none") \
-	X(10, WORLD, "one collection at a time; phase changes") \
+	X(10, WORLD, "one collection at a time; phase changes; malloc's scavenger at work") \
 	X(20, ROOTS, "registered root ranges, data segments") \
 	X(30, REGISTRY, "the list of mutators; attach and detach") \
 	X(40, SPECIAL, "finalizers and disappearing links") \

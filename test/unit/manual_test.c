@@ -2,7 +2,9 @@
  * whoever frees the last block. */
 #include "lib/plain.h"
 
+#include "base/bits.h"
 #include "heap/mcache.h"
+#include "heap/scavenger.h"
 #include "os/os.h"
 
 static struct manual heap;
@@ -68,8 +70,9 @@ TEST(states)
 	CHECK(slab_at(q) != s && slab_at(q)->state == SLAB_CURRENT);
 	for (uint32_t i = 0; i < n; i++) {
 		release(c, p[i]);
-		CHECK_EQ(s->state, i + 1 < n ? SLAB_PARTIAL : SLAB_SPARE);
-		CHECK(i + 1 == n || s->countdown == n - 1 - i);
+		CHECK(i + 1 < n ? slab_is_listed(s) : s->state == SLAB_SPARE);
+		CHECK(i + 1 == n || slab_used(s) == n - 1 - i);
+		CHECK_EQ(i + 1 < n && n - 1 - i <= n / 4, slab_is_sparse(s));
 	}
 	CHECK_EQ(mcache_check(&heap, s, (uintptr_t)p[0]), BLOCK_TWICE);
 	release(c, q);
@@ -361,5 +364,141 @@ TEST(gives_back_and_learns)
 	CHECK(given[0] > (size_t)24 << 20); /* nearly all at the first */
 	CHECK(given[2] == given[1]); /* and none any more, once it swings */
 	mcache_close(c);
+	manual_destroy(&heap);
+}
+
+/* ── holes in slabs, and visits ─────────────────────────────────────────────────────────── */
+
+#define HOLE_BLOCKS 16384
+static char *blocks[HOLE_BLOCKS];
+
+/* survives - of the blocks of nbytes each, those that share a byte with the first of eight pages. */
+static bool survives(uintptr_t p, size_t nbytes)
+{
+	return p / 4096 % 8 == 0 || (p + nbytes - 1) / 4096 % 8 == 0;
+}
+
+static size_t fill_blocks(struct mcache *c, unsigned sc)
+{
+	size_t nbytes = sizeclass_table[sc].slot_nbytes,
+	       n = min_size(4 * slab_nblocks(sc), HOLE_BLOCKS);
+	for (size_t i = 0; i < n; i++) {
+		blocks[i] = mcache_alloc(c, sc);
+		memset(blocks[i], (int)(i | 1), nbytes);
+	}
+	return n;
+}
+
+static size_t count_holes(size_t n)
+{
+	size_t holes = 0;
+	struct slab *last = NULL;
+	for (size_t i = 0; i < n; i++) {
+		struct slab *s = slab_at(blocks[i]);
+		holes += s != last ? bits_count(slab_holes(s)) : 0;
+		last = s;
+	}
+	return holes;
+}
+
+/* Each class: seven of eight pages go back, what lives keeps its contents, the holes' blocks are given out again, once
+ * each, and all comes home. */
+TEST(holes_of_every_class)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
+		size_t nbytes = sizeclass_table[sc].slot_nbytes, n = fill_blocks(c, sc), nfreed = 0;
+		for (size_t i = 0; i < n; i++)
+			if (!survives((uintptr_t)blocks[i], nbytes)) {
+				release(c, blocks[i]);
+				nfreed++;
+			}
+		while (!mcache_visit(c, true))
+			;
+		for (size_t i = 0; i < n; i++)
+			if (survives((uintptr_t)blocks[i], nbytes))
+				for (size_t k = 0; k < nbytes; k++)
+					CHECK_EQ(blocks[i][k], (char)(i | 1));
+			else if (slab_is_in_hole(slab_at(blocks[i]),
+						 manual_base(&heap, slab_at(blocks[i])),
+						 (uintptr_t)blocks[i]))
+				CHECK_EQ(mcache_check(&heap, slab_at(blocks[i]), (uintptr_t)blocks[i]),
+					 BLOCK_TWICE);
+		if (nbytes <= 1024)
+			CHECK(count_holes(n) >= n * nbytes / 4096 / 2);
+		for (size_t i = 0; i < n; i++)
+			if (!survives((uintptr_t)blocks[i], nbytes)) {
+				blocks[i] = mcache_alloc(c, sc);
+				memset(blocks[i], (int)(i | 1), nbytes);
+			}
+		for (size_t i = 0; i < n; i++)
+			for (size_t k = 0; k < nbytes; k++)
+				CHECK_EQ(blocks[i][k], (char)(i | 1));
+		for (size_t i = 0; i < n; i++)
+			release(c, blocks[i]);
+		CHECK(nfreed > 0 || nbytes > 4096);
+	}
+	mcache_close(c);
+	CHECK_EQ(heap.nholes, 0);
+	CHECK_EQ(used_pages(), 0);
+	manual_destroy(&heap);
+}
+
+/* What another thread freed comes home though the owner does nothing: a visit takes the mail. */
+TEST(visit_takes_mail)
+{
+	start();
+	struct mcache *owner = mcache_open(&heap, MCACHE_THREAD),
+		      *other = mcache_open(&heap, MCACHE_SHARED);
+	unsigned sc = mcache_class(256);
+	size_t n = fill_blocks(owner, sc), before = used_pages();
+	for (size_t i = 0; i < n; i++)
+		mcache_free(other, &heap, slab_at(blocks[i]), blocks[i]);
+	mcache_trim(other);
+	CHECK_EQ(used_pages(), before);
+	(void)mcache_visit(owner, false); /* it may have been busy */
+	CHECK_EQ(used_pages(), before);
+	(void)mcache_visit(owner, false);
+	CHECK(used_pages() <= SLAB_PAGES); /* the current one stays */
+	owner->inside++; /* its thread is inside: it is left alone */
+	fill_blocks(other, sc);
+	before = used_pages();
+	CHECK(mcache_visit(owner, true));
+	CHECK_EQ(owner->visited, 0);
+	owner->inside++;
+	mcache_close(owner);
+	mcache_close(other);
+	manual_destroy(&heap);
+}
+
+static uint32_t visiting;
+
+static void *visit_all_the_time(void *arg)
+{
+	while (__atomic_load_n(&visiting, __ATOMIC_ACQUIRE))
+		scavenger_visit(arg);
+	return NULL;
+}
+
+/* Threads that allocate and free, their own and each other's blocks, while somebody visits them all the time. */
+TEST_SECONDS(visits_beside_work, 50)
+{
+	start();
+	visiting = 1;
+	pthread_t visitor, t[3];
+	CHECK_EQ(pthread_create(&visitor, NULL, visit_all_the_time, &heap), 0);
+	for (size_t i = 0; i < 3; i++)
+		CHECK_EQ(pthread_create(&t[i], NULL, churn, (void *)(uintptr_t)(i + 1)), 0);
+	for (size_t i = 0; i < 3; i++)
+		CHECK_EQ(pthread_join(t[i], NULL), 0);
+	__atomic_store_n(&visiting, 0, __ATOMIC_RELEASE);
+	CHECK_EQ(pthread_join(visitor, NULL), 0);
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	for (size_t i = 0; i < NCELLS; i++)
+		if (cells[i] != NULL)
+			release(c, cells[i]);
+	mcache_close(c);
+	CHECK_EQ(used_pages(), 0);
 	manual_destroy(&heap);
 }
