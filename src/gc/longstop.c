@@ -9,6 +9,12 @@ static uint64_t expected(const struct longstop *l, uint64_t live_nbytes)
 	return (uint64_t)((double)l->stop_ns * (double)live_nbytes / (double)l->stop_live);
 }
 
+/* from_ns - a stop of that length is a long one. */
+static uint64_t from_ns(const struct longstop *l)
+{
+	return l->busy ? LONGSTOP_BUSY_FROM_NS : LONGSTOP_FROM_NS;
+}
+
 void longstop_whole(struct longstop *l, uint64_t ns, uint64_t live_nbytes, uint64_t goal_nbytes)
 {
 	bool grows = l->stop_live != 0 && live_nbytes > l->stop_live + l->stop_live / 4;
@@ -17,7 +23,7 @@ void longstop_whole(struct longstop *l, uint64_t ns, uint64_t live_nbytes, uint6
 	l->nplain -= l->nplain > 0;
 	uint64_t most = goal_nbytes / 2 < live_nbytes ? goal_nbytes : 2 * live_nbytes;
 	uint64_t next = grows ? expected(l, most) : ns;
-	l->felt = l->nplain == 0 && next >= LONGSTOP_FROM_NS;
+	l->felt = l->nplain == 0 && next >= from_ns(l);
 }
 
 void longstop_beside(struct longstop *l, uint64_t ns, uint64_t live_nbytes)
@@ -28,5 +34,5 @@ void longstop_beside(struct longstop *l, uint64_t ns, uint64_t live_nbytes)
 		l->nfailed = 0;
 		l->nplain = LONGSTOP_PLAIN_CYCLES;
 	}
-	l->felt = l->nplain == 0 && whole >= LONGSTOP_UNTIL_NS;
+	l->felt = l->nplain == 0 && whole >= from_ns(l) / 2;
 }

@@ -1,9 +1,11 @@
 /* longstop.h - are the stops of a program without a barrier long enough to be felt, and do cycles beside it
  * make them shorter? Arithmetic only: no lock, no clock, no memory.
  * WHAT   A whole cycle that stops the world tells how long marking takes; so what the next one would take is
- *        known, also of a heap that grows: all that is allocated until then may live. From 10 ms on the cycles run beside the program; below 5 ms they stop it again. When the last
- *        stops of three of them in turn were about as long as that of a whole one, for the program writes
- *        everywhere at once, eight cycles stop it, and then it is tried again.
+ *        known, also of a heap that grows: all that is allocated until then may live. From 4 ms on the cycles
+ *        run beside the program; below half of that they stop it again. Where the program keeps all
+ *        processors busy by itself it is 10 ms: a cycle beside it takes from it what the stop would, and as
+ *        much again. When the last stops of three of them in turn were about as long as that of a whole
+ *        one, for the program writes everywhere at once, eight cycles stop it, and then it is tried again.
  * WHO    tracking.c.
  * UNITS  processor time in ns: on a busy machine every stop is long.   FROM docs/adr/0043. */
 #ifndef MGC_GC_LONGSTOP_H
@@ -14,8 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LONGSTOP_FROM_NS UINT64_C(10000000)
-#define LONGSTOP_UNTIL_NS UINT64_C(5000000)
+#define LONGSTOP_FROM_NS UINT64_C(4000000)
+#define LONGSTOP_BUSY_FROM_NS UINT64_C(10000000)
 #define LONGSTOP_MOST_FAILED 3
 #define LONGSTOP_PLAIN_CYCLES 8
 
@@ -23,6 +25,7 @@ struct longstop {
 	uint64_t stop_ns, stop_live; /* of the last whole cycle that stopped the world: how long, for what */
 	uint32_t nfailed; /* cycles beside the program, in turn, that did not help */
 	uint32_t nplain; /* so many more stop it, before another one is tried */
+	bool busy; /* so is every processor, by the program itself */
 	bool felt; /* the next one should run beside it */
 };
 

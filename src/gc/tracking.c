@@ -26,7 +26,7 @@
 #include "os/os.h"
 
 /* A smaller heap is marked in a shorter stop than tracking it takes to set up. */
-#define FROM_NBYTES ((uint64_t)8 << 20)
+#define FROM_NBYTES ((uint64_t)4 << 20)
 /* Rounds before the last stop; no more when one did not halve what is left, or when so little is left that
  * the stop is short. */
 #define MOST_ROUNDS 4
@@ -246,6 +246,8 @@ static void look_for_crowd(struct gc *gc)
 	uint64_t now = os_now_ns(), cpu = os_cpu_ns(), nprocs = os_nprocs();
 	w->here = load_relaxed(&gc->heap->nmutators) > CROWD_FROM * nprocs &&
 		  (cpu - w->cpu_ns) * 4 > (now - w->at_ns) * nprocs * 3;
+	/* a cycle beside the program would have had half a processor less than a whole one */
+	gc->longstop.busy = (cpu - w->cpu_ns) * 2 > (now - w->at_ns) * (2 * nprocs - 1);
 	w->at_ns = now;
 	w->cpu_ns = cpu;
 }
@@ -265,9 +267,9 @@ void tracking_consider(struct cycle *c)
 	struct gc *gc = c->gc;
 	if (gc->barriered)
 		return;
+	look_for_crowd(gc);
 	if (!c->rec.young)
 		judge(c);
-	look_for_crowd(gc);
 	gc->tracked = tracking_wanted(gc) && written_start(&gc->written);
 	gc->pacer.late_pct = gc->tracked ? LATE_PCT : 0;
 	store_relaxed(&gc->concurrent, gc->tracked && !young_stops(gc));

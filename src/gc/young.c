@@ -15,6 +15,8 @@
 #define NS_PER_OPEN_OBJECT 10
 #define NS_PER_SPAN 60
 #define ROUNDS_TAKE 2
+/* One that takes less is not worth to run beside the program: protecting the open spans costs more. */
+#define BRIEF_NS UINT64_C(5000000)
 /* A young cycle that does more than this share of a whole one's work is not worth it; then so many cycles
  * are whole ones, twice as many each time. */
 #define WORTH_PCT 60
@@ -195,7 +197,7 @@ void young_end(struct cycle *c)
 		gc->young.sticky = may_stick(&all);
 		gc->young.whole_nbytes = c->live_nbytes;
 		gc->young.whole_next = false;
-		gc->young.brief &= least_ns(&all) < LONGSTOP_UNTIL_NS;
+		gc->young.brief &= least_ns(&all) < BRIEF_NS;
 	}
 	if (!gc->young.sticky)
 		return;
@@ -242,7 +244,7 @@ void young_judge(struct cycle *c)
 			OBJECTS_PER_FAULT * (c->old_written_nbytes / os_page_size());
 	/* in rounds, beside the program, it takes twice as long as in one stop */
 	uint64_t nshares = c->beside ? ROUNDS_TAKE : max_size(c->rec.nworkers, 1);
-	y->brief = MGC_HOSTILE ? !y->brief : c->rec.cpu_ns / nshares < LONGSTOP_UNTIL_NS;
+	y->brief = MGC_HOSTILE ? !y->brief : c->rec.cpu_ns / nshares < BRIEF_NS;
 	bool worth = work * 100 <= c->live_objects * WORTH_PCT;
 	if (worth) {
 		y->nfailed = 0;
