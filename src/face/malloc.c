@@ -165,8 +165,9 @@ static MGC_NOINLINE void free_slow(void *p)
 }
 
 /* malloc_free_long - the frees that are still short: of another thread's block, which only goes into the outbox
- * or with its like to the owner, of an own one where most of the slab is free, and of a run. A key says that its slab is some thread's; if that thread ends
- * meanwhile, the slab becomes an orphan, and remains one while this block is in use. */
+ * or with its like to the owner, of an own one where most of the slab is free, and of a run. A key says that its
+ * slab is some thread's; if that thread ends meanwhile, the slab becomes an orphan, and remains one while this
+ * block is in use. */
 MGC_NOINLINE void malloc_free_long(void *p)
 {
 	struct mcache *c = malloc_self;
@@ -181,7 +182,7 @@ MGC_NOINLINE void malloc_free_long(void *p)
 		mcache_send(c, s, p);
 	else if (load_relaxed(&s->owner) == c && slab_is_sparse(s) &&
 		 slab_is_block(s, addr - offset, addr) && !slab_is_in_hole(s, addr - offset, addr))
-		mcache_free_own(c, s, p);
+		mcache_free_sparse(c, s, p);
 	else if (offset == 0 && load_relaxed(&s->state) == SLAB_LARGE &&
 		 s->countdown <= MCACHE_MAX_RUN * SLAB_PAGES && load_relaxed(&s->owner) == NULL)
 		mcache_keep_run(c, s);

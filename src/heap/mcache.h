@@ -176,6 +176,23 @@ MGC_INLINE void mcache_send(struct mcache *c, struct slab *s, void *p)
 
 /* mcache_free_own - frees a block of the calling thread's own slab, which has its key or is sparse. */
 void mcache_free_own(struct mcache *c, struct slab *s, void *p);
+/* mcache_free_sparse - the same of a sparse one of a thread. Most often there is nothing to do but to count: nobody looked
+ * at it since the last free, and the scavenger is awake, or where there is none the next half is not free yet. */
+MGC_INLINE void mcache_free_sparse(struct mcache *c, struct slab *s, void *p)
+{
+	const struct scavenging *g = &c->heap->scavenging;
+	mcache_enter(c);
+	uint32_t used = s->countdown - 1;
+	bool calm = load_relaxed(&g->on) ? used != 0 && load_relaxed(&g->asleep) == 0
+					 : (used & (used - 1)) != 0;
+	if (MGC_LIKELY(calm && load_relaxed(&s->state) == SLAB_SPARSE)) {
+		(void)slab_push(s, p);
+		mcache_leave(c);
+		return;
+	}
+	mcache_leave(c);
+	mcache_free_own(c, s, p);
+}
 
 /* mcache_count_down - the slab's countdown, of the calling thread's slab, is 0. */
 void mcache_count_down(struct slab *s);

@@ -18,7 +18,7 @@
  *               unit stays. Their blocks are in no list, and are cut anew when the list is empty.
  * STATE  of a slab, written by its owner, or under CENTRAL where there is none:
  *          NONE → CURRENT → FULL → PARTIAL → CURRENT … ; PARTIAL → SPARSE → SPARE → NONE or CURRENT
- *          SPARSE: a quarter is in use, or less. It has no key, so that each free of it comes a longer way, which
+ *          SPARSE: an eighth is in use, or less. It has no key, so that each free of it comes a longer way, which
  *          somebody else may keep out of (mcache_visit); SEEN: it was so at the last visit, too; LOOKED_AT:
  *          its pages have gone since it last changed. Any of these → CURRENT.
  *          thread exit: → ORPHAN (in its class's list) or ORPHAN_FULL (in none) → CURRENT of another, or NONE
@@ -208,7 +208,7 @@ MGC_INLINE bool slab_is_sparse(const struct slab *s)
 /* slab_floor - blocks in use at which the countdown of a listed slab ends. slab_used - of such a slab. */
 MGC_INLINE uint32_t slab_floor(const struct slab *s)
 {
-	return load_relaxed(&s->state) == SLAB_PARTIAL ? load_relaxed(&s->carved) / 4u : 0;
+	return load_relaxed(&s->state) == SLAB_PARTIAL ? load_relaxed(&s->carved) / 8u : 0;
 }
 MGC_INLINE uint32_t slab_used(const struct slab *s)
 {

@@ -72,7 +72,7 @@ TEST(states)
 		release(c, p[i]);
 		CHECK(i + 1 < n ? slab_is_listed(s) : s->state == SLAB_SPARE);
 		CHECK(i + 1 == n || slab_used(s) == n - 1 - i);
-		CHECK_EQ(i + 1 < n && n - 1 - i <= n / 4, slab_is_sparse(s));
+		CHECK_EQ(i + 1 < n && n - 1 - i <= n / 8, slab_is_sparse(s));
 	}
 	CHECK_EQ(mcache_check(&heap, s, (uintptr_t)p[0]), BLOCK_TWICE);
 	release(c, q);
@@ -372,10 +372,10 @@ TEST(gives_back_and_learns)
 #define HOLE_BLOCKS 16384
 static char *blocks[HOLE_BLOCKS];
 
-/* survives - of the blocks of nbytes each, those that share a byte with the first of eight pages. */
+/* survives - of the blocks of nbytes each, those that share a byte with the first of sixteen pages. */
 static bool survives(uintptr_t p, size_t nbytes)
 {
-	return p / 4096 % 8 == 0 || (p + nbytes - 1) / 4096 % 8 == 0;
+	return p / 4096 % 16 == 0 || (p + nbytes - 1) / 4096 % 16 == 0;
 }
 
 static size_t fill_blocks(struct mcache *c, unsigned sc)
