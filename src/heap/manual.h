@@ -89,7 +89,7 @@ struct mcache {
 	uint32_t inside_seen, inside_trimmed, round; /* the visitor's */
 	bool sampling; /* its thread walks its stack */
 	bool slow; /* each allocation comes the slow way */
-	uint8_t kind; /* enum mcache_kind */
+	uint8_t kind; /* atomic: enum mcache_kind */
 	struct slab_list objects; /* a region's large ones */
 	struct list node; /* of manual.caches or manual.idle */
 	MGC_ALIGNED(MGC_CACHE_LINE) struct slab *mailbox; /* atomic: slabs with remote frees */

@@ -560,7 +560,7 @@ struct mcache *mcache_open(struct manual *h, enum mcache_kind kind)
 		c = new_cache(h);
 	if (c == NULL)
 		return NULL;
-	c->kind = (uint8_t)kind;
+	store_relaxed(&c->kind, (uint8_t)kind);
 	if (kind == MCACHE_THREAD)
 		add_acq_rel(&h->nthreads, 1u); /* pairs: scavenger-on */
 	mcache_set_slow(c, false);
