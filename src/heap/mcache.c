@@ -736,7 +736,7 @@ bool mcache_visit(struct mcache *c, bool all)
 	if (load_relaxed(&c->kind) != MCACHE_THREAD ||
 	    (!(idle && kept) && load_relaxed(&c->nsparse) == 0) || !begin_visit(c))
 		return true;
-	if (c->kind == MCACHE_THREAD) {
+	if (load_relaxed(&c->kind) == MCACHE_THREAD) {
 		if (idle && kept) {
 			flush_outboxes(c);
 			visit_mail(c);
