@@ -55,4 +55,16 @@ MGC_INLINE void cpu_relax(void)
 #endif
 }
 
+/* order_shown, order_seen - of a plain word whose order a membarrier makes: for ThreadSanitizer, which knows of none.
+ * What was done before one is done before what follows the other, for who saw the word as it was written next. */
+#if MGC_WITH_TSAN
+void __tsan_release(void *p);
+void __tsan_acquire(void *p);
+#define order_shown(p) __tsan_release(p)
+#define order_seen(p) __tsan_acquire(p)
+#else
+#define order_shown(p) ((void)0)
+#define order_seen(p) ((void)0)
+#endif
+
 #endif

@@ -46,6 +46,8 @@ void mcache_set_slow(struct mcache *c, bool slow)
 static void set_state(struct slab *s, enum slab_state state)
 {
 	store_relaxed(&s->state, (uint8_t)state);
+	if (MGC_HOSTILE)
+		os_sleep_ns(1000); /* in the middle of a change: nobody else may be there */
 }
 
 /* set_owned - the slab is c's current one. */
@@ -656,20 +658,25 @@ static bool begin_visit(struct mcache *c)
 	store_relaxed(&c->visited, 1u);
 	if (MGC_HOSTILE)
 		os_yield();
-	if (os_membarrier() && (load_acquire(&c->inside) & 1) == 0) /* pairs: inside */
+	if (os_membarrier() && (load_acquire(&c->inside) & 1) == 0) { /* pairs: inside */
+		if (MGC_HOSTILE)
+			os_yield(); /* its thread comes, and waits */
 		return true;
+	}
 	end_visit(c);
 	return false;
 }
 
 /* all_home - all blocks of a slab that has a key were freed, and the last ones by others. Its thread may
  * count down meanwhile. */
-MGC_NO_SANITIZE static bool all_home(const struct slab *s)
+MGC_NO_SANITIZE static bool all_home(struct slab *s)
 {
 	uintptr_t remote = load_acquire(&s->remote); /* pairs: remote */
 	if (s->state == SLAB_FULL)
 		return remote_fresh(remote) == s->carved;
-	return s->state == SLAB_PARTIAL && slab_used(s) == remote_fresh(remote);
+	bool home = s->state == SLAB_PARTIAL && slab_used(s) == remote_fresh(remote);
+	order_seen(&s->countdown); /* pairs: the membarrier that follows */
+	return home;
 }
 
 /* take_home - of the mail, the slabs that can be emptied for a thread that is not inside; the rest stays. */

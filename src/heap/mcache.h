@@ -64,6 +64,8 @@ MGC_INLINE void mcache_enter(struct mcache *c)
 	MGC_COMPILER_FENCE(); /* the visitor's membarrier is the fence of both */
 	if (MGC_UNLIKELY(load_acquire(&c->visited) != 0)) /* pairs: visit */
 		mcache_wait_visit(c);
+	if (MGC_HOSTILE && c->inside % 16 == 1)
+		os_yield(); /* inside */
 }
 MGC_INLINE void mcache_leave(struct mcache *c)
 {

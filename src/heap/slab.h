@@ -175,6 +175,7 @@ MGC_INLINE bool slab_push(struct slab *s, void *p)
 	b->next = s->free;
 	s->free = b;
 	MGC_COMPILER_FENCE(); /* who sees the count sees the list: mcache_visit */
+	order_shown(&s->countdown);
 	return MGC_UNLIKELY(--s->countdown == 0);
 }
 

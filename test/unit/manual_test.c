@@ -481,6 +481,40 @@ static void *visit_all_the_time(void *arg)
 	return NULL;
 }
 
+#define WAVE 800
+
+/* waves - of blocks, of which most die, by this thread's hand or another's, so that slabs become sparse; the others
+ * are looked at when that is done. */
+static void *waves(void *arg)
+{
+	struct rng r = { (uintptr_t)arg };
+	unsigned char *own[WAVE];
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	for (int round = 0; round < 200; round++) {
+		unsigned sc = (unsigned)rng_below(&r, 8) * 3 + 1;
+		size_t nbytes = sizeclass_table[sc].slot_nbytes, keep = 8 + rng_below(&r, 60);
+		for (size_t i = 0; i < WAVE; i++) {
+			own[i] = mcache_alloc(c, sc);
+			memset(own[i], (int)(i | 1), nbytes);
+		}
+		for (size_t i = 0; i < WAVE; i++) {
+			void *p = own[i];
+			if (i % keep != 0 && rng_below(&r, 2) == 0)
+				p = __atomic_exchange_n(&cells[rng_below(&r, NCELLS)], p,
+							__ATOMIC_ACQ_REL);
+			if (i % keep != 0 && p != NULL)
+				release(c, p);
+		}
+		for (size_t i = 0; i < WAVE; i += keep) {
+			for (size_t k = 0; k < nbytes; k++)
+				CHECK_EQ(own[i][k], (unsigned char)(i | 1));
+			release(c, own[i]);
+		}
+	}
+	mcache_close(c);
+	return NULL;
+}
+
 /* Threads that allocate and free, their own and each other's blocks, while somebody visits them all the time. */
 TEST_SECONDS(visits_beside_work, 50)
 {
@@ -489,7 +523,8 @@ TEST_SECONDS(visits_beside_work, 50)
 	pthread_t visitor, t[3];
 	CHECK_EQ(pthread_create(&visitor, NULL, visit_all_the_time, &heap), 0);
 	for (size_t i = 0; i < 3; i++)
-		CHECK_EQ(pthread_create(&t[i], NULL, churn, (void *)(uintptr_t)(i + 1)), 0);
+		CHECK_EQ(pthread_create(&t[i], NULL, i == 0 ? churn : waves, (void *)(uintptr_t)(i + 1)),
+			 0);
 	for (size_t i = 0; i < 3; i++)
 		CHECK_EQ(pthread_join(t[i], NULL), 0);
 	__atomic_store_n(&visiting, 0, __ATOMIC_RELEASE);
