@@ -675,7 +675,7 @@ MGC_NO_SANITIZE static bool all_home(struct slab *s)
 	if (s->state == SLAB_FULL)
 		return remote_fresh(remote) == s->carved;
 	bool home = s->state == SLAB_PARTIAL && slab_used(s) == remote_fresh(remote);
-	order_seen(&s->countdown); /* pairs: the membarrier that follows */
+	order_seen(&s->countdown); /* a membarrier follows */
 	return home;
 }
 
