@@ -170,15 +170,13 @@ static void arm(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	cycle_sweep_cached(gc->heap);
-	if (gc->young.sticky)
-		quiesce(&gc->stw, c->self); /* somebody may be sweeping a span still, by its marks */
+	gc->pool.beside = true;
+	heap_set_phase(gc->heap, PHASE_ARM, heap_sweepgen(gc->heap));
+	quiesce(&gc->stw, c->self); /* who sweeps, by marks, or frees a span has done so: K2 */
 	young_begin(c);
 	written_watch_used_up(&gc->written, &gc->heap->pageheap); /* the others from the first round on */
 	if (!c->rec.young) /* else what was noted about the old is asked for first */
 		written_forget_watched(&gc->written);
-	gc->pool.beside = true;
-	heap_set_phase(gc->heap, PHASE_ARM, heap_sweepgen(gc->heap));
-	quiesce(&gc->stw, c->self); /* who sweeps, or frees, has done so: K2 */
 	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
 	cycle_at(c, PHASE_MARK);
 }

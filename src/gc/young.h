@@ -34,8 +34,8 @@
 bool young_next(const struct gc *gc);
 /* young_stops - and it would be so short that it stops the world, even where other cycles run beside the program. */
 bool young_stops(const struct gc *gc);
-/* young_begin - the kind of this cycle is chosen (c->rec.young): forgets the old, for a whole one. Phase OFF,
- * all is swept, and nobody is in a section in which it began before that: nobody looks at marks. */
+/* young_begin - the kind of this cycle is chosen (c->rec.young): forgets the old, for a whole one. In a stop, or in
+ * ARM after its quiescence: all is swept, nobody looks at marks, and no span is freed. */
 void young_begin(struct cycle *c);
 /* young_rescan - what of the old may have been written to. Beside the program: of that in closed spans, and from here
  * on writes to it are noted anew. */
