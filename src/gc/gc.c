@@ -43,12 +43,11 @@ static void snapshot(struct mutator *m)
 	snapshot_take(m->heap->gc, m, false);
 }
 
-static uint32_t helpers_wanted(const struct knobs *k)
+static uint32_t helpers_wanted(const struct gc *gc, const struct knobs *k)
 {
 	if (k->workers != 0)
 		return (uint32_t)k->workers - 1;
-	unsigned n = os_nprocs() - 1;
-	return n < MAX_HELPERS ? n : MAX_HELPERS;
+	return gc->nprocs - 1 < MAX_HELPERS ? gc->nprocs - 1 : MAX_HELPERS;
 }
 
 void gc_set_limit(struct gc *gc, uint64_t nbytes)
@@ -93,7 +92,8 @@ static void apply_knobs(struct gc *gc)
 		take_ceiling(gc);
 	if (!k->hugepages)
 		gc->heap->pageheap.huge_from_pages = SIZE_MAX;
-	gc->workers.limit = helpers_wanted(k);
+	gc->nprocs = os_nprocs();
+	gc->workers.limit = helpers_wanted(gc, k);
 	gc->heap->layouts.by_type = k->types || k->gccheckmark != 0;
 	gc->pool.one_processor = gc->workers.limit == 0;
 }

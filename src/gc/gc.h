@@ -123,6 +123,7 @@ struct gc {
 	bool short_pauses; /* atomic; a program without a barrier asked for them */
 	struct young young; /* under world */
 	struct longstop longstop; /* under world */
+	uint32_t nprocs; /* at the start: to ask reads a dozen files */
 	struct crowd crowd; /* under world */
 	struct written written; /* under world */
 	bool delays; /* are measured: two looks at the clock for each refill */

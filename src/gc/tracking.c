@@ -241,7 +241,7 @@ bool tracking_wanted(const struct gc *gc)
 static void look_for_crowd(struct gc *gc)
 {
 	struct crowd *w = &gc->crowd;
-	uint64_t now = os_now_ns(), cpu = os_cpu_ns(), nprocs = os_nprocs();
+	uint64_t now = os_now_ns(), cpu = os_cpu_ns(), nprocs = gc->nprocs;
 	w->here = load_relaxed(&gc->heap->nmutators) > CROWD_FROM * nprocs &&
 		  (cpu - w->cpu_ns) * 4 > (now - w->at_ns) * nprocs * 3;
 	/* a cycle beside the program would have had half a processor less than a whole one */
