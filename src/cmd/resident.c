@@ -4,28 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "os/os.h"
+#include "os/os_linux_scan.h"
 
-/* Newer than the headers of some systems this compiles on. */
-#define PAGE_IS_PRESENT (UINT64_C(1) << 3)
-#define PAGE_IS_HUGE (UINT64_C(1) << 6)
 #define PRESENT_BIT (UINT64_C(1) << 63) /* of a word of pagemap */
 enum { NREGIONS = 512 };
-
-struct scan_region {
-	uint64_t lo, hi, categories;
-};
-
-struct scan_request {
-	uint64_t size, flags;
-	uint64_t start, end, walk_end; /* walk_end: how far the kernel came */
-	uint64_t vec, vec_len, max_pages;
-	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-#define SCAN_REQUEST _IOWR('f', 16, struct scan_request)
 
 struct walk {
 	int fd;

@@ -13,11 +13,11 @@
 #define _GNU_SOURCE
 #endif
 #include "os/os.h"
+#include "os/os_linux_scan.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,23 +27,6 @@
 #define UFFD_USER_MODE_ONLY 1
 #endif
 #define FEATURE_WP_ASYNC (UINT64_C(1) << 15)
-#define SCAN_PROTECT_MATCHING 1
-#define SCAN_CHECK_TRACKED 2
-#define PAGE_IS_WRITTEN (UINT64_C(1) << 1)
-#define PAGE_IS_PRESENT (UINT64_C(1) << 3)
-#define PAGE_IS_SWAPPED (UINT64_C(1) << 4)
-
-struct scan_region {
-	uint64_t lo, hi, categories;
-};
-
-struct scan_request {
-	uint64_t size, flags;
-	uint64_t start, end, walk_end; /* walk_end: how far the kernel came */
-	uint64_t vec, vec_len, max_pages;
-	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-#define SCAN_REQUEST _IOWR('f', 16, struct scan_request)
 
 /* Descriptors this high are out of the way of programs that count on theirs. */
 #define LOWEST_FD 200
