@@ -86,7 +86,7 @@ size_t malloc_block_nbytes(const struct slab *s);
 struct malloc_count {
 	size_t nslabs[MGC_NSIZECLASS], nblocks[MGC_NSIZECLASS], nfree[MGC_NSIZECLASS];
 	size_t small_nbytes, large_nbytes, nlarge; /* in use */
-	size_t hole_nbytes; /* of slabs, given back */
+	size_t resident_nbytes; /* in use, but for pages of slabs that were given back, and free */
 	struct pageheap_stats pages;
 };
 void malloc_count(struct malloc_count *n);

@@ -42,7 +42,9 @@ void malloc_count(struct malloc_count *n)
 		return;
 	manual_each(&malloc_face.heap, add_slab, n);
 	pageheap_read_stats(&malloc_face.heap.pageheap, &n->pages);
-	n->hole_nbytes = load_relaxed(&malloc_face.heap.nholes) * SLAB_HOLE_NBYTES;
+	size_t used = n->pages.used_nbytes;
+	size_t holes = load_relaxed(&malloc_face.heap.nholes) * SLAB_HOLE_NBYTES;
+	n->resident_nbytes = used - min_size(holes, used) + n->pages.dirty_nbytes;
 }
 
 MGC_EXPORT struct mallinfo2 mallinfo2(void)
@@ -50,7 +52,7 @@ MGC_EXPORT struct mallinfo2 mallinfo2(void)
 	struct malloc_count n;
 	malloc_count(&n);
 	struct mallinfo2 m = { 0 };
-	m.arena = n.pages.used_nbytes - n.hole_nbytes + n.pages.dirty_nbytes;
+	m.arena = n.resident_nbytes;
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++)
 		m.ordblks += n.nfree[sc];
 	m.uordblks = n.small_nbytes + n.large_nbytes;
@@ -91,8 +93,7 @@ MGC_EXPORT int malloc_info(int options, FILE *out)
 				n.nfree[sc]);
 	fprintf(out, "</sizes>\n<total type=\"small\" size=\"%zu\"/>\n", n.small_nbytes);
 	fprintf(out, "<total type=\"large\" count=\"%zu\" size=\"%zu\"/>\n", n.nlarge, n.large_nbytes);
-	fprintf(out, "<system type=\"current\" size=\"%zu\"/>\n",
-		n.pages.used_nbytes - n.hole_nbytes + n.pages.dirty_nbytes);
+	fprintf(out, "<system type=\"current\" size=\"%zu\"/>\n", n.resident_nbytes);
 	fprintf(out, "<system type=\"free\" size=\"%zu\"/>\n", n.pages.dirty_nbytes);
 	fprintf(out, "<system type=\"returned\" size=\"%zu\"/>\n</malloc>\n", n.pages.scavenged_nbytes);
 	return 0;

@@ -116,7 +116,7 @@ struct manual {
 	struct scavenging {
 		struct lock lock; /* WORLD: held while the scavenger works, so that a fork waits for it */
 		uint32_t on; /* atomic: its thread runs */
-		uint32_t asleep; /* atomic, futex: it waits for scavenger_stir */
+		uint32_t asleep; /* atomic, futex: it waits for manual_stir */
 		uint32_t due; /* atomic: it is time to start it */
 		uint32_t round; /* the scavenger's */
 	} scavenging;

@@ -185,8 +185,8 @@ MGC_INLINE void mcache_free_sparse(struct mcache *c, struct slab *s, void *p)
 	const struct scavenging *g = &c->heap->scavenging;
 	mcache_enter(c);
 	uint32_t used = s->countdown - 1;
-	bool calm = load_relaxed(&g->on) ? used != 0 && load_relaxed(&g->asleep) == 0
-					 : (used & (used - 1)) != 0;
+	bool calm = used != 0 &&
+		    (load_relaxed(&g->on) ? load_relaxed(&g->asleep) == 0 : !is_pow2(used));
 	if (MGC_LIKELY(calm && load_relaxed(&s->state) == SLAB_SPARSE)) {
 		(void)slab_push(s, p);
 		mcache_leave(c);

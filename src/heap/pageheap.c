@@ -334,8 +334,8 @@ size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages)
 
 size_t pageheap_drop_ahead(struct pageheap *ph)
 {
-	size_t first = load_relaxed(&ph->reached_pages) + AHEAD_TELL_PAGES,
-	       nclean; /* spans may end before it */
+	size_t first = load_relaxed(&ph->reached_pages) + AHEAD_TELL_PAGES; /* spans may end before it */
+	size_t nclean;
 	lock_acquire(&ph->lock);
 	size_t end = ph->touched_pages;
 	bool taken = first < end && pagealloc_alloc_at(&ph->pages, first, end - first, &nclean);
