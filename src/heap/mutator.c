@@ -43,8 +43,11 @@ static void clear_record(struct mutator *m)
 static void describe_thread(struct mutator *m)
 {
 	uintptr_t lo = 0, hi = 0;
-	if (os_stack_bounds(&lo, &hi) != 0)
-		hi = align_up((uintptr_t)__builtin_frame_address(0), os_page_size());
+	int error = os_stack_bounds(&lo, &hi);
+	if (error != 0)
+		mgc_fatal("the bounds of thread %d's stack cannot be found (error %d): what it "
+			  "refers to would be lost",
+			  os_self(), error);
 	m->stack_lo = lo;
 	m->stack_hi = hi;
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0);

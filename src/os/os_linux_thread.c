@@ -30,6 +30,8 @@
 
 #define HELPER_STACK ((size_t)256 << 10)
 #define HELPER_STACK_MAX ((size_t)64 << 20)
+#define STACK_UNLIMITED \
+	((uintptr_t)1 << 40) /* without a limit mappings begin far below the stack */
 
 os_tid os_self(void)
 {
@@ -38,35 +40,61 @@ os_tid os_self(void)
 
 /* ── stacks ─────────────────────────────────────────────────────────────────────────────── */
 
+/* main_mapping - of the process's first stack, as the kernel tells it; and the end of the mapping below. */
+static bool main_mapping(uintptr_t *from, uintptr_t *to, uintptr_t *below)
+{
+	uintptr_t inside = getauxval(AT_RANDOM); /* the kernel put it above the first frame */
+	struct os_lines lines;
+	char line[128];
+	uint64_t lo = 0, hi = 0;
+	bool found = false;
+	*below = 0;
+	if (inside == 0 || !os_lines_open(&lines, "/proc/self/maps"))
+		return false;
+	while (!found && os_lines_next(&lines, line, sizeof line)) {
+		const char *p = line;
+		if (!os_parse_number(&p, 16, &lo) || *p++ != '-' || !os_parse_number(&p, 16, &hi))
+			continue;
+		found = lo <= inside && inside < hi;
+		if (!found)
+			*below = hi;
+	}
+	os_lines_close(&lines);
+	*from = lo;
+	*to = hi;
+	return found;
+}
+
 /* main_stack - the process's first stack. hi is the end of its mapping, so argv and the environment
  * are inside: programs do store pointers there. lo is as far as the kernel may grow it: the limit,
  * or the end of the mapping below. */
 static bool main_stack(uintptr_t *lo, uintptr_t *hi)
 {
-	uintptr_t inside = getauxval(AT_RANDOM); /* the kernel put it above the first frame */
-	struct os_lines lines;
-	char line[128];
-	uint64_t from, to, below = 0;
-	bool found = false;
-	if (inside == 0 || !os_lines_open(&lines, "/proc/self/maps"))
-		return false;
-	while (!found && os_lines_next(&lines, line, sizeof line)) {
-		const char *p = line;
-		if (!os_parse_number(&p, 16, &from) || *p++ != '-' || !os_parse_number(&p, 16, &to))
-			continue;
-		found = from <= inside && inside < to;
-		if (!found)
-			below = to;
-	}
-	os_lines_close(&lines);
-	if (!found)
-		return false;
+	uintptr_t from, to, below;
 	struct rlimit r;
-	uint64_t size = to - below;
+	if (!main_mapping(&from, &to, &below))
+		return false;
+	uintptr_t size = to - below;
 	if (getrlimit(RLIMIT_STACK, &r) == 0 && r.rlim_cur < size)
 		size = align_down(r.rlim_cur, os_page_size());
 	*hi = to;
-	*lo = to - size < from ? to - size : from;
+	*lo = min_size(to - size, from);
+	return true;
+}
+
+/* main_stack_untold - the same without /proc, as in a chroot that has none. The kernel begins the stack with the program's
+ * file name, one word below its end; it keeps as much as the limit free below it, as it was when the program began. */
+static bool main_stack_untold(uintptr_t *lo, uintptr_t *hi)
+{
+	const char *last = (const char *)getauxval(AT_EXECFN);
+	struct rlimit r;
+	uintptr_t size = STACK_UNLIMITED;
+	if (last == NULL)
+		return false;
+	if (getrlimit(RLIMIT_STACK, &r) == 0 && r.rlim_cur < size)
+		size = align_down(r.rlim_cur, os_page_size());
+	*hi = align_up((uintptr_t)last + strlen(last) + 1 + sizeof(void *), os_page_size());
+	*lo = *hi - size;
 	return true;
 }
 
@@ -94,9 +122,13 @@ int os_stack_bounds(uintptr_t *lo, uintptr_t *hi)
 {
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 	/* The frame is compared too: the first thread of a forked child may live on any stack. */
-	if (os_self() == getpid() && main_stack(lo, hi) && *lo <= here && here < *hi)
+	bool first = os_self() == getpid();
+	if (first && main_stack(lo, hi) && *lo <= here && here < *hi)
 		return 0;
-	return thread_stack(lo, hi);
+	int error = thread_stack(lo, hi);
+	if (error != 0 && first && main_stack_untold(lo, hi) && *lo <= here && here < *hi)
+		return 0;
+	return error;
 }
 
 bool os_altstack(uintptr_t *lo, uintptr_t *hi)

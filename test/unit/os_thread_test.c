@@ -298,6 +298,31 @@ Test(os_thread, stack_of_the_first_thread)
 	cr_assert(in_child(bounds_hold));
 }
 
+/* leave_proc - this process sees an empty folder as its root. False: the system does not let it. */
+static bool leave_proc(void)
+{
+	char folder[] = "/tmp/mallocgc-root-XXXXXX";
+	if (mkdtemp(folder) == NULL)
+		return false;
+	bool left = chroot(folder) == 0 || (unshare(CLONE_NEWUSER) == 0 && chroot(folder) == 0);
+	rmdir(folder);
+	return left && access("/proc/self/maps", F_OK) != 0;
+}
+
+static bool bounds_hold_without_proc(void)
+{
+	uintptr_t lo, hi, lo_untold, hi_untold;
+	if (os_stack_bounds(&lo, &hi) != 0 || !leave_proc())
+		return true;
+	return os_stack_bounds(&lo_untold, &hi_untold) == 0 && hi_untold == hi &&
+	       lo_untold < (uintptr_t)&lo && bounds_hold_below();
+}
+
+Test(os_thread, stack_of_the_first_thread_without_proc)
+{
+	cr_assert(in_child(bounds_hold_without_proc), "as in a chroot that has none");
+}
+
 static void *check_bounds(void *arg)
 {
 	*(bool *)arg = bounds_hold();
