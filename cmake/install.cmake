@@ -1,5 +1,6 @@
-# make install: libraries, headers, command, pkg-config and find_package files, man pages; the same in three
-# Debian packages (make deb): lib, what a program needs that was linked with it; dev, what linking needs; tools.
+# make install: libraries, headers, command, pkg-config and find_package files, man pages; the same in
+# Debian packages (make deb): lib, what a program needs that was linked with it; dev, what linking needs; tools, the
+# command; bench, what `mallocgc bench` runs.
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/mallocgc)
 function(mgc_install_library target folder)
@@ -43,7 +44,7 @@ if(TARGET mallocgc_cmd)
   install(TARGETS mallocgc_cmd RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
 endif()
 if(TARGET malloc-app)
-  install(DIRECTORY ${PROJECT_BINARY_DIR}/lib/${bench_dir} DESTINATION ${CMAKE_INSTALL_LIBDIR}/mallocgc COMPONENT tools
+  install(DIRECTORY ${PROJECT_BINARY_DIR}/lib/${bench_dir} DESTINATION ${CMAKE_INSTALL_LIBDIR}/mallocgc COMPONENT bench
     USE_SOURCE_PERMISSIONS)
 endif()
 # Pages of the functions, from the headers' comments; completions, from what the command's --help prints.

@@ -6,6 +6,8 @@ or in a core.
   (gdb) mgc object EXPR             the object that an address points into: type, size, state, its words
   (gdb) mgc roots                   ranges, threads, fibers
 
+The signals by which collections interrupt threads no longer stop the program in gdb.
+
 They read the library's own structures by their debug information, as built here (make, cmake --install); without it
 they say so. docs/debugging.md shows what they print."""
 import struct
@@ -215,3 +217,5 @@ Mgc()
 Spans()
 Object()
 Roots()
+# SIGRTMAX - 2 of the native API, SIGPWR and SIGXCPU of the libgc face.
+gdb.execute("handle SIG62 SIGPWR SIGXCPU nostop noprint pass", to_string=True)

@@ -147,7 +147,7 @@ static int find_programs(char out[PATH_MAX])
 	if (realpath(path, out) != NULL || realpath(MGC_LIBDIR "/mallocgc/bench", out) != NULL)
 		return 0;
 	complain("the benchmark programs are missing: looked in %s and " MGC_LIBDIR
-		 "/mallocgc/bench",
+		 "/mallocgc/bench (Debian: mallocgc-bench)",
 		 path);
 	return STATUS_FAILED;
 }

@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "base/usdt.h"
 #include "os/os.h"
 
 /* An outbox hands over after so many blocks, or so many bytes. */
@@ -346,6 +347,7 @@ void *mcache_alloc(struct mcache *c, unsigned sc)
 	void *p = slab_pop(c->current[sc]);
 	if (p != NULL)
 		return p;
+	MGC_PROBE(alloc__slow, sizeclass_table[sc].slot_nbytes, sc);
 	mcache_enter(c);
 	bool filled = refill(c, sc);
 	mcache_leave(c);
@@ -390,6 +392,7 @@ void *mcache_alloc_large(struct mcache *c, size_t nbytes, size_t align, bool *ze
 		if (s != NULL)
 			return claim_large(c, s);
 	}
+	MGC_PROBE(alloc__large, nbytes, align);
 	s = manual_take(c->heap, npages, align, &nclean);
 	if (s == NULL)
 		return NULL;

@@ -101,6 +101,11 @@ class Gdb(unittest.TestCase):
         self.assertGreater(len(seen[0]), 10)
         self.assertEqual(*seen)
 
+    def test_signals_of_collections_are_none_of_the_users(self):
+        done = gdb(self.program, ["info signals SIG62", "info signals SIGPWR", "info signals SIGSEGV"])
+        self.assertEqual(re.findall(r"^(SIG\w+)\s+(\w+)\s+(\w+)\s+(\w+)", done.stdout, re.M),
+                         [("SIG62", "No", "No", "Yes"), ("SIGPWR", "No", "No", "Yes"), ("SIGSEGV", "Yes", "Yes", "Yes")])
+
     def test_nothing_there(self):
         done = gdb(self.program, ["break main", "run", "mgc spans"])
         self.assertIn("the heap has not been used yet", done.stderr)
