@@ -15,6 +15,7 @@ import sys
 PAGE = 8192
 MAX_SMALL = 32768
 MAX_PAGES = 16
+DENSE = 512  # the largest class whose spans have one page and a mask of all their slots
 HEADER = pathlib.Path(__file__).parent.parent / "src/heap/sizeclass_table.h"
 
 
@@ -81,8 +82,8 @@ def header(table):
     ]
     lines += [f"\tX({s}, {p}, {n}, {r}u) \\" for s, p, n, r, _, _ in table]
     lines[-1] = lines[-1].removesuffix(" \\")
-    dense = [size for size, *_ in table if size <= 128]
-    lines += ["", "/* Allocation bits of an 8 KiB span whose every slot is taken, per class up to 128 B. */",
+    dense = [size for size, *_ in table if size <= DENSE]
+    lines += ["", f"/* Allocation bits of an 8 KiB span whose every slot is taken, per class up to {DENSE} B. */",
               f"#define MGC_NDENSE {len(dense)}", "#define MGC_DENSE_MASKS(X) \\"]
     for size in dense:
         bits = sum(1 << (slot * size // 16) for slot in range(PAGE // size))

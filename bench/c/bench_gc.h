@@ -16,7 +16,7 @@
 /* ── the collector ────────────────────────────────────────────────────────────────────────── */
 
 #if defined BENCH_MALLOCGC
-#include <mallocgc.h>
+#include <mallocgc-inline.h> /* Go's compiler inlines its barrier's check, too */
 #include <pthread.h>
 
 #define BENCH_NAME "mallocgc"

@@ -47,6 +47,13 @@ static bool vetoed(const struct gc *gc)
 	return gc->veto != NULL && gc->veto();
 }
 
+/* by_itself - the only thread of the program collects a heap in which hardly anything lives: that takes it less
+ * time than to be interrupted for a cycle, and the collecting thread needs not come and go. */
+static bool by_itself(const struct gc *gc)
+{
+	return load_relaxed(&gc->brief) != 0 && load_relaxed(&gc->heap->nmutators) == 1;
+}
+
 /* trigger_reached - a cycle is due, or runs. */
 static void trigger_reached(struct gc *gc, struct mutator *m, size_t nbytes)
 {
@@ -55,7 +62,8 @@ static void trigger_reached(struct gc *gc, struct mutator *m, size_t nbytes)
 		collector_debit(gc, m, nbytes);
 	else if (load_relaxed(&h->live_nbytes) < load_relaxed(&h->trigger_nbytes))
 		return; /* the trigger that the caller saw was that of the cycle that has just ended */
-	else if (!vetoed(gc) && (!gc->concurrent || !collector_request(gc) || !wait_begin(gc)))
+	else if (!vetoed(gc) &&
+		 (!gc->concurrent || by_itself(gc) || !collector_request(gc) || !wait_begin(gc)))
 		cycle_collect(gc, m, CYCLE_HEAP);
 }
 

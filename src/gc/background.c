@@ -12,8 +12,7 @@
 #define RELEASE_AFTER_NS UINT64_C(250000000)
 /* A program that allocates less than this in that time is idle. */
 #define IDLE_BYTES ((uint64_t)64 << 10)
-/* A program that allocated anything since the last cycle gets one after this time, as in Go. */
-#define FORCED_AFTER_NS UINT64_C(120000000000)
+#define SECOND_NS UINT64_C(1000000000)
 /* Free memory that stays resident for the next allocation. */
 #define KEEP_SHARE 32
 #define KEEP_BYTES ((size_t)2 << 20)
@@ -73,9 +72,18 @@ static void release(struct gc *gc, size_t nbytes, size_t min_pages)
 		gc->scavenged(gc, done);
 }
 
+/* periodic_left_ns - until a cycle is due that nobody asked for; 0: none ever is. */
+static uint64_t periodic_left_ns(const struct gc *gc, uint64_t since_ns)
+{
+	uint64_t period = (uint64_t)gc->knobs.periodic * SECOND_NS, passed = os_now_ns() - since_ns;
+	if (period == 0 || !load_relaxed(&gc->concurrent))
+		return 0;
+	return passed < period ? period - passed : 1;
+}
+
 /* release_idle - after each period without a cycle, until all is given back that is worth it or a cycle
- * comes. What a busy program needs anew would cost it a fault for each page. */
-static void release_idle(struct gc *gc, uint32_t seen)
+ * comes or is due. What a busy program needs anew would cost it a fault for each page. */
+static void release_idle(struct gc *gc, uint32_t seen, uint64_t since_ns)
 {
 	uint64_t before, after = load_relaxed(&gc->heap->allocated_nbytes);
 	for (bool first = true; wait_quiet(gc, seen, RELEASE_AFTER_NS) == seen; first = false) {
@@ -88,24 +96,25 @@ static void release_idle(struct gc *gc, uint32_t seen)
 		}
 		release(gc, too_much(gc, after - before), LONG_RUN_PAGES);
 		release(gc, too_much(gc, after - before), 1);
+		if (periodic_left_ns(gc, since_ns) == 1)
+			return;
 	}
 }
 
-/* wait_cycle - until one has ended; one is asked for when none came for long and the program lives on: it
- * may have dropped much since. */
-static void wait_cycle(struct gc *gc, uint32_t seen)
+/* wait_cycle - until one has ended; one is made when none came for long (MGC_DEBUG=periodic) and the program
+ * allocated something since: it may have dropped much. */
+static void wait_cycle(struct gc *gc, uint32_t seen, uint64_t since_ns)
 {
-	uint64_t allocated = load_relaxed(&gc->heap->allocated_nbytes);
 	while (load_acquire(&gc->background_word) == seen) { /* pairs: background */
 		pageheap_touch_ahead(&gc->heap->pageheap);
-		int err = os_wait(&gc->background_word, seen,
-				  load_relaxed(&gc->concurrent) ? FORCED_AFTER_NS : 0);
-		uint64_t now = load_relaxed(&gc->heap->allocated_nbytes);
-		if (err == 0 || now == allocated || gc->pacer.percent < 0 ||
-		    load_relaxed(&gc->disabled) > 0)
+		uint64_t left = periodic_left_ns(gc, since_ns);
+		if (os_wait(&gc->background_word, seen, left) == 0 || left == 0)
 			continue;
-		cycle_collect(gc, NULL, CYCLE_PERIODIC);
-		allocated = now;
+		since_ns = os_now_ns();
+		if (load_relaxed(&gc->heap->allocated_nbytes) !=
+			    load_relaxed(&gc->cycle_allocated_nbytes) &&
+		    gc->pacer.percent >= 0 && load_relaxed(&gc->disabled) == 0)
+			cycle_collect(gc, NULL, CYCLE_PERIODIC);
 	}
 }
 
@@ -113,12 +122,14 @@ static void run(void *arg)
 {
 	struct gc *gc = arg;
 	uint32_t seen = 0;
+	uint64_t since_ns = os_now_ns();
 	mutator_tls = &mutator_collector;
 	for (;;) {
-		wait_cycle(gc, seen);
+		wait_cycle(gc, seen, since_ns);
 		seen = wait_quiet(gc, load_acquire(&gc->background_word), SWEEP_AFTER_NS); /* pairs: background */
+		since_ns = os_now_ns();
 		sweep_all(gc);
-		release_idle(gc, seen);
+		release_idle(gc, seen, since_ns);
 	}
 }
 
@@ -126,6 +137,7 @@ void background_after_cycle(struct gc *gc)
 {
 	if (!gc->knobs.background)
 		return;
+	store_relaxed(&gc->cycle_allocated_nbytes, load_relaxed(&gc->heap->allocated_nbytes));
 	add_acq_rel(&gc->background_word, 1u); /* pairs: background */
 	if (gc->background_started) {
 		os_wake(&gc->background_word, 1);

@@ -1,10 +1,11 @@
 /* background.h - the thread that tidies up when nobody else does: sweeps what a cycle left, gives free
  * memory back, runs due finalizers of the native face.
- * WHEN   it starts after the first cycle, never in a process that does not collect. Some 50 ms after a
+ * WHEN   it starts after the first cycle, never in a process that does not collect (MGC_DEBUG=background). Some 50 ms after a
  *        cycle it sweeps in small steps; when no cycle came for 300 ms it gives memory back until free
  *        resident memory is at most 1/32 of what is in use, plus 2 MiB, plus what the program will
  *        have allocated in 10 s if it goes on as it did; from 550 ms on all of it, once the program is
- *        idle. When no cycle came for two minutes it asks for one.
+ *        idle. When no cycle came for two minutes (MGC_DEBUG=periodic) and anything was allocated since the last,
+ *        it makes one, whether the program is idle or only slow.
  * LOCKS  WORLD for each step of sweeping, so that a cycle never starts in the middle of one. */
 #ifndef MGC_GC_BACKGROUND_H
 #define MGC_GC_BACKGROUND_H

@@ -18,6 +18,10 @@
 /* Helpers are not worth waking for less live memory than this: a wake costs about 50 µs here. */
 #define PARALLEL_FROM_BYTES ((uint64_t)2 << 20)
 
+/* A program's only thread may run a cycle itself when the last one found no more than this: what an assist marks. */
+#define BRIEF_NBYTES ((uint64_t)64 << 10)
+#define BRIEF_HEAP_NBYTES ((uint64_t)16 << 20)
+
 /* A fork waits this long for threads that have the loader's lock to collect. More would not help: then
  * somebody has it who waits for the fork. */
 #define LOADER_WAIT_NS UINT64_C(200000000)
@@ -137,6 +141,20 @@ static void judge_limit(struct gc *gc, struct cycle_record *r, uint64_t total)
 	gc->nlimited += gc->pacer.limiter.passes;
 }
 
+/* is_brief - a cycle after this one takes no longer than an assist may: so little is marked (of a run in hand only
+ * bits are set), so little of stacks and roots is read, and so few spans are left to be swept before it. */
+static bool is_brief(const struct cycle *c)
+{
+	const struct gc *gc = c->gc;
+	const struct cycle_record *r = &c->rec;
+	if (!gc->barriered || gc->knobs.stoproots ||
+	    (MGC_HOSTILE && gc->ncycles % 2 == 0 /* both ways */))
+		return false;
+	return c->mk.marked_nbytes + load_relaxed(&gc->collector.assist_nbytes) <= BRIEF_NBYTES &&
+	       r->roots_nbytes + r->stack_nbytes <= BRIEF_NBYTES &&
+	       r->heap_before <= BRIEF_HEAP_NBYTES;
+}
+
 void cycle_settle(struct cycle *c)
 {
 	struct gc *gc = c->gc;
@@ -148,6 +166,7 @@ void cycle_settle(struct cycle *c)
 	gc->pacer.slack_nbytes = heap_slack(gc, r->heap_before + r->born_nbytes, &total);
 	collector_limit(gc, r->cpu_ns + r->sweep_ns);
 	judge_limit(gc, r, total);
+	store_relaxed(&gc->brief, (uint32_t)is_brief(c));
 	if (!c->rec.young) /* else the goal stays */
 		collector_end(
 			gc, &(struct pacer_cycle){ .heap_nbytes = r->heap_before + r->born_nbytes,

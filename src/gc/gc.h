@@ -135,6 +135,7 @@ struct gc {
 	uint64_t goal_nbytes; /* atomic; written under world */
 	uint64_t hold_nbytes; /* atomic; written under world: allocation waits here for the cycle that runs */
 	uint32_t limited; /* atomic; written under world: the limit, not the percentage, sets the goal */
+	uint32_t brief; /* atomic; written under world: the next cycle will not take its caller long (cycle.c) */
 	bool limit_is_set; /* under world; else it is the container's, which binds only the goal */
 	uint64_t over_max_nbytes; /* under world: the most that the heap was above its limit after a cycle */
 	uint64_t nlimited; /* under world: cycles after which the limiter was on */
@@ -159,6 +160,7 @@ struct gc {
 	void (*notify_due)(struct gc *gc); /* finalizers became due; world lock not held */
 	bool calls_from_mutators; /* before_stop and notify_due are not for the collecting thread */
 	uint32_t notice; /* atomic: a mutator is to call notify_due */
+	uint64_t cycle_allocated_nbytes; /* atomic: heap.allocated_nbytes when the last cycle ended */
 	uint32_t background_started; /* atomic */
 	uint32_t background_word; /* atomic, futex: cycles the background thread may tidy after */
 };

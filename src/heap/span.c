@@ -110,63 +110,65 @@ bool span_find_run(const struct space *sp, struct span *s, uint32_t max_slots, u
 	return true;
 }
 
-/* run_word - the bits of word w (from granule first_word*64) that begin a slot in [lo, hi). */
+/* The slots [lo, hi) of a run, one word of bits after the other. */
 struct run_bits {
 	size_t w; /* index of the current word in sp->bits */
-	uint64_t bits; /* its bits */
-	uint32_t slot, hi;
+	uint64_t bits; /* its bits that begin a slot of the run */
+	size_t g, g_end; /* granules that are left */
 };
+
+static struct run_bits run_begin(const struct space *sp, const struct span *s, uint32_t lo, uint32_t hi)
+{
+	return (struct run_bits){ .g = granule_of(sp, s, lo),
+				  .g_end = lo < hi ? granule_of(sp, s, hi - 1) + 1 : 0 };
+}
 
 static bool run_next(const struct space *sp, const struct span *s, struct run_bits *r)
 {
-	if (r->slot >= r->hi)
+	if (r->g >= r->g_end)
 		return false;
-	size_t g = granule_of(sp, s, r->slot);
-	r->w = g / GRANULES_PER_WORD;
+	r->w = r->g / GRANULES_PER_WORD;
 	size_t word_end = (r->w + 1) * GRANULES_PER_WORD;
 	if (is_dense(s)) {
-		size_t g_end = granule_of(sp, s, r->hi - 1) + 1;
 		size_t first = (s->base - sp->base) >> (MGC_GRANULE_SHIFT + 6);
-		r->bits = sizeclass_dense_mask[s->sizeclass - 1][r->w - first] & ~bits_low(g % 64);
-		if (g_end < word_end) {
-			r->bits &= bits_low(g_end % 64);
-			r->slot = r->hi;
-		} else {
-			r->slot += bits_count(r->bits);
-		}
+		r->bits = sizeclass_dense_mask[s->sizeclass - 1][r->w - first] &
+			  ~bits_low(r->g % GRANULES_PER_WORD);
+		if (r->g_end < word_end)
+			r->bits &= bits_low(r->g_end % GRANULES_PER_WORD);
+		r->g = word_end;
 		return true;
 	}
 	r->bits = 0;
-	for (; r->slot < r->hi && g < word_end; g = granule_of(sp, s, r->slot)) {
-		r->bits |= UINT64_C(1) << (g % 64);
-		r->slot++;
-		if (r->slot == r->hi)
-			break;
-	}
+	for (; r->g < r->g_end && r->g < word_end; r->g += s->slot_nbytes >> MGC_GRANULE_SHIFT)
+		r->bits |= UINT64_C(1) << r->g % GRANULES_PER_WORD;
 	return true;
 }
 
 void span_take_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi, bool black)
 {
-	struct run_bits r = { .slot = lo, .hi = hi };
+	struct run_bits r = run_begin(sp, s, lo, hi);
 	while (run_next(sp, s, &r)) {
+		struct bitpair *b = &sp->bits[r.w];
 		if (black)
-			or_relaxed(&sp->bits[r.w].mark, r.bits);
-		or_release(&sp->bits[r.w].alloc, r.bits);
+			or_relaxed(&b->mark, r.bits);
+		if (load_relaxed(&b->alloc) == 0) /* nobody frees what is not allocated */
+			store_release(&b->alloc, r.bits);
+		else
+			or_release(&b->alloc, r.bits);
 	}
 	store_relaxed(&s->scan_from, (uint16_t)hi);
 }
 
 void span_mark_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi)
 {
-	struct run_bits r = { .slot = lo, .hi = hi };
+	struct run_bits r = run_begin(sp, s, lo, hi);
 	while (run_next(sp, s, &r))
 		or_relaxed(&sp->bits[r.w].mark, r.bits);
 }
 
 void span_drop_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi)
 {
-	struct run_bits r = { .slot = lo, .hi = hi };
+	struct run_bits r = run_begin(sp, s, lo, hi);
 	while (run_next(sp, s, &r)) {
 		and_seq(&sp->bits[r.w].mark, ~r.bits);
 		and_seq(&sp->bits[r.w].alloc, ~r.bits);
@@ -202,9 +204,14 @@ uint32_t span_sweep(const struct space *sp, struct span *s, bool keep, uintptr_t
 		if (MGC_UNLIKELY(mark & ~alloc) && *zombie == 0)
 			*zombie = s->base + (i << 10) +
 				  ((size_t)bits_ctz(mark & ~alloc) << MGC_GRANULE_SHIFT);
+		if (mark == 0) { /* nobody has anything here: no free comes between */
+			if (alloc != 0)
+				store_relaxed(&b[i].alloc, UINT64_C(0));
+			continue;
+		}
 		if (alloc != mark)
 			and_seq(&b[i].alloc, mark);
-		if (mark != 0 && !keep)
+		if (!keep)
 			store_relaxed(&b[i].mark, UINT64_C(0));
 		live += bits_count(mark & alloc);
 	}

@@ -1,0 +1,143 @@
+/* cycles_test.c (plain) - who makes a cycle that nobody asked for: the collecting thread; the program's only
+ * thread itself where hardly anything lives; the background thread when none came for long. */
+#include "lib/plain.h"
+#include "mallocgc.h"
+
+#include "face/runtime.h"
+
+#define MIB ((size_t)1 << 20)
+
+static void *kept[64];
+
+/* make_garbage - until n cycles have passed. How often the collecting thread was asked meanwhile. */
+static uint32_t make_garbage(uint64_t n)
+{
+	uint64_t until = load_acquire(&runtime.gc.ncycles) + n;
+	uint32_t asked = load_acquire(&runtime.gc.collector.word);
+	while (load_acquire(&runtime.gc.ncycles) < until)
+		for (int i = 0; i < 1000; i++)
+			CHECK(mgc_alloc(256, NULL, MGC_NOSCAN) != NULL);
+	return load_acquire(&runtime.gc.collector.word) - asked;
+}
+
+static void begin(void)
+{
+	CHECK_EQ(mgc_root_add(kept, sizeof kept, 0), 0);
+	mgc_collect();
+	make_garbage(1);
+}
+
+TEST(a_small_heap_is_collected_by_the_only_thread)
+{
+	begin();
+	for (size_t nbytes = 32; nbytes <= 512;
+	     nbytes += 32) /* runs in hand of many sizes are not much that lives */
+		for (int i = 0; i < 500; i++)
+			CHECK(mgc_alloc(nbytes, NULL, i % 2 ? MGC_NOSCAN : 0) != NULL);
+	make_garbage(1);
+	uint32_t asked = make_garbage(40);
+	printf("  hardly anything lives: %u of 40\n", asked);
+	CHECK(MGC_HOSTILE ? asked < 40 : asked == 0);
+	struct mgc_stats s = { .struct_size = sizeof s };
+	mgc_read_stats(&s);
+	CHECK_EQ(s.pause_max_ns, 0);
+}
+
+TEST(what_lives_is_marked_beside_the_program)
+{
+	begin();
+	for (size_t i = 0; i < 64; i++)
+		mgc_write(&kept[i], mgc_alloc(MIB / 64, NULL, MGC_NOSCAN));
+	make_garbage(1);
+	uint32_t asked = make_garbage(8);
+	printf("  a MiB lives: %u of 8\n", asked);
+	CHECK(asked >= 8 || MGC_HOSTILE); /* there each may be one of gcstress */
+}
+
+static uint32_t ready, leave;
+
+static void *wait_blocked(void *arg)
+{
+	mgc_thread_attach();
+	mgc_blocking_enter();
+	publish(&ready, 1);
+	spin_until(&leave, 1);
+	mgc_blocking_leave();
+	return arg;
+}
+
+TEST(beside_other_threads_the_collecting_thread_does_it)
+{
+	pthread_t other;
+	begin();
+	CHECK_EQ(pthread_create(&other, NULL, wait_blocked, NULL), 0);
+	spin_until(&ready, 1);
+	uint32_t asked = make_garbage(8);
+	printf("  two threads: %u of 8\n", asked);
+	CHECK(asked >= 8 || MGC_HOSTILE);
+	publish(&leave, 1);
+	pthread_join(other, NULL);
+}
+
+/* ── when none came for long ────────────────────────────────────────────────────────────── */
+
+static uint64_t periodic(void)
+{
+	lock_acquire(&runtime.gc.world);
+	uint64_t n = runtime.gc.last.reason == CYCLE_PERIODIC ? runtime.gc.last.number : 0;
+	lock_release(&runtime.gc.world);
+	return n;
+}
+
+static void doze(double seconds)
+{
+	struct timespec t = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
+	while (nanosleep(&t, &t) != 0) /* a collection interrupts */
+		;
+}
+
+static void begin_periodic(int seconds)
+{
+	CHECK_EQ(mgc_root_add(kept, sizeof kept, 0), 0);
+	runtime.gc.knobs.periodic = seconds;
+	runtime.gc.knobs.gcstress = 1000000; /* else the hostile build collects all the time */
+	runtime.gc.stress_count = 1;
+	mgc_collect();
+}
+
+/* allocate_for - slowly, but never idle; no cycle comes by itself. */
+static void allocate_for(double seconds)
+{
+	for (int i = 0; i < (int)(seconds * 50); i++) {
+		mgc_alloc(16384, NULL, MGC_NOSCAN);
+		doze(0.02);
+	}
+}
+
+TEST(garbage_of_an_idle_program)
+{
+	begin_periodic(1);
+	allocate_for(0.4); /* and then nothing more */
+	for (int i = 0; i < 100 && periodic() == 0; i++)
+		doze(0.1);
+	CHECK(periodic() != 0);
+	uint64_t n = load_acquire(&runtime.gc.ncycles);
+	doze(2.5); /* nothing was allocated since */
+	CHECK_EQ(load_acquire(&runtime.gc.ncycles), n);
+}
+
+TEST(garbage_of_a_slow_program)
+{
+	begin_periodic(1);
+	for (int i = 0; i < 20 && periodic() == 0; i++)
+		allocate_for(0.5);
+	CHECK(periodic() != 0);
+}
+
+TEST(no_periodic_ones)
+{
+	begin_periodic(0);
+	uint64_t n = load_acquire(&runtime.gc.ncycles);
+	allocate_for(1.5);
+	CHECK_EQ(load_acquire(&runtime.gc.ncycles), n);
+}
