@@ -7,6 +7,8 @@
 #   needs: sqlite3
 # They may also say in which builds the test has no meaning (a Criterion test can cr_skip instead):
 #   not under: thread, address, undefined, hostile, cross      (those that apply)
+# and that it measures what other tests beside it would disturb:
+#   runs: alone
 # A test that names threads (pthread…, a helper of lib/afar.h, os_spawn) has the label `threads` too.
 set(MGC_KINDS unit model fault misuse stress conform)
 add_custom_target(tests) # not part of `all`: `make` stays quick
@@ -169,6 +171,9 @@ function(mgc_test_file kind file)
     list(APPEND labels threads)
   endif()
   mgc_add_test(${name} "${labels}" ${exe} ${MGC_TIMEOUT_${kind}} ${args})
+  if("${head}" MATCHES "runs: alone")
+    set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
+  endif()
   set_tests_properties(${name} PROPERTIES COST ${cost}
     # a program that ran no test has not passed
     FAIL_REGULAR_EXPRESSION "Tested: 0 ;Running 0 test;PASSED  \\] 0 test")

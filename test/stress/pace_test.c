@@ -1,6 +1,8 @@
 /* pace_test.c - as many collections as the goal asks for: neither twice as many, because one was asked for
  * while another was about to begin or had just ended, nor with a heap far beyond its goal, because the
- * collecting thread was late.   links: mallocgc */
+ * collecting thread was late.
+ * links: mallocgc
+ * runs: alone */
 #include "lib/measured.h"
 
 #include <stdio.h>
