@@ -199,10 +199,16 @@ static bool too_far(struct gc *gc, uint64_t *pg)
 	       load_relaxed(&gc->heap->live_nbytes) > load_relaxed(&gc->hold_nbytes);
 }
 
+/* at_bar - many threads on few processors would fill the heap several times before the collector had its turns. */
+static bool at_bar(const struct gc *gc)
+{
+	return load_relaxed(&gc->heap->live_nbytes) > load_relaxed(&gc->bar_nbytes);
+}
+
 /* may_hold - at most HOLD_* in a cycle, and half of the time since it was first held there. */
 static bool may_hold(struct gc *gc, struct mutator *m, uint32_t sweepgen, uint64_t now)
 {
-	uint64_t most = load_relaxed(&gc->limited) != 0               ? HOLD_LIMITED_NS
+	uint64_t most = load_relaxed(&gc->limited) != 0 || at_bar(gc) ? HOLD_LIMITED_NS
 			: load_relaxed(&gc->hold_nbytes) < SMALL_HEAP ? HOLD_SMALL_NS
 								      : HOLD_NS;
 	if (m->held_gen != sweepgen) {
@@ -219,7 +225,7 @@ static void hold(struct gc *gc, struct mutator *m)
 {
 	uint64_t pg, begin = os_now_ns(), now = begin;
 	while (too_far(gc, &pg) && may_hold(gc, m, phase_gen_sweepgen(pg), now)) {
-		if (!gc->barriered && now - begin >= HOLD_STEP_NS)
+		if (!gc->barriered && now - begin >= HOLD_STEP_NS && !at_bar(gc))
 			break;
 		if (join_and_assist(gc, m, ASSIST_MOST) == 0)
 			heap_wait_phase(gc->heap, pg);

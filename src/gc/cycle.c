@@ -30,6 +30,7 @@ void cycle_set_goal(struct gc *gc)
 {
 	store_relaxed(&gc->goal_nbytes, pacer_goal(&gc->pacer));
 	store_relaxed(&gc->hold_nbytes, pacer_hold(&gc->pacer));
+	store_relaxed(&gc->bar_nbytes, pacer_bar(&gc->pacer));
 	store_relaxed(&gc->limited, (uint32_t)pacer_limited(&gc->pacer));
 	gc_apply_limit(gc);
 	uint64_t trigger = gc->concurrent ? pacer_trigger(&gc->pacer) : gc->goal_nbytes;
@@ -206,7 +207,8 @@ static void record(struct cycle *c)
 static uint32_t wanted_helpers(const struct cycle *c)
 {
 	const struct gc *gc = c->gc;
-	if (gc->pacer.live_nbytes < PARALLEL_FROM_BYTES && !MGC_HOSTILE)
+	uint64_t live = gc->ncycles > 0 ? gc->pacer.live_nbytes : load_relaxed(&gc->heap->live_nbytes);
+	if (live < PARALLEL_FROM_BYTES && !MGC_HOSTILE)
 		return 0;
 	/* beside the program: a quarter of the processors, the collecting thread among them */
 	bool by_itself = c->rec.reason == CYCLE_HEAP || c->rec.reason == CYCLE_PERIODIC;

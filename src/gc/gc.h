@@ -91,12 +91,6 @@ struct young {
 	uint64_t whole_nbytes; /* live, after the last whole one */
 };
 
-/* Of tracking.c: more threads than processors, all of them busy. */
-struct crowd {
-	uint64_t at_ns, cpu_ns; /* when it was looked at last, and the processor time of the process by then */
-	bool here;
-};
-
 struct gc {
 	struct heap *heap;
 	struct knobs knobs;
@@ -124,7 +118,8 @@ struct gc {
 	struct young young; /* under world */
 	struct longstop longstop; /* under world */
 	uint32_t nprocs; /* at the start: to ask reads a dozen files */
-	struct crowd crowd; /* under world */
+	uint64_t looked_at_ns; /* the end of the last cycle. Under world */
+	uint64_t looked_cpu_ns; /* the process's time by then. Under world */
 	struct written written; /* under world */
 	bool delays; /* are measured: two looks at the clock for each refill */
 	uint64_t longest_ns[NDELAYS]; /* atomic */
@@ -134,6 +129,7 @@ struct gc {
 	struct grey_block *freed; /* atomic: put-off frees of threads that are gone */
 	uint64_t goal_nbytes; /* atomic; written under world */
 	uint64_t hold_nbytes; /* atomic; written under world: allocation waits here for the cycle that runs */
+	uint64_t bar_nbytes; /* atomic; written under world: and here it waits as long as it takes */
 	uint32_t limited; /* atomic; written under world: the limit, not the percentage, sets the goal */
 	uint32_t brief; /* atomic; written under world: the next cycle will not take its caller long (cycle.c) */
 	bool limit_is_set; /* under world; else it is the container's, which binds only the goal */

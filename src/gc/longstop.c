@@ -36,3 +36,12 @@ void longstop_beside(struct longstop *l, uint64_t ns, uint64_t live_nbytes)
 	}
 	l->felt = l->nplain == 0 && whole >= from_ns(l) / 2;
 }
+
+void longstop_program(struct longstop *l, const struct longstop_program *p)
+{
+	bool many = p->nthreads > LONGSTOP_CROWD * p->nprocs;
+	l->nbehind = many && p->passed_bar ? LONGSTOP_PLAIN_CYCLES : l->nbehind - (l->nbehind > 0);
+	l->crowd = many && (p->cpu_ns * 4 > p->wall_ns * p->nprocs * 3 || l->nbehind > 0);
+	/* a cycle beside the program would have had half a processor less than a whole one */
+	l->busy = p->cpu_ns * 2 > p->wall_ns * (2 * p->nprocs - 1);
+}

@@ -165,6 +165,12 @@ uint64_t pacer_end(const struct pacer *p)
 	return goal < p->limit_nbytes && end > p->limit_nbytes ? p->limit_nbytes : end;
 }
 
+uint64_t pacer_bar(const struct pacer *p)
+{
+	uint64_t goal = pacer_goal(p);
+	return p->late_pct > 0 ? sum(goal, less(goal, p->live_nbytes)) : UINT64_MAX;
+}
+
 uint64_t pacer_trigger(const struct pacer *p)
 {
 	uint64_t goal = pacer_goal(p), room = less(goal, p->live_nbytes);

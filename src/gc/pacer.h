@@ -88,6 +88,10 @@ uint64_t pacer_hold(const struct pacer *p);
 /* pacer_end - the heap size at which a concurrent one has to be over: the goal, and late_pct. */
 uint64_t pacer_end(const struct pacer *p);
 
+/* pacer_bar - the heap size that a program without a barrier does not pass before a cycle that runs is over, whatever
+ * it waits: as far beyond the goal as the goal is from what lived. UINT64_MAX: nowhere. */
+uint64_t pacer_bar(const struct pacer *p);
+
 /* pacer_trigger - the heap size at which a concurrent collection starts; UINT64_MAX: never. */
 uint64_t pacer_trigger(const struct pacer *p);
 

@@ -32,9 +32,6 @@
 #define MOST_ROUNDS 4
 #define FEW_NBYTES ((size_t)256 << 10)
 
-/* Threads for each processor. */
-#define CROWD_FROM 2
-
 /* To help or to wait for a cycle is as long as the stop that it saves: the heap may grow a little instead. */
 #define LATE_PCT 25
 
@@ -227,7 +224,7 @@ bool tracking_wanted(const struct gc *gc)
 		return false;
 	case 1:
 		return load_relaxed(&gc->heap->live_nbytes) >= FROM_NBYTES &&
-		       (load_relaxed(&gc->short_pauses) || (gc->longstop.felt && !gc->crowd.here));
+		       (load_relaxed(&gc->short_pauses) || (gc->longstop.felt && !gc->longstop.crowd));
 	case 2:
 		return load_relaxed(&gc->heap->live_nbytes) >= FROM_NBYTES;
 	default:
@@ -235,19 +232,23 @@ bool tracking_wanted(const struct gc *gc)
 	}
 }
 
-/* look_for_crowd - since the last cycle, did threads keep the processors busy that are twice as many? Then each
- * waits for its turn longer than for a stop; and a cycle beside them would take as many turns as it has marking
- * to do, while they fill the heap. */
-static void look_for_crowd(struct gc *gc)
+/* look_at_program - what it did since the last cycle, without the cycle that ends now. */
+static void look_at_program(struct cycle *c)
 {
-	struct crowd *w = &gc->crowd;
-	uint64_t now = os_now_ns(), cpu = os_cpu_ns(), nprocs = gc->nprocs;
-	w->here = load_relaxed(&gc->heap->nmutators) > CROWD_FROM * nprocs &&
-		  (cpu - w->cpu_ns) * 4 > (now - w->at_ns) * nprocs * 3;
-	/* a cycle beside the program would have had half a processor less than a whole one */
-	gc->longstop.busy = (cpu - w->cpu_ns) * 2 > (now - w->at_ns) * (2 * nprocs - 1);
-	w->at_ns = now;
-	w->cpu_ns = cpu;
+	struct gc *gc = c->gc;
+	uint64_t now = os_now_ns(), cpu = os_cpu_ns();
+	uint64_t wall = now - gc->looked_at_ns, all = cpu - gc->looked_cpu_ns;
+	uint64_t collector = c->rec.cpu_ns - min_size(c->rec.assist_ns, c->rec.cpu_ns);
+	uint64_t heap = c->rec.heap_before + c->rec.born_nbytes;
+	longstop_program(&gc->longstop,
+			 &(struct longstop_program){
+				 .wall_ns = wall - min_size(c->rec.pause_ns, wall),
+				 .cpu_ns = all - min_size(collector, all),
+				 .nthreads = load_relaxed(&gc->heap->nmutators),
+				 .nprocs = gc->nprocs,
+				 .passed_bar = c->beside && heap > load_relaxed(&gc->bar_nbytes) });
+	gc->looked_at_ns = now;
+	gc->looked_cpu_ns = cpu;
 }
 
 static void judge(struct cycle *c)
@@ -265,7 +266,7 @@ void tracking_consider(struct cycle *c)
 	struct gc *gc = c->gc;
 	if (gc->barriered)
 		return;
-	look_for_crowd(gc);
+	look_at_program(c);
 	if (!c->rec.young)
 		judge(c);
 	gc->tracked = tracking_wanted(gc) && written_start(&gc->written);

@@ -95,3 +95,45 @@ TEST(nothing_is_known_at_first)
 	longstop_beside(&l, MS, MB);
 	CHECK(!l.felt);
 }
+
+static void program(struct longstop *l, uint64_t cpu_ms, uint32_t nthreads, bool passed_bar)
+{
+	longstop_program(l, &(struct longstop_program){ .wall_ns = 100 * MS,
+							.cpu_ns = cpu_ms * MS,
+							.nthreads = nthreads,
+							.nprocs = 2,
+							.passed_bar = passed_bar });
+}
+
+TEST(busy_is_who_leaves_no_half_of_a_processor)
+{
+	struct longstop l = { 0 };
+	program(&l, 100, 1, false);
+	CHECK(!l.busy && !l.crowd);
+	program(&l, 150, 4, false);
+	CHECK(!l.busy);
+	program(&l, 151, 4, false);
+	CHECK(l.busy && !l.crowd);
+}
+
+TEST(a_crowd_is_many_and_busy)
+{
+	struct longstop l = { 0 };
+	program(&l, 151, 5, false);
+	CHECK(l.crowd);
+	program(&l, 150, 5, false);
+	CHECK(!l.crowd);
+}
+
+TEST(or_many_that_passed_the_bar)
+{
+	struct longstop l = { 0 };
+	program(&l, 50, 4, true); /* few may: with one large object, say */
+	CHECK(!l.crowd);
+	program(&l, 50, 5, true);
+	for (unsigned i = 0; i < LONGSTOP_PLAIN_CYCLES; i++) {
+		CHECK(l.crowd);
+		program(&l, 50, 5, false);
+	}
+	CHECK(!l.crowd);
+}

@@ -480,6 +480,21 @@ TEST(hold)
 	CHECK_EQ(pacer_hold(&p), NONE);
 }
 
+/* Where a program without a barrier waits as long as it takes: as far beyond the goal as that is from what lived. */
+TEST(bar)
+{
+	struct pacer p = { .percent = 50, .limit_nbytes = NONE, .live_nbytes = 100 * MB };
+	CHECK_EQ(pacer_bar(&p), NONE);
+	p.late_pct = 25;
+	CHECK_EQ(pacer_bar(&p), 200 * MB);
+	CHECK(pacer_bar(&p) > pacer_hold(&p));
+	p.percent = -1;
+	CHECK_EQ(pacer_bar(&p), NONE);
+	p.percent = 50;
+	p.live_nbytes = UINT64_MAX;
+	CHECK_EQ(pacer_bar(&p), NONE);
+}
+
 /* More work than expected moves the goal out, in proportion, to twice of it at most and never over the
  * limit; a cycle that starts at its goal has a little way to go. */
 TEST(farther)

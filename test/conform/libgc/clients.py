@@ -8,6 +8,7 @@ every run of every client agreed.
   clients.py                 the quick gate: every client 3 times
   clients.py --n 50          the long gate
   clients.py --debug verify=1 guile     settings for MGC_DEBUG; only clients with that word
+  clients.py --n 50 --patience 10       on a machine that does other things: each may take ten times as long
   clients.py --compare --n 5 --slow     what each client costs on both, run in turn: the table of docs/libgc.md
 """
 import argparse
@@ -110,14 +111,12 @@ class Tally:
         return measure.median(self.good, value), measure.median(self.theirs, value)
 
 
-def exercise(client, theirs, ours, count, folder, compare):
+def exercise(client, theirs, ours, count, folder, compare, patience):
     """One warm-up on theirs (Guile compiles there), then both in turn; theirs at most 3 times, unless
     both are to be compared: then every run reports its collections, too."""
     env = {"XDG_CACHE_HOME": folder, "GUILE_WARN_DEPRECATED": "no",
            "CRYSTAL_CACHE_DIR": folder, "NIX_REMOTE": f"local?root={folder}/nix",
            **client.env}
-
-    patience = 10 if "MGC_DEBUG" in ours.settings else 1
 
     def once(library, argv=client.argv, trace=False):
         with tempfile.TemporaryDirectory(dir=folder) as work:
@@ -213,6 +212,8 @@ def arguments():
     parser.add_argument("--build", default=os.path.join(TOP, "build"), help="build folder")
     parser.add_argument("--libgc", metavar="DIR", help="compare with the libgc.so.1 in DIR")
     parser.add_argument("--debug", default="", metavar="SETTINGS", help="MGC_DEBUG for our runs")
+    parser.add_argument("--patience", type=float, metavar="FACTOR",
+                        help="for the time limits (default 1, with --debug 10)")
     parser.add_argument("--compare", action="store_true",
                         help="both in turn, as often; ours / theirs, as a table of Markdown")
     parser.add_argument("--slow", action="store_true",
@@ -224,6 +225,7 @@ def arguments():
     options = parser.parse_args()
     if options.n < 1:
         parser.error("RUNS must be at least 1")
+    options.patience = options.patience or (10 if options.debug else 1)
     return options
 
 
@@ -264,7 +266,8 @@ def main():
             if not all(map(shutil.which, client.needs)):
                 left_out.append(client.name)
                 continue
-            tally = exercise(client, theirs, ours, options.n, folder, options.compare)
+            tally = exercise(client, theirs, ours, options.n, folder, options.compare,
+                             options.patience)
             ratios.append(show(client, tally, options.n, options.compare))
             failed += bool(tally.problems)
         show_means(ratios, options.compare)
