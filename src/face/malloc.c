@@ -232,6 +232,25 @@ static void *move(void *p, size_t have, size_t nbytes)
 	return q;
 }
 
+/* resize_large - of a large object, to what is one, too: in place, or without a copy. NULL: neither. */
+static void *resize_large(struct slab *s, void *p, size_t nbytes)
+{
+	struct manual *h = &malloc_face.heap;
+	struct mcache *c = malloc_own_cache();
+	if (mcache_resize_large(h, s, nbytes)) {
+		malloc_watch_resized(s, p, nbytes);
+		return p;
+	}
+	if (c == NULL || nbytes <= MCACHE_MAX_RUN * SLAB_NBYTES || nbytes < malloc_block_nbytes(s))
+		return NULL;
+	void *q = mcache_move_large(c, s, nbytes);
+	if (q == NULL)
+		return NULL;
+	sampler_forget((uintptr_t)p);
+	malloc_watch_resized(slab_of(&h->slabs, (uintptr_t)q), q, nbytes);
+	return q;
+}
+
 /* realloc_long - of other threads' blocks, large objects, nothing, and mistakes. */
 static MGC_NOINLINE void *realloc_long(void *p, size_t nbytes)
 {
@@ -249,12 +268,10 @@ static MGC_NOINLINE void *realloc_long(void *p, size_t nbytes)
 	}
 	if (have > MGC_MAX_SMALL && nbytes > MGC_MAX_SMALL && nbytes <= PTRDIFF_MAX && !secure_is(s)) {
 		int saved = errno;
-		bool done = mcache_resize_large(&malloc_face.heap, s, nbytes);
-		if (done)
-			malloc_watch_resized(s, p, nbytes);
+		void *q = resize_large(s, p, nbytes);
 		errno = saved;
-		if (done)
-			return p;
+		if (q != NULL)
+			return q;
 	}
 	return move(p, have, nbytes);
 }

@@ -89,13 +89,21 @@ void *mgc_heap_realloc(struct mgc_heap *heap, void *p, size_t nbytes)
 {
 	if (p == NULL)
 		return mgc_heap_malloc(heap, nbytes);
-	size_t have = mcache_usable(own_block(heap, p, "mgc_heap_realloc"));
+	struct slab *s = own_block(heap, p, "mgc_heap_realloc");
+	size_t have = mcache_usable(s);
 	if (nbytes == 0) {
 		mgc_heap_free(heap, p);
 		return NULL;
 	}
 	if (nbytes <= have && nbytes >= have / 2)
 		return p;
+	if (have > MGC_MAX_SMALL && nbytes > MGC_MAX_SMALL && nbytes <= PTRDIFF_MAX) {
+		int saved = errno;
+		bool done = mcache_resize_large(cache_of(heap)->heap, s, nbytes);
+		errno = saved;
+		if (done)
+			return p;
+	}
 	void *q = mgc_heap_malloc(heap, nbytes);
 	if (q == NULL)
 		return NULL;

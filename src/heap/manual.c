@@ -21,6 +21,10 @@
 #define SCAVENGER_FROM_PAGES (MGC_HOSTILE ? 0 : (size_t)8 << 20 >> MGC_PAGE_SHIFT)
 /* Runs as long as that go back whole; a piece of a huge page breaks it, and is touched again in small ones. */
 #define HUGE_PAGES ((size_t)2 << 20 >> MGC_PAGE_SHIFT)
+/* Objects from there on are moved without a copy: below, the system's calls take as long as that. Each leaves a mapping
+ * of its own, of which a process may have 65,530; beyond so many, the next ones are undone when they are freed. */
+#define MOVE_FROM_PAGES (MGC_HOSTILE ? SLAB_PAGES : (size_t)1 << 20 >> MGC_PAGE_SHIFT)
+#define MAX_MOVED (MGC_HOSTILE ? 4u : 4096u)
 /* Pages wanted again within so long were given too early; so long it is remembered. */
 #define REGRET_NS UINT64_C(1000000000)
 #define SWING_NS UINT64_C(10000000000)
@@ -61,6 +65,11 @@ void manual_destroy(struct manual *h)
 static size_t first_page(const struct manual *h, const struct slab *s)
 {
 	return space_page_of(&h->pageheap.space, manual_base(h, s));
+}
+
+static void set_state(struct slab *s, enum slab_state state)
+{
+	store_relaxed(&s->state, (uint8_t)state);
 }
 
 /* ── pages ──────────────────────────────────────────────────────────────────────────────── */
@@ -233,12 +242,49 @@ bool manual_extend(struct manual *h, struct slab *s, size_t npages)
 	return true;
 }
 
-/* ── slabs whose thread has ended ───────────────────────────────────────────────────────── */
+/* ── large objects ──────────────────────────────────────────────────────────────────────── */
 
-static void set_state(struct slab *s, enum slab_state state)
+bool manual_move(struct manual *h, struct slab *s, struct slab *to, size_t npages, size_t nclean)
 {
-	store_relaxed(&s->state, (uint8_t)state);
+	size_t page = os_page_size();
+	if (s->countdown < MOVE_FROM_PAGES || nclean < npages / 2 ||
+	    os_move(manual_base(h, s), align_up((size_t)s->countdown << MGC_PAGE_SHIFT, page),
+		    manual_base(h, to), align_up(npages << MGC_PAGE_SHIFT, page)) != 0)
+		return false;
+	store_relaxed(&to->carved, (uint16_t)(add_relaxed(&h->nmoved, 1u) >= MAX_MOVED));
+	return true;
 }
+
+/* renew - pages of a large object from `skip` on, which goes back: true when they are clean. */
+static bool renew(struct manual *h, const struct slab *s, size_t skip)
+{
+	return pageheap_renew(&h->pageheap, first_page(h, s) + skip, s->countdown - skip);
+}
+
+void manual_shrink(struct manual *h, struct slab *s, size_t npages)
+{
+	size_t n = s->countdown - npages;
+	bool clean = load_relaxed(&s->carved) != 0 && renew(h, s, npages);
+	s->countdown = (uint32_t)npages;
+	manual_give(h, s, npages, n, clean ? 0 : n);
+}
+
+/* A page that was moved away leaves a page table behind, and where that is no huge page can come: so these are
+ * renewed, too. */
+void manual_give_large(struct manual *h, struct slab *s, bool moved)
+{
+	size_t npages = s->countdown;
+	uint32_t counted = load_relaxed(&s->carved);
+	bool clean = moved;
+	if ((moved || counted != 0) && renew(h, s, 0)) {
+		sub_relaxed(&h->nmoved, counted);
+		clean = true;
+	}
+	set_state(s, SLAB_NONE);
+	manual_give(h, s, 0, npages, clean ? 0 : npages);
+}
+
+/* ── slabs whose thread has ended ───────────────────────────────────────────────────────── */
 
 static void list_orphan(struct manual *h, struct slab *s)
 {

@@ -122,6 +122,7 @@ struct manual {
 	} scavenging;
 	uint32_t nthreads; /* atomic: caches of threads */
 	size_t nholes; /* atomic: of all slabs, 4 KiB each: in use for the page heap, and not resident */
+	uint32_t nmoved; /* atomic: mappings that manual_move made, and nothing renewed */
 	size_t records_nbytes; /* of the table of records, reserved */
 	size_t recorded; /* arenas whose part of the table is committed; PAGEHEAP */
 	struct mcache orphans; /* the owner of slabs that have none */
@@ -150,8 +151,15 @@ MGC_INLINE bool manual_holds(const struct manual *h, const struct slab *s, uintp
 struct slab *manual_take(struct manual *h, size_t npages, size_t align, size_t *nclean);
 /* manual_give - npages from page `skip` of the record's unit on, of which the first ndirty were used. */
 void manual_give(struct manual *h, const struct slab *s, size_t skip, size_t npages, size_t ndirty);
-/* manual_extend - makes the large object's run longer in place. */
+/* manual_extend - makes the large object's run longer in place. manual_shrink - shorter, npages remain.
+ * manual_give_large - all of it goes back; moved: by manual_move, so that nothing of it is resident. */
 bool manual_extend(struct manual *h, struct slab *s, size_t npages);
+void manual_shrink(struct manual *h, struct slab *s, size_t npages);
+void manual_give_large(struct manual *h, struct slab *s, bool moved);
+/* manual_move - what the large object holds goes to the start of the run of npages at `to`, which was just taken
+ * with nclean of them clean, without a copy. False: it is too little for that, or most of `to` is resident, which
+ * would be lost, or the system cannot: copy. */
+bool manual_move(struct manual *h, struct slab *s, struct slab *to, size_t npages, size_t nclean);
 
 /* manual_stir - something was freed that may go back: wakes the scavenger if it sleeps. */
 MGC_INLINE void manual_stir(struct manual *h)

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "base/check.h"
 #include "base/usdt.h"
+#include "heap/mcache_slabs.h"
 #include "os/os.h"
 
 /* An outbox hands over after so many blocks, or so many bytes. */
@@ -44,179 +44,22 @@ void mcache_set_slow(struct mcache *c, bool slow)
 		show_current(c, sc);
 }
 
-static void set_state(struct slab *s, enum slab_state state)
-{
-	store_relaxed(&s->state, (uint8_t)state);
-	if (MGC_HOSTILE)
-		os_sleep_ns(1000); /* in the middle of a change: nobody else may be there */
-}
-
 /* set_owned - the slab is c's current one. */
 static void set_owned(struct mcache *c, struct slab *s)
 {
 	s->countdown = CURRENT_COUNT;
-	set_state(s, SLAB_CURRENT);
+	mcache_set_state(s, SLAB_CURRENT);
 	if (c->kind == MCACHE_THREAD)
 		store_relaxed(&s->key, slab_key(manual_base(c->heap, s)));
-}
-
-MGC_COLD static void corrupt_list(uintptr_t block)
-{
-	mgc_misuse("block %p was freed twice, or written to after it was freed", (void *)block);
-}
-
-/* ── empty slabs ────────────────────────────────────────────────────────────────────────── */
-
-MGC_NOINLINE void mcache_wait_visit(struct mcache *c)
-{
-	uint32_t seen;
-	do {
-		store_release(&c->inside, c->inside - 1); /* pairs: inside */
-		while ((seen = load_acquire(&c->visited)) != 0) /* pairs: visit */
-			if (seen == 2 || cas_acq_rel(&c->visited, &seen, 2u)) /* pairs: visit */
-				os_wait(&c->visited, 2, 0);
-		store_relaxed(&c->inside, c->inside + 1);
-		MGC_COMPILER_FENCE();
-	} while (load_acquire(&c->visited) != 0); /* pairs: visit */
-}
-
-static void give_slab(struct mcache *c, struct slab *s)
-{
-	manual_forget_holes(c->heap, s);
-	set_state(s, SLAB_NONE);
-	manual_give(c->heap, s, 0, SLAB_PAGES, SLAB_PAGES);
-}
-
-/* empty - nobody has a block of it: it can be carved anew, without a look at what was freed. */
-static void empty(struct mcache *c, struct slab *s)
-{
-	manual_forget_holes(c->heap, s);
-	store_relaxed(&s->carved, (uint16_t)0);
-	store_relaxed(&s->free, &block_end);
-	store_relaxed(&s->remote, (uintptr_t)0);
-}
-
-/* retire - the slab is empty and in no list. */
-static void retire(struct mcache *c, struct slab *s)
-{
-	store_relaxed(&s->key, (uintptr_t)0);
-	if (c->nspare == MCACHE_NSPARE) { /* the oldest goes */
-		give_slab(c, c->spare[0]);
-		memmove(c->spare, c->spare + 1, sizeof c->spare - sizeof c->spare[0]);
-		c->nspare--;
-	}
-	set_state(s, SLAB_SPARE);
-	c->spare[c->nspare++] = s;
-}
-
-static void unlist(struct mcache *c, struct slab *s)
-{
-	c->nsparse -= s->state == SLAB_SPARSE || s->state == SLAB_SEEN;
-	slab_list_remove(&c->partial[s->sizeclass], s);
-}
-
-/* retire_partial - a listed slab whose blocks have all come home, unless its mail is still on the way. */
-static void retire_partial(struct mcache *c, struct slab *s)
-{
-	uintptr_t twice = slab_find_twice(s, manual_base(c->heap, s));
-	if (MGC_UNLIKELY(twice != 0))
-		corrupt_list(twice);
-	uintptr_t remote = load_relaxed(&s->remote);
-	if ((remote & REMOTE_POSTED) != 0) {
-		s->countdown = IDLE_COUNT;
-		return;
-	}
-	unlist(c, s);
-	if (remote != 0)
-		empty(c, s);
-	retire(c, s);
-}
-
-/* ── sparse slabs ───────────────────────────────────────────────────────────────────────── */
-
-/* make_holes - gives back the pages of a sparse slab in which nobody has a block. */
-static void make_holes(struct mcache *c, struct slab *s)
-{
-	uintptr_t base = manual_base(c->heap, s);
-	c->nsparse -= s->state != SLAB_LOOKED_AT;
-	set_state(s, SLAB_LOOKED_AT);
-	if (s->countdown == IDLE_COUNT)
-		return;
-	s->countdown -= slab_gather(s, base);
-	if (s->countdown == 0) {
-		retire_partial(c, s);
-		return;
-	}
-	uint32_t set = slab_make_holes(s, base, os_page_size());
-	if (MGC_HOSTILE)
-		os_yield(); /* the pages are in no list, and not given back yet */
-	if (set != 0)
-		manual_discard_holes(c->heap, base, set);
-}
-
-/* note_sparse - the slab is sparse, or sparser than it was. Without a scavenger its pages go now, if there are many
- * such slabs; each time that half as many blocks are in use. */
-static void note_sparse(struct mcache *c, struct slab *s)
-{
-	struct manual *h = c->heap;
-	c->nsparse += s->state != SLAB_SPARSE && s->state != SLAB_SEEN;
-	set_state(s, SLAB_SPARSE);
-	if (c->kind == MCACHE_THREAD && load_relaxed(&h->scavenging.on))
-		manual_stir(h);
-	else if (is_pow2(s->countdown) && manual_may_make_holes(h, c->nsparse))
-		make_holes(c, s);
-}
-
-/* set_used - so many blocks of a listed slab are in use now. */
-static void set_used(struct mcache *c, struct slab *s, uint32_t used)
-{
-	uint32_t floor = slab_floor(s);
-	s->countdown = used > floor ? used - floor : used;
-	if (used == 0)
-		retire_partial(c, s);
-	if (used == 0 || (used > floor && s->state == SLAB_PARTIAL))
-		return;
-	store_relaxed(&s->key, (uintptr_t)0);
-	note_sparse(c, s);
-}
-
-static void set_partial(struct mcache *c, struct slab *s, uint32_t count)
-{
-	set_state(s, SLAB_PARTIAL);
-	slab_list_push_back(&c->partial[s->sizeclass], s);
-	set_used(c, s, count);
-}
-
-static void count_down(struct mcache *c, struct slab *s)
-{
-	switch ((enum slab_state)s->state) {
-	case SLAB_CURRENT:
-		s->countdown = CURRENT_COUNT;
-		break;
-	case SLAB_FULL:
-		slab_list_remove(&c->full, s);
-		set_partial(c, s, s->carved - 1u);
-		break;
-	default:
-		set_used(c, s, slab_floor(s));
-	}
-}
-
-void mcache_count_down(struct slab *s)
-{
-	struct mcache *c = s->owner;
-	mcache_enter(c);
-	count_down(c, s);
-	mcache_leave(c);
 }
 
 /* free_own - a block of a slab of c's, which has the thread's key or not. */
 static void free_own(struct mcache *c, struct slab *s, void *p)
 {
 	if (slab_push(s, p))
-		count_down(c, s);
+		mcache_count_down_slab(c, s);
 	else if (slab_is_sparse(s))
-		note_sparse(c, s);
+		mcache_note_sparse(c, s);
 }
 
 void mcache_free_own(struct mcache *c, struct slab *s, void *p)
@@ -230,18 +73,6 @@ void mcache_free_own(struct mcache *c, struct slab *s, void *p)
 
 /* ── remote frees come home ─────────────────────────────────────────────────────────────── */
 
-/* collect - a slab of ours came out of the mailbox. */
-static void collect(struct mcache *c, struct slab *s)
-{
-	uint32_t n = slab_count_remote(s);
-	if (s->state == SLAB_FULL && n > 0) {
-		slab_list_remove(&c->full, s);
-		set_partial(c, s, s->carved - n);
-	} else if (slab_is_listed(s)) {
-		set_used(c, s, s->countdown == IDLE_COUNT ? 0 : slab_used(s) - n);
-	}
-}
-
 static void read_mail(struct mcache *c)
 {
 	if (MGC_LIKELY(load_relaxed(&c->mailbox) == NULL))
@@ -250,7 +81,7 @@ static void read_mail(struct mcache *c)
 	for (; s != NULL; s = next) {
 		next = s->mail;
 		if (load_acquire(&s->owner) == c) /* pairs: slab-owner */
-			collect(c, s);
+			mcache_collect(c, s);
 		else
 			manual_post(c->heap, s);
 	}
@@ -287,7 +118,7 @@ static struct slab *empty_slab(struct mcache *c, unsigned sc)
 	}
 	if (s->sizeclass != sc) {
 		store_relaxed(&s->sizeclass, (uint8_t)sc);
-		empty(c, s);
+		mcache_empty(c, s);
 	}
 	return s;
 }
@@ -296,7 +127,7 @@ static struct slab *next_slab(struct mcache *c, unsigned sc)
 {
 	struct slab *s = c->partial[sc].first;
 	if (s != NULL)
-		unlist(c, s);
+		mcache_unlist(c, s);
 	else
 		s = manual_adopt(c->heap, c, sc);
 	if (s == NULL)
@@ -325,10 +156,10 @@ static bool refill(struct mcache *c, unsigned sc)
 	struct slab *s = c->current[sc];
 	if (s != &slab_none) {
 		if (MGC_UNLIKELY(s->free != &block_end))
-			corrupt_list((uintptr_t)s->free);
+			mcache_corrupt((uintptr_t)s->free);
 		if (fill(c, s))
 			return true;
-		set_state(s, SLAB_FULL);
+		mcache_set_state(s, SLAB_FULL);
 		s->countdown = 1;
 		slab_list_push_back(&c->full, s);
 		set_current(c, sc, &slab_none);
@@ -367,8 +198,16 @@ static void *claim_large(struct mcache *c, struct slab *s)
 	store_relaxed(&s->owner, c->kind == MCACHE_THREAD ? NULL : c);
 	if (c->kind == MCACHE_REGION)
 		slab_list_push_back(&c->objects, s);
-	set_state(s, SLAB_LARGE);
+	mcache_set_state(s, SLAB_LARGE);
 	return (void *)manual_base(c->heap, s);
+}
+
+/* claim_run - the same of one that was just taken. */
+static void *claim_run(struct mcache *c, struct slab *s, size_t npages)
+{
+	s->countdown = (uint32_t)npages;
+	store_relaxed(&s->sizeclass, (uint8_t)0);
+	return claim_large(c, s);
 }
 
 /* A run: a large object of up to MCACHE_MAX_RUN units. It has them to the end, also what it did not ask for, as
@@ -397,16 +236,26 @@ void *mcache_alloc_large(struct mcache *c, size_t nbytes, size_t align, bool *ze
 	if (s == NULL)
 		return NULL;
 	*zero = nclean == npages;
-	s->countdown = (uint32_t)npages;
-	store_relaxed(&s->sizeclass, (uint8_t)0);
-	return claim_large(c, s);
+	store_relaxed(&s->carved, (uint16_t)0);
+	return claim_run(c, s, npages);
 }
 
-static void give_large(struct manual *h, struct slab *s)
+void *mcache_move_large(struct mcache *c, struct slab *s, size_t nbytes)
 {
-	size_t npages = s->countdown;
-	set_state(s, SLAB_NONE);
-	manual_give(h, s, 0, npages, npages);
+	struct manual *h = c->heap;
+	size_t npages = pages_of(nbytes), nclean;
+	struct slab *to = manual_take(h, npages, 0, &nclean);
+	if (to == NULL)
+		return NULL;
+	store_relaxed(&to->carved, (uint16_t)0);
+	bool moved = manual_move(h, s, to, npages, nclean);
+	if (!moved)
+		memcpy((void *)manual_base(h, to), (void *)manual_base(h, s),
+		       (size_t)s->countdown << MGC_PAGE_SHIFT);
+	if (c->kind == MCACHE_REGION)
+		slab_list_remove(&c->objects, s);
+	manual_give_large(h, s, moved);
+	return claim_run(c, to, npages);
 }
 
 /* give_runs - the largest first, until no more than so many units are kept. */
@@ -414,7 +263,7 @@ static void give_runs(struct mcache *c, uint32_t units)
 {
 	for (size_t n = MCACHE_MAX_RUN; c->run_units > units; n--)
 		while (c->run[n] != NULL && c->run_units > units)
-			give_large(c->heap, mcache_take_run(c, n));
+			manual_give_large(c->heap, mcache_take_run(c, n), false);
 }
 
 void mcache_trim_runs(struct mcache *c)
@@ -428,7 +277,7 @@ void mcache_trim_runs(struct mcache *c)
 static void free_large(struct mcache *c, struct manual *h, struct slab *s)
 {
 	if (c == NULL || s->countdown > MCACHE_MAX_RUN * SLAB_PAGES)
-		give_large(h, s);
+		manual_give_large(h, s, false);
 	else
 		mcache_keep_run(c, s);
 }
@@ -438,10 +287,8 @@ bool mcache_resize_large(struct manual *h, struct slab *s, size_t nbytes)
 	size_t want = run_pages(pages_of(nbytes)), have = s->countdown;
 	if (want > have)
 		return want <= h->pageheap.space.npages && manual_extend(h, s, want - have);
-	if (want < have) {
-		s->countdown = (uint32_t)want;
-		manual_give(h, s, want, have - want, have - want);
-	}
+	if (want < have)
+		manual_shrink(h, s, want);
 	return true;
 }
 
@@ -491,7 +338,7 @@ void mcache_send_long(struct mcache *c, struct outbox *o, struct slab *s, struct
 	int saved = errno;
 	bool full = o->slab == s && o->n == o->most; /* with b in it */
 	if (MGC_UNLIKELY(o->slab == s && !full))
-		corrupt_list((uintptr_t)b);
+		mcache_corrupt((uintptr_t)b);
 	flush_outbox(c->heap, o);
 	if (!full) {
 		size_t most = min_size(OUTBOX_BLOCKS, OUTBOX_NBYTES / slab_block_nbytes(s));
@@ -584,24 +431,24 @@ static void retire_cache(struct mcache *c)
 	lock_release(&h->registry_lock);
 }
 
-static void flush_outboxes(struct mcache *c)
+void mcache_flush_outboxes(struct mcache *c)
 {
 	for (unsigned i = 0; i < MCACHE_NOUTBOX; i++)
 		flush_outbox(c->heap, &c->outbox[i]);
 }
 
-static void give_kept(struct mcache *c)
+void mcache_give_kept(struct mcache *c)
 {
 	give_runs(c, 0);
 	while (c->nspare > 0)
-		give_slab(c, c->spare[--c->nspare]);
+		mcache_give_slab(c, c->spare[--c->nspare]);
 }
 
 static void trim(struct mcache *c)
 {
-	flush_outboxes(c);
+	mcache_flush_outboxes(c);
 	read_mail(c);
-	give_kept(c);
+	mcache_give_kept(c);
 }
 
 void mcache_trim(struct mcache *c)
@@ -621,7 +468,7 @@ static void abandon_class(struct mcache *c, unsigned sc)
 			       s->carved - nfree - remote_counted(load_relaxed(&s->remote)));
 	}
 	while ((s = c->partial[sc].first) != NULL) {
-		unlist(c, s);
+		mcache_unlist(c, s);
 		manual_abandon(c->heap, s, slab_used(s));
 	}
 }
@@ -639,124 +486,10 @@ void mcache_close(struct mcache *c)
 		manual_abandon(h, s, s->carved);
 	}
 	read_mail(c); /* none of it is ours any more: sent on */
-	give_kept(c);
+	mcache_give_kept(c);
 	mcache_leave(c);
 	retire_cache(c);
 	manual_stir(h);
-}
-
-/* ── visits ─────────────────────────────────────────────────────────────────────────────── */
-
-/* Slabs that are looked at in one visit: its thread may wait for it. */
-#define VISIT_SLABS 16u
-
-static void end_visit(struct mcache *c)
-{
-	if (swap_acq_rel(&c->visited, 0u) == 2) /* pairs: visit */
-		os_wake(&c->visited, UINT32_MAX);
-}
-
-static bool begin_visit(struct mcache *c)
-{
-	store_relaxed(&c->visited, 1u);
-	if (MGC_HOSTILE)
-		os_yield();
-	if (os_membarrier() && (load_acquire(&c->inside) & 1) == 0) { /* pairs: inside */
-		if (MGC_HOSTILE)
-			os_yield(); /* its thread comes, and waits */
-		return true;
-	}
-	end_visit(c);
-	return false;
-}
-
-/* all_home - all blocks of a slab that has a key were freed, and the last ones by others. Its thread may
- * count down meanwhile. */
-MGC_NO_SANITIZE static bool all_home(struct slab *s)
-{
-	uintptr_t remote = load_acquire(&s->remote); /* pairs: remote */
-	if (s->state == SLAB_FULL)
-		return remote_fresh(remote) == s->carved;
-	bool home = s->state == SLAB_PARTIAL && slab_used(s) == remote_fresh(remote);
-	order_seen(&s->countdown); /* a membarrier follows */
-	return home;
-}
-
-/* take_home - of the mail, the slabs that can be emptied for a thread that is not inside; the rest stays. */
-static struct slab *take_home(struct mcache *c)
-{
-	struct slab *s = swap_acq_rel(&c->mailbox, NULL), *next, *home = NULL; /* pairs: mailbox */
-	for (; s != NULL; s = next) {
-		next = s->mail;
-		bool own = load_acquire(&s->owner) == c; /* pairs: slab-owner */
-		if (own && slab_is_sparse(s)) {
-			collect(c, s);
-		} else if (own && all_home(s)) {
-			s->mail = home;
-			home = s;
-		} else {
-			manual_post(c->heap, s);
-		}
-	}
-	return home;
-}
-
-static void visit_mail(struct mcache *c)
-{
-	struct slab *home = take_home(c), *next;
-	if (home != NULL)
-		(void)os_membarrier(); /* as it did when the visit began */
-	for (; home != NULL; home = next) {
-		next = home->mail;
-		slab_count_remote(home);
-		if (home->state == SLAB_FULL)
-			slab_list_remove(&c->full, home);
-		else
-			unlist(c, home);
-		empty(c, home);
-		retire(c, home);
-	}
-}
-
-/* visit_sparse - false: more of them wait. */
-static bool visit_sparse(struct mcache *c, bool all)
-{
-	unsigned left = VISIT_SLABS;
-	for (unsigned sc = 1; sc < MGC_NSIZECLASS && c->nsparse > 0; sc++)
-		for (struct slab *s = c->partial[sc].first, *next; s != NULL; s = next) {
-			next = s->next;
-			if (s->state != SLAB_SEEN && !(all && s->state == SLAB_SPARSE)) {
-				if (s->state == SLAB_SPARSE)
-					set_state(s, SLAB_SEEN);
-				continue;
-			}
-			if (left-- == 0)
-				return false;
-			make_holes(c, s);
-		}
-	return true;
-}
-
-bool mcache_visit(struct mcache *c, bool all)
-{
-	uint32_t inside = load_relaxed(&c->inside);
-	bool idle = all || inside == c->inside_seen, done = true;
-	bool kept = all || inside != c->inside_trimmed || load_relaxed(&c->mailbox) != NULL;
-	c->inside_seen = inside;
-	if (load_relaxed(&c->kind) != MCACHE_THREAD ||
-	    (!(idle && kept) && load_relaxed(&c->nsparse) == 0) || !begin_visit(c))
-		return true;
-	if (load_relaxed(&c->kind) == MCACHE_THREAD) {
-		if (idle && kept) {
-			flush_outboxes(c);
-			visit_mail(c);
-			give_kept(c);
-			c->inside_trimmed = inside;
-		}
-		done = visit_sparse(c, all);
-	}
-	end_visit(c);
-	return done;
 }
 
 /* ── regions ────────────────────────────────────────────────────────────────────────────── */
@@ -765,7 +498,7 @@ static void drop_list(struct mcache *c, struct slab_list *l)
 {
 	for (struct slab *s = l->first, *next; s != NULL; s = next) {
 		next = s->next;
-		give_slab(c, s);
+		mcache_give_slab(c, s);
 	}
 	*l = (struct slab_list){ NULL, NULL };
 }
@@ -777,16 +510,16 @@ void mcache_drop(struct mcache *c)
 		s = c->current[sc];
 		if (s != &slab_none) {
 			set_current(c, sc, &slab_none);
-			give_slab(c, s);
+			mcache_give_slab(c, s);
 		}
 		drop_list(c, &c->partial[sc]);
 	}
 	drop_list(c, &c->full);
 	while ((s = c->objects.first) != NULL) {
 		slab_list_remove(&c->objects, s);
-		give_large(c->heap, s);
+		manual_give_large(c->heap, s, false);
 	}
-	give_kept(c);
+	mcache_give_kept(c);
 	retire_cache(c);
 }
 
@@ -814,71 +547,5 @@ void mcache_read_stats(const struct mcache *c, struct mcache_stats *st)
 		st->nblocks++;
 		st->used_nbytes += nbytes;
 		st->held_nbytes += nbytes;
-	}
-}
-
-/* ── the child of a fork ────────────────────────────────────────────────────────────────── */
-
-struct survivors {
-	struct manual *h;
-	const struct mcache *own, *late;
-};
-
-static void inherit_slab(struct manual *h, struct slab *s, uintptr_t base)
-{
-	uint32_t nfree = slab_mend(s, base);
-	slab_count_remote(s); /* its mailbox is no more */
-	nfree += remote_count(load_relaxed(&s->remote));
-	manual_abandon(h, s, s->carved - (uint32_t)min_size(nfree, s->carved));
-}
-
-static void inherit(void *arg, struct slab *s, uintptr_t base)
-{
-	const struct survivors *v = arg;
-	const struct mcache *owner = load_relaxed(&s->owner);
-	enum slab_state state = (enum slab_state)load_relaxed(&s->state);
-	if (state == SLAB_LARGE || state == SLAB_SECURE || state >= SLAB_SECURE_LARGE)
-		return;
-	if (owner == v->own || owner == v->late || owner == &v->h->orphans ||
-	    (owner != NULL && owner->kind == MCACHE_REGION)) {
-		if (state != SLAB_CACHED && (load_relaxed(&s->remote) & REMOTE_POSTED) != 0)
-			manual_post(v->h, s);
-	} else if (state == SLAB_CACHED) {
-		give_large(v->h, s);
-	} else if (state == SLAB_SPARE) {
-		set_state(s, SLAB_NONE);
-		manual_give(v->h, s, 0, SLAB_PAGES, SLAB_PAGES);
-	} else if (state != SLAB_ORPHAN && state != SLAB_ORPHAN_FULL) {
-		inherit_slab(v->h, s, base);
-	}
-}
-
-static void empty_cache(struct mcache *c)
-{
-	size_t from = offsetof(struct mcache, full);
-	memcpy(c, &mcache_none, offsetof(struct mcache, heap));
-	memset((char *)c + from, 0, offsetof(struct mcache, kind) - from);
-}
-
-void mcache_after_fork(struct manual *h, struct mcache *own, struct mcache *late)
-{
-	struct survivors v = { h, own, late };
-	struct list *it = h->caches.next;
-	h->orphans.mailbox = NULL;
-	h->nthreads = own != NULL;
-	h->scavenging.on = h->scavenging.asleep = h->scavenging.due = 0;
-	LIST_EACH(each, &h->caches)
-		LIST_ENTRY(each, struct mcache, node)->mailbox = NULL;
-	LIST_EACH(each, &h->idle)
-		LIST_ENTRY(each, struct mcache, node)->mailbox = NULL;
-	manual_each(h, inherit, &v); /* posts anew what was in the mailboxes */
-	while (it != &h->caches) {
-		struct mcache *c = LIST_ENTRY(it, struct mcache, node);
-		it = it->next;
-		if (c == own || c == late || c->kind == MCACHE_REGION)
-			continue;
-		empty_cache(c);
-		list_remove(&c->node);
-		list_push_front(&h->idle, &c->node);
 	}
 }

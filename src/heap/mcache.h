@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "heap/manual.h"
+#include "heap/mcache_visit.h"
 
 /* The cache of a thread that has none: every slab of it is slab_none. Never written to. */
 extern struct mcache mcache_none;
@@ -48,34 +49,6 @@ struct mcache_stats {
 void mcache_read_stats(const struct mcache *c, struct mcache_stats *st);
 /* mcache_trim - hands over remote frees and gives back what is empty or cached. */
 void mcache_trim(struct mcache *c);
-
-/* ── visits ───────────────────────────────────────────────────────────────────────────────
- * A thread that sleeps cannot give back what its cache keeps, so somebody else does. On each of its ways but the two
- * shortest a thread writes that it is inside, and then looks whether it is visited. The visitor writes that he
- * visits, sees to it that all processors pass a fence, and then looks whether the thread is inside: one of the two
- * sees the other, and the thread pays no fence. The shortest ways touch the current slabs, and the free lists and
- * countdowns of slabs that have a key: of these the visitor leaves alone all in which a block is in use. A block is
- * in use until its thread has counted it down, so of a slab without such a block the thread has nothing more to
- * write; a second fence makes what it wrote visible. */
-void mcache_wait_visit(struct mcache *c);
-MGC_INLINE void mcache_enter(struct mcache *c)
-{
-	store_relaxed(&c->inside, c->inside + 1);
-	MGC_COMPILER_FENCE(); /* the visitor's membarrier is the fence of both */
-	if (MGC_UNLIKELY(load_acquire(&c->visited) != 0)) /* pairs: visit */
-		mcache_wait_visit(c);
-	if (MGC_HOSTILE && c->inside % 16 == 1)
-		os_yield(); /* inside */
-}
-MGC_INLINE void mcache_leave(struct mcache *c)
-{
-	store_release(&c->inside, c->inside + 1); /* pairs: inside */
-}
-
-/* mcache_visit - from another thread, one at a time, with `scavenging.lock`: gives back what the cache of a thread keeps
- * that has been on none of those ways since the last visit, takes its mail as far as that empties slabs, and
- * makes holes in sparse slabs that it finds for the second time; `all`: at once. False: there is more to do. */
-bool mcache_visit(struct mcache *c, bool all);
 
 /* mcache_set_slow - whether each allocation of the calling thread's cache comes the slow way: its short ways find
  * nothing then. */
@@ -213,5 +186,8 @@ size_t mcache_usable(const struct slab *s);
 
 /* mcache_resize_large - changes a large object in place. False: not possible, nothing changed. */
 bool mcache_resize_large(struct manual *h, struct slab *s, size_t nbytes);
+/* mcache_move_large - makes an object of c's (or of a thread's) larger where it cannot stay: its new address, with all
+ * it holds. nbytes is beyond what runs have. NULL: no memory, nothing changed. */
+void *mcache_move_large(struct mcache *c, struct slab *s, size_t nbytes);
 
 #endif

@@ -279,6 +279,15 @@ bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages)
 	return ok;
 }
 
+bool pageheap_renew(struct pageheap *ph, size_t first, size_t npages)
+{
+	size_t nbytes = align_up(npages << MGC_PAGE_SHIFT, os_page_size());
+	if (os_renew(space_page_addr(&ph->space, first), nbytes) != 0)
+		return false;
+	advise_huge(ph, first, first + npages);
+	return true;
+}
+
 size_t pageheap_give(struct pageheap *ph, size_t first, size_t npages, size_t ndirty, size_t *used)
 {
 	lock_acquire(&ph->lock);

@@ -73,6 +73,9 @@ bool pageheap_take(struct pageheap *ph, size_t npages, size_t align_pages, size_
 size_t pageheap_give(struct pageheap *ph, size_t first, size_t npages, size_t ndirty, size_t *used);
 /* pageheap_extend - takes the npages (> 0) from end_page on, if they are free or where the heap ends. */
 bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages);
+/* pageheap_renew - pages that were taken are as fresh ones again: clean, of one mapping with their neighbours
+ * (os_renew), and huge where fresh ones would be. False: not possible, they are as they were. */
+bool pageheap_renew(struct pageheap *ph, size_t first, size_t npages);
 
 /* pageheap_scavenge - gives back free dirty memory, highest address first, in runs of at least
  * min_pages, until nbytes were given back or none is left. Returns the bytes. Holds the lock only to

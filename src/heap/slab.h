@@ -100,7 +100,7 @@ struct slab {
 	struct block *free; /* owner */
 	uintptr_t key; /* atomic; 0 when nobody may free the short way */
 	uint32_t countdown; /* owner; of a large object: its pages */
-	uint16_t carved; /* atomic; owner, whoever frees looks */
+	uint16_t carved; /* atomic; owner, whoever frees looks; of a large object: its mapping is to be renewed */
 	uint8_t sizeclass; /* atomic; 0: large, or nothing */
 	uint8_t state; /* atomic */
 	uintptr_t remote; /* atomic: blocks freed by others, see REMOTE_… */

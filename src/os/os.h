@@ -56,6 +56,13 @@ void os_release(uintptr_t addr, size_t nbytes);
 void os_advise_huge(uintptr_t addr, size_t nbytes, bool on);
 /* os_populate - READY: fault the range in now. Advice only. */
 void os_populate(uintptr_t addr, size_t nbytes);
+/* os_move - what the READY range of nbytes at `from` holds moves to the start of the READY range of `room` ≥ nbytes at
+ * `to`, without a copy: the rest of that, and `from`, read as zero. They do not overlap. The range at `to` is a
+ * mapping of its own from here on, in which the kernel counts against vm.max_map_count what lies before and behind;
+ * os_renew ends that, and it reads as zero. 0 or an errno, then `from` is as it was, and `to` READY, with any
+ * contents. Linux 5.7; ranges that are several mappings already cannot be moved (EFAULT). */
+int os_move(uintptr_t from, size_t nbytes, uintptr_t to, size_t room);
+int os_renew(uintptr_t addr, size_t nbytes);
 /* os_alloc - READY memory in one call, for records: NONE → READY. 0 when refused. */
 uintptr_t os_alloc(size_t nbytes);
 
@@ -94,7 +101,7 @@ int os_written_ignore(uintptr_t lo, uintptr_t hi);
 
 /* os_set_fault_hook - tests only: `hook(call, nbytes)` is asked before each memory call and says 0
  * to let it pass or the errno to fail with. `call` is the function's name without "os_": reserve,
- * reserve_at, reserve_readable, commit, decommit, discard, alloc; and for counting, as these do not
+ * reserve_at, reserve_readable, commit, decommit, discard, move, renew, alloc; and for counting, as these do not
  * fail, release, advise_huge, populate. NULL removes it. */
 void os_set_fault_hook(int (*hook)(const char *call, size_t nbytes));
 

@@ -3,7 +3,7 @@
  * WHO    the page heap, the pools of records, the tables of arenas.
  * STATE  the fault hook; sizes that are read once. The states of ranges are the kernel's and the
  *        caller's: nothing is recorded here.
- * INV    M1 no call maps over a range that is not ours (MAP_FIXED only in os_decommit)
+ * INV    M1 no call maps over a range that is not ours (MAP_FIXED only in os_decommit, os_move, os_renew)
  *        M2 every function asks the hook first, once, under its own name without "os_"
  *        M3 a failed call leaves the range in the state it had
  * LOCKS  none.
@@ -42,6 +42,9 @@
 #endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24 /* 5.18 */
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4 /* 5.7 */
 #endif
 #ifndef PR_GET_THP_DISABLE
 #define PR_GET_THP_DISABLE 42
@@ -208,6 +211,42 @@ void os_populate(uintptr_t addr, size_t nbytes)
 {
 	if (refused("populate", nbytes) == 0)
 		madvise((void *)addr, nbytes, MADV_POPULATE_WRITE);
+}
+
+/* move_back - the second step was refused, which may have unmapped `to`, in an old kernel. */
+static int move_back(uintptr_t from, size_t nbytes, uintptr_t to, size_t room, void *between)
+{
+	int error = errno;
+	memcpy((void *)from, between, nbytes);
+	munmap(between, nbytes);
+	if (os_reserve_at(to, room) == 0) /* else it is still there */
+		(void)os_commit(to, room);
+	return error;
+}
+
+/* Two steps: the kernel may refuse the first one, for what `from` is; then nothing has happened. A move to a fixed
+ * place is looked at only after the place was unmapped, by kernels before 6.17. */
+int os_move(uintptr_t from, size_t nbytes, uintptr_t to, size_t room)
+{
+	int error = refused("move", nbytes);
+	if (MGC_WITH_ASAN || MGC_WITH_TSAN) /* what these know of memory would stay behind */
+		error = ENOSYS;
+	if (error != 0)
+		return error;
+	void *between = mremap((void *)from, nbytes, nbytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP);
+	if (between == MAP_FAILED)
+		return errno;
+	void *p = mremap(between, nbytes, room, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)to);
+	return p != MAP_FAILED ? 0 : move_back(from, nbytes, to, room, between);
+}
+
+int os_renew(uintptr_t addr, size_t nbytes)
+{
+	int error = refused("renew", nbytes);
+	if (error != 0)
+		return error;
+	void *p = mmap((void *)addr, nbytes, PROT_READ | PROT_WRITE, MAP_RESERVE | MAP_FIXED, -1, 0);
+	return p == MAP_FAILED ? errno : 0;
 }
 
 uintptr_t os_alloc(size_t nbytes)

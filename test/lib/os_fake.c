@@ -23,6 +23,8 @@ static struct call {
 	{ "commit", true, 0, 0 },
 	{ "decommit", true, 0, 0 },
 	{ "discard", true, 0, 0 },
+	{ "move", true, 0, 0 },
+	{ "renew", true, 0, 0 },
 	{ "alloc", true, 0, 0 },
 	{ "release", false, 0, 0 },
 	{ "advise_huge", false, 0, 0 },

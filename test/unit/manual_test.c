@@ -1,5 +1,6 @@
 /* manual_test.c - the malloc face's heap from inside: slabs go through their states and none is left behind,
  * whoever frees the last block. */
+#include "lib/os_fake.h"
 #include "lib/plain.h"
 
 #include "base/bits.h"
@@ -207,6 +208,82 @@ TEST(large_in_place)
 	CHECK_EQ(p[99999], 2);
 	release(c, p);
 	release(c, q);
+	mcache_close(c);
+	CHECK_EQ(used_pages(), 0);
+	pageheap_verify(&heap.pageheap);
+	manual_destroy(&heap);
+}
+
+static bool is_stamped(const size_t *p, size_t nbytes)
+{
+	for (size_t i = 0; i < nbytes / sizeof *p; i += 64)
+		if (p[i] != i)
+			return false;
+	return true;
+}
+
+static void stamp(size_t *p, size_t nbytes)
+{
+	for (size_t i = 0; i < nbytes / sizeof *p; i += 64)
+		p[i] = i;
+}
+
+/* grow_apart - an object of c's grows to 64 MiB by doubling, and cannot stay. How often its pages were moved. */
+static unsigned grow_apart(struct mcache *c, bool refuse)
+{
+	bool zero;
+	unsigned nmoved = 0;
+	size_t n = (size_t)2 << 20;
+	void *after[8];
+	size_t *p = mcache_alloc_large(c, n, 16, &zero);
+	stamp(p, n);
+	for (unsigned i = 0; i < 5; i++, n *= 2) {
+		after[i] = mcache_alloc_large(c, n, 16, &zero); /* in the way, and never touched */
+		CHECK(!mcache_resize_large(&heap, slab_at(p), 2 * n));
+		uint64_t before = os_fake_calls("move");
+		if (refuse)
+			os_fake_fail("move", 1, 1, EFAULT);
+		size_t *q = mcache_move_large(c, slab_at(p), 2 * n);
+		CHECK(q != NULL && q != p && is_stamped(q, n));
+		CHECK_EQ(mcache_check(&heap, slab_at(p), (uintptr_t)p), BLOCK_FOREIGN);
+		CHECK_EQ(mcache_usable(slab_at(q)), 2 * n);
+		nmoved += (unsigned)(os_fake_calls("move") - before);
+		stamp(q, 2 * n);
+		p = q;
+	}
+	CHECK(mcache_resize_large(&heap, slab_at(p), n / 2));
+	CHECK(is_stamped(p, n / 2));
+	release(c, p);
+	for (unsigned i = 0; i < 5; i++)
+		release(c, after[i]);
+	return nmoved - (unsigned)os_fake_refused("move");
+}
+
+/* Moved pages are not copied, those that the system will not move are; what they leave reads as zero where it is said
+ * to; mappings that moves left are undone when there are too many. */
+TEST(large_moves)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	bool zero;
+	os_fake_start();
+	unsigned nmoved = 0;
+	for (int round = 0; round < 3; round++)
+		nmoved += grow_apart(c, false);
+	CHECK(nmoved >= 5);
+	if (!MGC_WITH_ASAN && !MGC_WITH_TSAN) /* these copy */
+		CHECK(os_fake_calls("renew") >= nmoved);
+	if (MGC_HOSTILE)
+		CHECK(heap.nmoved <= 5);
+	CHECK_EQ(grow_apart(c, true), 0);
+	for (size_t n = (size_t)2 << 20; n < (size_t)64 << 20; n *= 2) {
+		char *p = mcache_alloc_large(c, n, 16, &zero);
+		for (size_t i = 0; zero && i < n; i += 4096)
+			CHECK_EQ(p[i], 0);
+		memset(p, 1, n);
+		release(c, p);
+	}
+	os_fake_stop();
 	mcache_close(c);
 	CHECK_EQ(used_pages(), 0);
 	pageheap_verify(&heap.pageheap);

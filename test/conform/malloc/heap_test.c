@@ -89,6 +89,15 @@ TEST(edges)
 		unsigned char *p = mgc_heap_calloc(h, 1, n);
 		CHECK(p != NULL && p[0] == 0 && p[n / 2] == 0 && p[n - 1] == 0);
 	}
+	unsigned char *grown = mgc_heap_malloc(h, 1 << 20), *large = grown;
+	for (size_t n = 1 << 20; n <= (size_t)16 << 20; n *= 2) {
+		grown = mgc_heap_realloc(h, grown, n);
+		CHECK(grown == large); /* nothing is behind it */
+		CHECK(n == 1 << 20 || (grown[0] == 7 && grown[n / 2 - 1] == 7));
+		memset(grown, 7, n);
+	}
+	grown = mgc_heap_realloc(h, grown, 2 << 20);
+	CHECK(grown == large && grown[(2 << 20) - 1] == 7);
 	mgc_heap_free(h, NULL);
 	struct mgc_heap_stats st = { .struct_size = 1 };
 	CHECK_EQ(mgc_heap_read_stats(h, &st), EINVAL);

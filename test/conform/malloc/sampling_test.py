@@ -17,7 +17,7 @@ from profile_test import Profile  # noqa: E402
 
 # What each function leaves behind: blocks, bytes.
 LEFT = {"by_malloc": (500, 50000), "by_calloc": (7, 7 * 30 * 40), "by_realloc": (1, 90000), "by_zero": (3, 3),
-        "grow_large": (1, 6000000), "by_aligned": (2, 2 * 4096), "on_thread": (11, 11 * 2000),
+        "grow_large": (1, 6000000), "move_large": (1, 5000000), "by_aligned": (2, 2 * 4096), "on_thread": (11, 11 * 2000),
         "for_another": (50, 50 * 64), "medium": (4, 4 * 200000)}
 SOURCE = r"""
 #include <pthread.h>
@@ -33,6 +33,7 @@ LEAVES by_calloc(void) { for (volatile int i = 0; i < 7; i++) keep = calloc(30, 
 LEAVES by_realloc(void) { void *p = malloc(10); for (volatile int n = 20; n <= 90000; n += 10) p = realloc(p, n); keep = p; }
 LEAVES by_zero(void) { for (volatile int i = 0; i < 3; i++) keep = malloc(0); }
 LEAVES grow_large(void) { void *p = malloc(2000000); p = realloc(p, 4000000); keep = realloc(p, 6000000); }
+LEAVES move_large(void) { void *p = malloc(2000000), *behind = malloc(2000000); keep = realloc(p, 5000000); free(behind); }
 LEAVES by_aligned(void) { for (volatile int i = 0; i < 2; i++) keep = aligned_alloc(4096, 4096); free(aligned_alloc(64, 64)); }
 LEAVES medium(void) { for (volatile int i = 0; i < 4; i++) { keep = malloc(200000); free(malloc(200000)); } }
 LEAVES for_another(void) { for (volatile int i = 0; i < 100; i++) given[i] = malloc(64); }
@@ -53,7 +54,7 @@ int main(int argc, char **argv) {
     wait(NULL);
     return 0;
   }
-  by_malloc(); by_calloc(); by_realloc(); by_zero(); grow_large(); by_aligned(); medium(); for_another(); churn();
+  by_malloc(); by_calloc(); by_realloc(); by_zero(); grow_large(); move_large(); by_aligned(); medium(); for_another(); churn();
   pthread_create(&t, NULL, run, NULL);
   pthread_join(t, NULL);
   return 0;
