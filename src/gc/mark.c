@@ -296,7 +296,7 @@ MGC_INLINE uintptr_t slot_within(struct hot *h, uintptr_t tagged, uint32_t desc)
 	uint64_t bit = UINT64_C(1) << ((start >> MGC_GRANULE_SHIFT) & 63);
 	if (load_relaxed(&pair->mark) & bit)
 		return 0;
-	if (MGC_LIKELY(load_acquire(&pair->alloc) & bit))
+	if (MGC_LIKELY(load_acquire(&pair->alloc) & bit)) /* pairs: alloc-bit */
 		return start;
 	invalid_pointer(h->mk, tagged);
 	return 0;

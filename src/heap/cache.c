@@ -191,9 +191,9 @@ static void publish_large(struct mutator *m, struct span *s, unsigned sc, size_t
 	uint64_t pg = mutator_enter_heap(m);
 	span_init(s, sc, 0, phase_gen_sweepgen(pg));
 	s->slack = (uint16_t)(span_nbytes(s) - nbytes);
-	span_take_run(&h->pageheap.space, s, 0, 1, mutator_births_black(m, pg));
 	central_add_large(h, s);
 	span_publish(&h->pageheap.space, s);
+	span_take_run(&h->pageheap.space, s, 0, 1, mutator_births_black(m, pg)); /* P6 */
 	sub_relaxed(&h->pageheap.unpublished_pages, (size_t)s->npages);
 	count_handed(m, span_nbytes(s));
 	mutator_leave(m);

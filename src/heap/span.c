@@ -152,9 +152,9 @@ void span_take_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t
 		if (black)
 			or_relaxed(&b->mark, r.bits);
 		if (load_relaxed(&b->alloc) == 0) /* nobody frees what is not allocated */
-			store_release(&b->alloc, r.bits);
+			store_release(&b->alloc, r.bits); /* pairs: alloc-bit */
 		else
-			or_release(&b->alloc, r.bits);
+			or_release(&b->alloc, r.bits); /* pairs: alloc-bit */
 	}
 	store_relaxed(&s->scan_from, (uint16_t)hi);
 }

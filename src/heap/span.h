@@ -15,6 +15,7 @@
  *           PARTIAL one whoever holds its central's lock
  *        P5 bits are cleared in a swept span, or by who sweeps it: a slot whose mark is cleared first would be
  *           free, and another's, by the time its allocation bit is cleared   [cache.c settle]
+ *        P6 allocation bits are set in a published span only: who sees one can resolve each address in its slot
  * LOCKS  node, where: the central's lock. Everything else: fixed while IN_USE, or the owner's, or
  *        atomic as said at the field.
  * UNITS  slots counted from 0; bytes; pages of 8 KiB.  FROM Go's mspan; records by arithmetic are ours. */
@@ -83,7 +84,7 @@ MGC_INLINE uintptr_t span_slot_addr(const struct span *s, uint32_t slot)
 MGC_INLINE bool space_is_allocated(const struct space *sp, uintptr_t slot_addr)
 {
 	uint64_t bit;
-	return (load_relaxed(&space_bits(sp, slot_addr, &bit)->alloc) & bit) != 0;
+	return (load_acquire(&space_bits(sp, slot_addr, &bit)->alloc) & bit) != 0; /* pairs: alloc-bit */
 }
 
 MGC_INLINE bool space_is_marked(const struct space *sp, uintptr_t slot_addr)

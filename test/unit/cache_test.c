@@ -114,4 +114,46 @@ Test(cache, others_at_any_point_of_a_free, .timeout = 60)
 	mutator_tls = other;
 	mutator_detach(other);
 }
+
+/* A large object is made where one was before, and a word of long ago points into it. At any point of that it is
+ * no object, or all of it is one. Its pages are told one by one: every few instructions will do. */
+#define LARGE_PAGES 64
+#define LARGE_STRIDE 97
+static uintptr_t large;
+static unsigned large_layout; /* that is not cleared, which would be most of the instructions */
+
+static void make_large(void *arg)
+{
+	(void)arg;
+	large = cache_alloc_large(m, large_layout, LARGE_PAGES * MGC_PAGE_SIZE, 1);
+}
+
+static void look_at_large(void)
+{
+	const struct space *sp = &heap.pageheap.space;
+	if (!space_is_allocated(sp, large))
+		return;
+	for (size_t i = 0; i < LARGE_PAGES; i++) {
+		const struct span *s = space_span(sp, large + i * MGC_PAGE_SIZE);
+		cr_assert(s != NULL, "page %zu, step %zu", i, step);
+		cr_assert_eq(s->base, large, "page %zu, step %zu", i, step);
+	}
+}
+
+Test(cache, a_large_object_at_any_point_of_its_birth, .timeout = 60)
+{
+	cr_assert_eq(heap_init(&heap, 0), 0);
+	m = mutator_attach(&heap);
+	struct layout_desc desc = { .kind = LAYOUT_NOSCAN, .flags = LAYOUT_NOZERO };
+	large_layout = layout_intern(&heap.layouts, &desc);
+	bool more = true;
+	for (make_large(NULL); more; step += LARGE_STRIDE) {
+		uintptr_t before = large;
+		free_it((void *)large);
+		more = step_run(make_large, NULL, step, look_at_large);
+		cr_assert_eq(large, before);
+	}
+	cr_assert_gt(step, 30);
+	mutator_detach(m);
+}
 #endif
