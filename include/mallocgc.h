@@ -46,7 +46,7 @@ enum mgc_init_flags {
 };
 
 /* mgc_init - what cannot be changed later; optional, before every other call. 0, or -1: EINVAL (unknown
- * flags), EALREADY (the library has started). */
+ * flags), EALREADY (the library has started), ENOMEM (not even the smallest heap can be had; try again). */
 MGC_API int mgc_init(unsigned flags);
 
 /* ── types ──────────────────────────────────────────────────────────────────────────────── */
@@ -188,7 +188,7 @@ MGC_API int mgc_root_add(void *start, size_t nbytes, unsigned flags);
 /* mgc_root_remove - start as it was added. 0, or -1 with EINVAL. */
 MGC_API int mgc_root_remove(void *start);
 /* mgc_root_add_globals - the data segments and thread-local variables of every loaded object, now and
- * in the future, are roots (unbarriered, ambiguous). */
+ * in the future, are roots (unbarriered, ambiguous). 0, or -1 with ENOMEM. */
 MGC_API int mgc_root_add_globals(void);
 /* mgc_root_add_owned - an operand stack or handle array that belongs to the calling thread: the words
  * of [start, *top) count as part of its stack; needs no mgc_write. *top moves between start and

@@ -37,6 +37,14 @@ MGC_COLD struct mutator *api_attach_writer(void)
 	return m;
 }
 
+MGC_COLD void api_blocks(const struct mutator *m)
+{
+	mgc_misuse("a call between mgc_blocking_enter and mgc_blocking_leave (thread %d): its "
+		   "stack counts as it was "
+		   "at the first of them, so what it gets now could be freed under it",
+		   m->tid);
+}
+
 void *api_no_memory(void)
 {
 	errno = ENOMEM;
@@ -61,8 +69,8 @@ int mgc_init(unsigned flags)
 	if (runtime_started())
 		return api_fail(EALREADY);
 	init_flags = flags;
-	runtime_start(&api_config);
-	return 0;
+	int err = runtime_try_start(&api_config);
+	return err == 0 ? 0 : api_fail(err);
 }
 
 /* ── allocation ─────────────────────────────────────────────────────────────────────────── */
@@ -157,14 +165,16 @@ void mgc_free(void *p)
 void *mgc_base(const void *p)
 {
 	size_t nbytes;
-	runtime_start(&api_config);
+	if (!runtime_started())
+		return NULL;
 	return (void *)gc_object(&runtime.gc, (uintptr_t)p, &nbytes);
 }
 
 size_t mgc_size(const void *p)
 {
 	size_t nbytes = 0;
-	runtime_start(&api_config);
+	if (!runtime_started())
+		return 0;
 	return gc_object(&runtime.gc, (uintptr_t)p, &nbytes) != 0 ? nbytes : 0;
 }
 
@@ -282,7 +292,9 @@ int mgc_root_remove(void *start)
 
 int mgc_root_add_globals(void)
 {
-	runtime_start(&api_config);
+	int err = runtime_try_start(&api_config);
+	if (err != 0)
+		return api_fail(err);
 	lock_acquire(&runtime.gc.world);
 	store_relaxed(&runtime.gc.roots.globals, true);
 	lock_release(&runtime.gc.world);
@@ -335,11 +347,13 @@ int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)
 void blocking_enter(uintptr_t a, uintptr_t b, const uintptr_t *regs, uintptr_t sp);
 __attribute__((used)) void blocking_enter(uintptr_t a, uintptr_t b, const uintptr_t *regs, uintptr_t sp)
 {
-	struct mutator *m = api_self();
+	struct mutator *m = runtime_self(&api_config);
 	(void)a;
 	(void)b;
-	if (m != NULL)
-		stw_block_regs(m, regs, sp);
+	if (m == NULL)
+		return;
+	mutator_check_entry(m);
+	stw_block_regs(m, regs, sp);
 }
 STW_ENTRY(mgc_blocking_enter, blocking_enter);
 

@@ -13,12 +13,18 @@ extern const struct runtime_config api_config;
 void *api_no_memory(void);
 int api_fail(int err);
 
-/* api_self - the calling thread; NULL: it cannot be attached. Dies when it is inside the library. */
+MGC_NORETURN void api_blocks(const struct mutator *m);
+
+/* api_self - the calling thread; NULL: it cannot be attached. Dies when it is inside the library, or said that
+ * it would not call it. */
 MGC_INLINE struct mutator *api_self(void)
 {
 	struct mutator *m = runtime_self(&api_config);
-	if (MGC_LIKELY(m != NULL))
-		mutator_check_entry(m);
+	if (MGC_UNLIKELY(m == NULL))
+		return NULL;
+	mutator_check_entry(m);
+	if (MGC_UNLIKELY(load_relaxed(&m->status) != MUTATOR_RUNNING)) /* pairs: mutator-status */
+		api_blocks(m);
 	return m;
 }
 

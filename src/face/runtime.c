@@ -32,7 +32,8 @@ const struct watch runtime_watch = { .magic = WATCH_MAGIC,
 				     .sampler = &sampler };
 WATCH_NOTE(runtime_watch);
 
-static pthread_once_t start_once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t start_lock =
+	PTHREAD_MUTEX_INITIALIZER; /* no pthread_once: a start without memory is tried again */
 static const struct runtime_config *start_config;
 static pthread_key_t exit_key;
 
@@ -199,38 +200,61 @@ static void on_process_exit(void)
 		os_tell(runtime.gc.knobs.recorder, WATCH_ENDS, WATCH_PATIENCE_SECS);
 }
 
-static void start(void)
+/* read_settings - once, however often there is no memory to start with. */
+static const struct knobs *read_settings(const struct runtime_config *config)
 {
-	struct knobs k;
-	const struct runtime_config *config = load_relaxed(&start_config);
-	knob_read_env(&k);
-	if (config->adjust != NULL)
-		config->adjust(&k);
-	int err = heap_init(&runtime.heap, (size_t)k.reserve);
-	if (err == 0)
-		err = gc_init(&runtime.gc, &runtime.heap, &k, config->signal, config->concurrent);
+	static struct knobs k;
+	static bool known;
+	if (!known) {
+		knob_read_env(&k);
+		if (config->adjust != NULL)
+			config->adjust(&k);
+	}
+	known = true;
+	return &k;
+}
+
+static void start_collector(const struct knobs *k, const struct runtime_config *config)
+{
+	int err = gc_init(&runtime.gc, &runtime.heap, k, config->signal, config->concurrent);
+	if (err == ENOSPC)
+		mgc_fatal("cannot start: the program has taken all real-time signals, and threads "
+			  "are "
+			  "stopped by one (MGC_DEBUG=poll=1 needs none)");
 	if (err != 0)
-		mgc_fatal("cannot start a heap: %s", strerror(err));
+		mgc_fatal("cannot start: no handler for signal %d: %s", runtime.gc.stw.signal,
+			  strerror(err));
 	runtime.name = config->name;
 	runtime.gc.roots.globals = config->globals;
 	runtime.gc.roots.end_pointers = config->end_pointers;
 	if (config->own_finalizer_thread)
 		runtime.gc.notify_due = notify_due;
-	if (k.gctrace)
+	if (k->gctrace)
 		gctrace_start(&runtime.gc);
+}
+
+/* start - start_lock is held; 0, or ENOMEM and nothing happened. */
+static int start(const struct runtime_config *config)
+{
+	const struct knobs *k = read_settings(config);
+	int err = heap_init(&runtime.heap, (size_t)k->reserve);
+	if (err != 0)
+		return err;
+	start_collector(k, config);
 	if (pthread_key_create(&exit_key, on_thread_exit) != 0)
 		mgc_fatal("no thread-specific key left to learn of thread exits");
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-	if (k.scavtrace)
+	if (k->scavtrace)
 		gctrace_start_scav(&runtime.gc);
-	store_relaxed(&sampler.rate_nbytes, knob_sample_rate(&k));
-	if (k.exitstats || k.leaks || k.stats != NULL || k.profile != NULL || k.recorder != NULL)
+	store_relaxed(&sampler.rate_nbytes, knob_sample_rate(k));
+	if (k->exitstats || k->leaks || k->stats != NULL || k->profile != NULL || k->recorder != NULL)
 		atexit(on_process_exit);
 	if (config->after_start != NULL)
 		config->after_start();
 	store_release(&started, 1u); /* pairs: runtime-started */
-	if (k.recorder != NULL)
-		os_tell(k.recorder, WATCH_STARTED, WATCH_PATIENCE_SECS);
+	if (k->recorder != NULL)
+		os_tell(k->recorder, WATCH_STARTED, WATCH_PATIENCE_SECS);
+	return 0;
 }
 
 bool runtime_started(void)
@@ -238,20 +262,32 @@ bool runtime_started(void)
 	return load_acquire(&started) != 0; /* pairs: runtime-started */
 }
 
+int runtime_try_start(const struct runtime_config *config)
+{
+	int err = 0;
+	if (runtime_started())
+		return 0;
+	pthread_mutex_lock(&start_lock);
+	if (!runtime_started()) {
+		store_relaxed(&start_config, config);
+		err = start(config);
+	}
+	pthread_mutex_unlock(&start_lock);
+	return err;
+}
+
 void runtime_start(const struct runtime_config *config)
 {
-	if (runtime_started())
-		return;
-	store_relaxed(&start_config, config);
-	pthread_once(&start_once, start);
+	int err = runtime_try_start(config);
+	if (err != 0)
+		mgc_fatal("cannot start a heap: %s", strerror(err));
 }
 
 struct mutator *runtime_attach(const struct runtime_config *config)
 {
 	int saved = errno;
 	mutator_tls = &mutator_collector; /* a signal handler that allocates now is told so */
-	runtime_start(config);
-	struct mutator *m = mutator_attach(&runtime.heap);
+	struct mutator *m = runtime_try_start(config) == 0 ? mutator_attach(&runtime.heap) : NULL;
 	if (m == NULL)
 		mutator_tls = &mutator_none;
 	if (m != NULL) {

@@ -36,9 +36,11 @@ struct runtime_config {
 	bool concurrent; /* the program stores through the barrier */
 };
 
-/* runtime_start - idempotent, any thread. Dies when not even the smallest heap can be had. */
+/* runtime_try_start - idempotent, any thread. 0, or ENOMEM: not even the smallest heap can be had now. */
+int runtime_try_start(const struct runtime_config *config);
+/* runtime_start - the same for who cannot tell its caller: dies of ENOMEM. */
 void runtime_start(const struct runtime_config *config);
-/* runtime_attach - the calling thread becomes a mutator; NULL: no memory for its record. */
+/* runtime_attach - the calling thread becomes a mutator; NULL: no memory for a heap, or for its record. */
 struct mutator *runtime_attach(const struct runtime_config *config);
 void runtime_detach(void);
 /* runtime_read_stats - of the heap, with the face's name. */

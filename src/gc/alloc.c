@@ -182,6 +182,17 @@ uintptr_t gc_alloc_aligned(struct gc *gc, struct mutator *m, unsigned layout, si
 	return alloc_large(gc, m, layout, nbytes, align);
 }
 
+/* foreign_free - p lies in no span. */
+static _Noreturn MGC_COLD void foreign_free(const struct space *sp, uintptr_t p)
+{
+	if (space_contains(sp, p) && space_page_of(sp, p) < load_relaxed(&sp->grown))
+		mgc_misuse("free of %p, where no object is any more: it was freed before, or is an "
+			   "address "
+			   "that this heap never gave out",
+			   (void *)p);
+	mgc_misuse("free of %p, which this heap never gave out", (void *)p);
+}
+
 static _Noreturn MGC_COLD void second_free(uintptr_t p, const struct span *s)
 {
 	mgc_misuse("second free of %p (a slot of %zu B)", (void *)p, s->slot_nbytes);
@@ -240,7 +251,7 @@ void gc_free(struct gc *gc, struct mutator *m, uintptr_t p)
 	struct span *s;
 	switch (cache_check(gc->heap, p, &s)) {
 	case FREE_FOREIGN:
-		mgc_misuse("free of %p, which this heap never gave out", (void *)p);
+		foreign_free(&gc->heap->pageheap.space, p);
 	case FREE_INSIDE:
 		mgc_misuse("free of %p, which is inside an object (of %zu B at %p), not its start",
 			   (void *)p, s->slot_nbytes, (void *)span_slot_addr(s, span_slot_of(s, p)));

@@ -8,6 +8,7 @@
  * longest snapshot, and what held an allocation up longest follow behind. */
 #include "obs/gctrace.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -20,9 +21,11 @@ static int log_fd(const struct gc *gc)
 	static int fd = -1;
 	if (fd < 0 && gc->knobs.log != NULL) {
 		fd = open(gc->knobs.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-		if (fd < 0)
-			mgc_print(STDERR_FILENO, "mallocgc: MGC_LOG=%s cannot be written\n",
-				  gc->knobs.log);
+		if (fd < 0) {
+			mgc_print(STDERR_FILENO, "mallocgc: MGC_LOG=%s cannot be written (errno %d); traces go to standard error\n",
+				  gc->knobs.log, errno);
+			fd = STDERR_FILENO;
+		}
 	}
 	return fd >= 0 ? fd : STDERR_FILENO;
 }

@@ -6,6 +6,9 @@
 #include <mallocgc.h>
 #include <sys/time.h>
 
+#include "face/runtime.h"
+#include "heap/span.h"
+
 struct node {
 	struct node *next;
 	long pad[3];
@@ -38,7 +41,7 @@ TEST(frees)
 {
 	CHECK_DIES(free_twice, (void *)64, "second free of");
 	CHECK_DIES(free_twice, (void *)20000, "second free of");
-	CHECK_DIES(free_twice, (void *)100000, "never gave out"); /* its pages are in no span any more */
+	CHECK_DIES(free_twice, (void *)100000, "it was freed before"); /* its pages are in no span any more */
 	CHECK_DIES(free_inside, (void *)1, "inside an object");
 	CHECK_DIES(free_inside, (void *)48, "inside an object");
 	CHECK_DIES(free_foreign, NULL, "never gave out");
@@ -216,6 +219,21 @@ static void enter_twice(void *arg)
 	mgc_blocking_enter();
 }
 
+static void allocate_while_blocking(void *arg)
+{
+	(void)arg;
+	mgc_blocking_enter();
+	for (int i = 0; i < 100000; i++)
+		mgc_new(&node_type);
+}
+
+static void collect_while_blocking(void *arg)
+{
+	(void)arg;
+	mgc_blocking_enter();
+	mgc_collect();
+}
+
 static void bad_stats(void *arg)
 {
 	struct mgc_stats s = { .struct_size = 0 };
@@ -237,7 +255,47 @@ TEST(types_threads_and_records)
 	CHECK_DIES(leave_without_enter, NULL, "without mgc_blocking_enter");
 	CHECK_DIES(leave_unattached, NULL, "not attached");
 	CHECK_DIES(enter_twice, NULL, "blocking already");
+	CHECK_DIES(allocate_while_blocking, NULL, "between mgc_blocking_enter and");
+	CHECK_DIES(collect_while_blocking, NULL, "between mgc_blocking_enter and");
 	CHECK_DIES(bad_stats, NULL, "struct_size");
+}
+
+/* ── the library's own records ──────────────────────────────────────────────────────────── */
+
+/* spoil - writes over a part of the record of the span that new nodes come from, as a stray store might. */
+static void spoil(void *arg)
+{
+	const uint8_t *part = arg;
+	struct span *s = space_span(&runtime.heap.pageheap.space, (uintptr_t)mgc_new(&node_type));
+	for (int i = 0; i < 2000; i++) /* until the thread has a span of its own */
+		s = space_span(&runtime.heap.pageheap.space, (uintptr_t)mgc_new(&node_type));
+	memset((char *)s + part[0], part[1], part[2]);
+	for (int i = 0; i < 100000; i++)
+		mgc_new(&node_type);
+}
+
+/* leave_a_mark - on a slot that is free: what a precise reference to it would have left. */
+static void leave_a_mark(void *arg)
+{
+	(void)arg;
+	void *p = mgc_new(&node_type);
+	mgc_collect();
+	mgc_free(p);
+	space_mark(&runtime.heap.pageheap.space, (uintptr_t)p);
+	mgc_collect();
+}
+
+TEST(spoiled_records)
+{
+	static const uint8_t parts[][3] = { { offsetof(struct span, nslots), 1, 2 },
+					    { offsetof(struct span, slot_nbytes), 0x55, 8 },
+					    { offsetof(struct span, spanclass), 0, 2 },
+					    { offsetof(struct span, state), SPAN_FREE, 1 } };
+	if (MGC_HOSTILE) /* its assertions come first */
+		return;
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+		CHECK_DIES(spoil, (void *)(uintptr_t)parts[i], "is corrupted");
+	CHECK_DIES(leave_a_mark, NULL, "was freed and is still referred to");
 }
 
 /* ── settings ───────────────────────────────────────────────────────────────────────────── */
