@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-OPTION = re.compile(r"^  (--[a-z-]+)(?: ([A-Z]\S*))?(?:  +| (?=[a-z]))(\S.*)$", re.M)
+OPTION = re.compile(r"^  (--[a-z-]+)(?: ([A-Z]\S*))?  +(\S.*)$", re.M)
 
 
 def printed(*words):
@@ -17,9 +17,9 @@ def describe(command):
     """[(subcommand, its summary, what it is about, [(option, argument or "", text)])]."""
     rows = []
     for name, summary in re.findall(r"^  ([a-z]+) +(\S.*)$", printed(command, "--help"), re.M):
-        text = printed(command, name, "--help")
+        text = re.sub(r"\n {6,}(?=\S)", " ", printed(command, name, "--help"))
         subject = re.match(r"Usage: mallocgc " + name + r"(?: \[OPTIONS\])?(?: \[--\])? ?\[?([A-Z]*)", text)
-        options = [(option, argument, re.split("[;:] ", words)[0].rstrip(".,"))
+        options = [(option, argument, re.split("[;:.] ", words)[0].rstrip(".,"))
                    for option, argument, words in OPTION.findall(text)]
         rows.append((name, summary, subject.group(1), options + [("--help", "", "what it does, and its options")]))
     return rows

@@ -8,8 +8,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +20,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/library.h"
+#include "cmd/options.h"
 #include "os/os.h"
 
 enum { MAX_REPS = 99, MAX_WORDS = 8, MAX_PRINTED = 4096 };
@@ -397,49 +398,14 @@ static void print_head(const struct options *o)
 
 /* ── command line ───────────────────────────────────────────────────────────────────────── */
 
-static int help(void)
-{
-	puts("Usage: mallocgc bench [OPTIONS]\n"
-	     "Measures the library on this machine, beside what else is installed: small programs "
-	     "under our\n"
-	     "malloc, the C library's, mimalloc, jemalloc, tcmalloc; programs for a collector on "
-	     "the native\n"
-	     "API, on our libgc.so.1 and on the system's. Some minutes.\n\n"
-	     "  --quick      small sizes, one run: does it all work?\n"
-	     "  --reps N     runs of each (3)\n"
-	     "  --only NAME  malloc, gc, or one program\n"
-	     "  --csv FILE   each run as a row");
-	return finish_output();
-}
-
-static int parse(struct options *o, int argc, char **argv)
-{
-	static const struct option options[] = {
-		{ "quick", no_argument, NULL, 'q' },      { "reps", required_argument, NULL, 'r' },
-		{ "only", required_argument, NULL, 'o' }, { "csv", required_argument, NULL, 'c' },
-		{ "help", no_argument, NULL, 'h' },       { NULL, 0, NULL, 0 }
-	};
-	int c;
-	char *end = NULL;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
-		if (c == 'h')
-			return help();
-		if (c == 'q')
-			o->quick = true;
-		else if (c == 'o')
-			o->only = optarg;
-		else if (c == 'c')
-			o->csv = optarg;
-		else if (c != 'r')
-			return bad_option("bench", c, argv);
-		else if ((o->reps = (unsigned)strtoul(optarg, &end, 10)) == 0 || *end != '\0' ||
-			 o->reps > MAX_REPS)
-			return usage_error("bench", "%s is not a good number of runs (1 to %d)",
-					   optarg, MAX_REPS);
-	}
-	return argc == optind ? -1 : usage_error("bench", "unexpected `%s`", argv[optind]);
-}
+static const struct option_row options[] = {
+	{ "quick", NULL, &option_flag, offsetof(struct options, quick),
+	  "small sizes, one run: does it all work?" },
+	{ "reps", "N", &option_number, offsetof(struct options, reps), "runs of each (3)" },
+	{ "only", "NAME", &option_text, offsetof(struct options, only), "malloc, gc, or one program" },
+	{ "csv", "FILE", &option_text, offsetof(struct options, csv), "each run as a row" },
+	{ 0 },
+};
 
 /* prepare - finds programs and ways; how many runs there will be, or 0 and an exit status. */
 static unsigned prepare(const struct options *o, char folder[PATH_MAX], int *status)
@@ -467,9 +433,13 @@ static int bench_main(int argc, char **argv)
 {
 	static char folder[PATH_MAX];
 	struct options o = { 0 };
-	int status = parse(&o, argc, argv);
+	int status = options_parse(&cmd_bench, &o, argc, argv);
 	if (status >= 0)
 		return status;
+	if (argc > optind)
+		return usage_error("bench", "unexpected `%s`", argv[optind]);
+	if (o.reps > MAX_REPS)
+		return usage_error("bench", "--reps %u: not a number from 1 to %d", o.reps, MAX_REPS);
 	o.reps = o.reps != 0 ? o.reps : o.quick ? 1 : 3;
 	unsigned n = prepare(&o, folder, &status);
 	if (status != 0)
@@ -486,6 +456,15 @@ static int bench_main(int argc, char **argv)
 	return status != 0 ? status : finish_output();
 }
 
-const struct subcommand cmd_bench = { "bench",
-				      "measure it on this machine, beside what else is installed",
-				      bench_main };
+const struct subcommand cmd_bench = {
+	.name = "bench",
+	.summary = "measure it on this machine, beside what else is installed",
+	.help = "Usage: mallocgc bench [OPTIONS]\n"
+		"Measures the library on this machine, beside what else is installed: small "
+		"programs under our\n"
+		"malloc, the C library's, mimalloc, jemalloc, tcmalloc; programs for a collector "
+		"on the native\n"
+		"API, on our libgc.so.1 and on the system's. Some minutes.",
+	.options = options,
+	.main = bench_main,
+};

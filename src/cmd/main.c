@@ -3,14 +3,13 @@
  * WHO    the shell.
  * STATE  none.  LOCKS  none.  FROM  - */
 #include <errno.h>
-#include <getopt.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "cmd/options.h"
 
 static const struct subcommand *const subcommands[] = { &cmd_run,    &cmd_top,   &cmd_record,
 							&cmd_report, &cmd_trace, &cmd_profile,
@@ -41,31 +40,6 @@ int usage_error(const char *subcommand, const char *format, ...)
 	va_end(args);
 	fprintf(stderr, "Try `mallocgc%s%s --help`.\n", *subcommand ? " " : "", subcommand);
 	return STATUS_FAILED;
-}
-
-int bad_option(const char *subcommand, int result, char **argv)
-{
-	const char *word = argv[optind - 1];
-	if (result == ':')
-		return usage_error(subcommand, "option %s needs an argument", word);
-	if (strncmp(word, "--", 2) == 0)
-		return usage_error(subcommand, "unknown or misused option %s", word);
-	return usage_error(subcommand, "unknown option -%c", optopt);
-}
-
-const char *one_operand(const char *subcommand, const char *what, int argc, char **argv)
-{
-	if (argc - optind == 1)
-		return argv[optind];
-	usage_error(subcommand, argc == optind ? "a %s is missing" : "one %s at a time", what);
-	return NULL;
-}
-
-bool parse_seconds(const char *text, double *out)
-{
-	char *end;
-	*out = strtod(text, &end);
-	return end != text && *end == '\0' && *out > 0 && *out <= 366 * 86400.0;
 }
 
 int finish_output(void)

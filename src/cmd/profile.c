@@ -6,9 +6,9 @@
  * WHO    main.c.  STATE what a signal asks.  LOCKS none.  UNITS seconds and bytes on the command line. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +17,7 @@
 #include "base/knob.h"
 #include "cmd/cmd.h"
 #include "cmd/observe.h"
+#include "cmd/options.h"
 #include "cmd/profile_file.h"
 #include "cmd/sites.h"
 #include "os/os.h"
@@ -26,25 +27,6 @@ enum { SHOWN_ROWS = 10, SHOWN_CALLERS = 3 };
 
 static volatile sig_atomic_t interrupted;
 
-static int help(void)
-{
-	puts("Usage: mallocgc profile [OPTIONS] PID\n"
-	     "       mallocgc profile [--output FILE] FILE\n"
-	     "Samples the allocations of a running process that uses the library: which stacks "
-	     "allocate,\n"
-	     "and what of it lives. The file is for `go tool pprof`; the first rows are printed. "
-	     "SIGINT\n"
-	     "(Ctrl-C) ends it early.\n"
-	     "A FILE that a process wrote itself (MGC_PROFILE, run --profile) has addresses only: "
-	     "it "
-	     "gets the\n"
-	     "names of functions and lines of source.\n\n"
-	     "  --output FILE  where to (mallocgc.PID.pb; that FILE itself)\n"
-	     "  --rate BYTES   one sample in so many bytes, on average (512KiB)\n"
-	     "  --seconds N    for so long (10)");
-	return finish_output();
-}
-
 struct options {
 	const char *output, *file; /* NULL: a process */
 	double seconds;
@@ -52,43 +34,35 @@ struct options {
 	pid_t pid;
 };
 
-static bool parse_rate(const char *text, uint64_t *out)
+static bool parse_rate(const char *text, void *out)
 {
 	struct knobs k;
 	char why[256];
 	if (!knob_set(&k, "MGC_DEBUG.samplerate", text, why, sizeof why) || k.samplerate == 0)
 		return false;
-	*out = (uint64_t)k.samplerate;
+	*(uint64_t *)out = (uint64_t)k.samplerate;
 	return true;
 }
 
-static int parse(struct options *o, int argc, char **argv)
+static const struct option_type option_rate = { parse_rate, "a rate: a size as 512KiB" };
+static const struct option_row options[] = {
+	{ "output", "FILE", &option_text, offsetof(struct options, output),
+	  "where to (mallocgc.PID.pb; that FILE itself)" },
+	{ "rate", "BYTES", &option_rate, offsetof(struct options, rate_nbytes),
+	  "one sample in so many bytes, on average (512KiB)" },
+	{ "seconds", "N", &option_seconds, offsetof(struct options, seconds), "for so long (10)" },
+	{ 0 },
+};
+
+/* find_subject - a process, or a file. 0 or an exit status. */
+static int find_subject(struct options *o, int argc, char **argv)
 {
-	static const struct option options[] = { { "output", required_argument, NULL, 'o' },
-						 { "rate", required_argument, NULL, 'r' },
-						 { "seconds", required_argument, NULL, 's' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
-	int c;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, "+:ho:", options, NULL)) != -1) {
-		if (c == 'h')
-			return help();
-		if (c == 'o')
-			o->output = optarg;
-		else if (c != 's' && c != 'r')
-			return bad_option("profile", c, argv);
-		else if (c == 's' && !parse_seconds(optarg, &o->seconds))
-			return usage_error("profile", "%s is not a good number of seconds", optarg);
-		else if (c == 'r' && !parse_rate(optarg, &o->rate_nbytes))
-			return usage_error("profile", "%s is not a good rate: a size as 512KiB", optarg);
-	}
-	const char *what = one_operand("profile", "process or file", argc, argv);
+	const char *what = one_operand(&cmd_profile, "process or file", argc, argv);
 	if (what != NULL && what[strspn(what, "0123456789")] != '\0')
 		o->file = what;
-	else if (what == NULL || (o->pid = target_pid("profile", argc, argv)) == 0)
+	else if (what == NULL || (o->pid = target_pid(&cmd_profile, argc, argv)) == 0)
 		return STATUS_FAILED;
-	return -1;
+	return 0;
 }
 
 /* ── what was sampled meanwhile ─────────────────────────────────────────────────────────── */
@@ -276,8 +250,8 @@ static int profile_main(int argc, char **argv)
 	struct options o = { .seconds = 10, .rate_nbytes = KNOB_SAMPLE_RATE };
 	static struct target t;
 	char name[64];
-	int status = parse(&o, argc, argv);
-	if (status >= 0)
+	int status = options_parse(&cmd_profile, &o, argc, argv);
+	if (status >= 0 || (status = find_subject(&o, argc, argv)) != 0)
 		return status;
 	if (o.file != NULL)
 		return name_profile(&o);
@@ -288,6 +262,19 @@ static int profile_main(int argc, char **argv)
 	return status != 0 ? status : take_profile(&t, &o);
 }
 
-const struct subcommand cmd_profile = { "profile",
-					"sample who allocates in a running process; name a profile",
-					profile_main };
+const struct subcommand cmd_profile = {
+	.name = "profile",
+	.summary = "sample who allocates in a running process; name a profile",
+	.help = "Usage: mallocgc profile [OPTIONS] PID\n"
+		"       mallocgc profile [--output FILE] FILE\n"
+		"Samples the allocations of a running process that uses the library: which stacks "
+		"allocate,\n"
+		"and what of it lives. The file is for `go tool pprof`; the first rows are "
+		"printed. SIGINT\n"
+		"(Ctrl-C) ends it early.\n"
+		"A FILE that a process wrote itself (MGC_PROFILE, run --profile) has addresses "
+		"only: it gets the\n"
+		"names of functions and lines of source.",
+	.options = options,
+	.main = profile_main,
+};

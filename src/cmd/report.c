@@ -7,12 +7,12 @@
 #include "cmd/report.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "cmd/options.h"
 #include "cmd/recording.h"
 
 /* ASSET - the file's bytes, as id_begin to id_end. */
@@ -99,34 +99,19 @@ int report_write(FILE *recording, const char *path)
 	return STATUS_FAILED;
 }
 
-static int help(void)
-{
-	puts("Usage: mallocgc report [OPTIONS] RECORDING\n"
-	     "Makes a page of a recording (`mallocgc record`, `mallocgc run --record`): one HTML "
-	     "file that "
-	     "needs\n"
-	     "nothing else. `mallocgc run --report FILE` does both.\n\n"
-	     "  --output FILE  where to (RECORDING with .html at its end)");
-	return finish_output();
-}
+static const struct option_row options[] = {
+	{ "output", "FILE", &option_text, 0, "where to (RECORDING with .html at its end)" },
+	{ 0 },
+};
 
 static int report_main(int argc, char **argv)
 {
-	static const struct option options[] = { { "output", required_argument, NULL, 'o' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
 	char name[PATH_MAX];
 	const char *output = name;
-	int c;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, "+:ho:", options, NULL)) != -1) {
-		if (c == 'h')
-			return help();
-		if (c != 'o')
-			return bad_option("report", c, argv);
-		output = optarg;
-	}
-	const char *path = one_operand("report", "recording", argc, argv);
+	int status = options_parse(&cmd_report, &output, argc, argv);
+	if (status >= 0)
+		return status;
+	const char *path = one_operand(&cmd_report, "recording", argc, argv);
 	if (path == NULL)
 		return STATUS_FAILED;
 	const char *dot = strrchr(path, '.');
@@ -137,9 +122,18 @@ static int report_main(int argc, char **argv)
 	FILE *recording = recording_open(path);
 	if (recording == NULL)
 		return STATUS_FAILED;
-	int status = report_write(recording, output);
+	status = report_write(recording, output);
 	fclose(recording);
 	return status;
 }
 
-const struct subcommand cmd_report = { "report", "make a page of a recording", report_main };
+const struct subcommand cmd_report = {
+	.name = "report",
+	.summary = "make a page of a recording",
+	.help = "Usage: mallocgc report [OPTIONS] RECORDING\n"
+		"Makes a page of a recording (`mallocgc record`, `mallocgc run --record`): one "
+		"HTML file that needs\n"
+		"nothing else. `mallocgc run --report FILE` does both.",
+	.options = options,
+	.main = report_main,
+};

@@ -5,10 +5,10 @@
  * STATE  the environment that the program inherits.  LOCKS  none.
  * FROM   ld.so(8); statuses of env(1). */
 #include <errno.h>
-#include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,73 +17,50 @@
 #include "base/knob.h"
 #include "cmd/cmd.h"
 #include "cmd/library.h"
+#include "cmd/options.h"
 #include "cmd/program.h"
 #include "cmd/recorder.h"
 #include "cmd/report.h"
 
 struct request {
 	enum face face;
-	bool trace;
+	bool libgc, malloc, trace;
 	const char *stats, *limit, *percent, *profile, *report, *record; /* NULL: as the environment says */
 	char **argv; /* the program and its arguments */
 };
 
-static int help(void)
-{
-	puts("Usage: mallocgc run [OPTIONS] [--] PROGRAM [ARGS…]\n"
-	     "Runs PROGRAM with its memory manager replaced.\n\n"
-	     "  --libgc   in the place of Boehm's collector: our libgc.so.1 is found first\n"
-	     "  --malloc  in the place of the C library's malloc, free, …\n"
-	     "            Without either: --libgc if PROGRAM is linked with libgc.so.1, else "
-	     "--malloc.\n"
-	     "  --trace   a line for each collection on standard error, or in the file MGC_LOG\n"
-	     "  --stats FORMAT[:FILE]  statistics when it exits: text, json or openmetrics; %p in\n"
-	     "            FILE is the process\n"
-	     "  --profile FILE  a sampled heap profile when it exits, for `go tool pprof`\n"
-	     "  --limit BYTES  the most memory that the heap may keep resident, as 512MiB\n"
-	     "  --report FILE  when it has ended, a page (HTML) of what its heap did\n"
-	     "  --record FILE  the recording that such a page is made of (mallocgc report, trace)\n"
-	     "  --percent N  collect when the heap has grown by N % of what is live; off: never");
-	return finish_output();
-}
+#define ROW(name, argument, type, member, text) \
+	{ name, argument, &option_##type, offsetof(struct request, member), text }
+static const struct option_row options[] = {
+	ROW("libgc", NULL, flag, libgc,
+	    "in the place of Boehm's collector: our libgc.so.1 is found first"),
+	ROW("malloc", NULL, flag, malloc,
+	    "in the place of the C library's malloc, free, … Without either: --libgc if "
+	    "PROGRAM is linked with libgc.so.1, else --malloc"),
+	ROW("trace", NULL, flag, trace,
+	    "a line for each collection on standard error, or in the file MGC_LOG"),
+	ROW("stats", "FORMAT[:FILE]", text, stats,
+	    "statistics when it exits: text, json or openmetrics; %p in FILE is the process"),
+	ROW("profile", "FILE", text, profile, "a sampled heap profile when it exits, for `go tool pprof`"),
+	ROW("report", "FILE", text, report, "when it has ended, a page (HTML) of what its heap did"),
+	ROW("record", "FILE", text, record,
+	    "the recording that such a page is made of (mallocgc report, trace)"),
+	ROW("limit", "BYTES", text, limit, "the most memory that the heap may keep resident, as 512MiB"),
+	ROW("percent", "N", text, percent,
+	    "collect when the heap has grown by N % of what is live; off: never"),
+	{ 0 },
+};
+#undef ROW
 
 /* parse - fills `r`; -1 to go on, else an exit status. */
 static int parse(struct request *r, int argc, char **argv)
 {
-	static const struct option options[] = { { "libgc", no_argument, NULL, 'l' },
-						 { "malloc", no_argument, NULL, 'm' },
-						 { "trace", no_argument, NULL, 't' },
-						 { "stats", required_argument, NULL, 's' },
-						 { "profile", required_argument, NULL, 'p' },
-						 { "limit", required_argument, NULL, 'L' },
-						 { "percent", required_argument, NULL, 'P' },
-						 { "report", required_argument, NULL, 'r' },
-						 { "record", required_argument, NULL, 'R' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
-	int c;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
-		enum face face = c == 'l' ? FACE_LIBGC : FACE_MALLOC;
-		if (c == 'h')
-			return help();
-		if (c == 't') {
-			r->trace = true;
-		} else if (strchr("sLPprR", c) != NULL) {
-			*(c == 's'   ? &r->stats
-			  : c == 'L' ? &r->limit
-			  : c == 'p' ? &r->profile
-			  : c == 'r' ? &r->report
-			  : c == 'R' ? &r->record
-				     : &r->percent) = optarg;
-		} else if (c != 'l' && c != 'm') {
-			return bad_option("run", c, argv);
-		} else if (r->face != FACE_AUTO && r->face != face) {
-			return usage_error("run", "--libgc and --malloc exclude each other");
-		} else {
-			r->face = face;
-		}
-	}
+	int status = options_parse(&cmd_run, r, argc, argv);
+	if (status >= 0)
+		return status;
+	if (r->libgc && r->malloc)
+		return usage_error("run", "--libgc and --malloc exclude each other");
+	r->face = r->libgc ? FACE_LIBGC : r->malloc ? FACE_MALLOC : FACE_AUTO;
 	r->argv = argv + optind;
 	return r->argv[0] != NULL ? -1 : usage_error("run", "a program is missing");
 }
@@ -220,7 +197,7 @@ static int run_recorded(const struct request *r, const struct program *p)
 
 static int run_main(int argc, char **argv)
 {
-	struct request r = { .face = FACE_AUTO };
+	struct request r = { 0 };
 	static struct program program;
 	int status = parse(&r, argc, argv);
 	if (status >= 0)
@@ -237,4 +214,11 @@ static int run_main(int argc, char **argv)
 	return errno == ENOENT ? STATUS_NOT_FOUND : STATUS_CANNOT_RUN;
 }
 
-const struct subcommand cmd_run = { "run", "run a program with its memory manager replaced", run_main };
+const struct subcommand cmd_run = {
+	.name = "run",
+	.summary = "run a program with its memory manager replaced",
+	.help = "Usage: mallocgc run [OPTIONS] [--] PROGRAM [ARGS…]\n"
+		"Runs PROGRAM with its memory manager replaced.",
+	.options = options,
+	.main = run_main,
+};

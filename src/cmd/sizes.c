@@ -4,26 +4,15 @@
  * STATE  none.  LOCKS  none.  UNITS  bytes; waste in percent of a span.
  * FROM   the table in Go's sizeclasses.go. */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/options.h"
 #include "heap/sizeclass.h"
-
-static int help(void)
-{
-	puts("Usage: mallocgc sizes [SIZE…]\n"
-	     "Prints the size classes of the heap, or the class of each SIZE (bytes).\n\n"
-	     "  slot bytes  what an object of the class occupies\n"
-	     "  span bytes  pages that are cut into slots at a time\n"
-	     "  tail waste  bytes of a span behind its last slot\n"
-	     "  max waste   share of a span lost when every object is as small as the class "
-	     "allows");
-	return finish_output();
-}
 
 static void print_heading(void)
 {
@@ -80,12 +69,9 @@ static void print_size(uint64_t size)
 
 static int sizes_main(int argc, char **argv)
 {
-	static const struct option options[] = { { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
-	opterr = 0;
-	int c = getopt_long(argc, argv, "+:h", options, NULL);
-	if (c != -1)
-		return c == 'h' ? help() : bad_option("sizes", c, argv);
+	int status = options_parse(&cmd_sizes, NULL, argc, argv);
+	if (status >= 0)
+		return status;
 	if (optind == argc)
 		return print_all();
 	uint64_t size;
@@ -99,4 +85,15 @@ static int sizes_main(int argc, char **argv)
 	return finish_output();
 }
 
-const struct subcommand cmd_sizes = { "sizes", "print the size classes of the heap", sizes_main };
+const struct subcommand cmd_sizes = {
+	.name = "sizes",
+	.summary = "print the size classes of the heap",
+	.help = "Usage: mallocgc sizes [SIZE…]\n"
+		"Prints the size classes of the heap, or the class of each SIZE (bytes).",
+	.help_end = "  slot bytes  what an object of the class occupies\n"
+		    "  span bytes  pages that are cut into slots at a time\n"
+		    "  tail waste  bytes of a span behind its last slot\n"
+		    "  max waste   share of a span lost when every object is as small as the class "
+		    "allows",
+	.main = sizes_main,
+};

@@ -17,9 +17,9 @@
 
 enum { MAX_PHDRS = 64, MAX_NOTES = 65536 };
 
-pid_t target_pid(const char *subcommand, int argc, char **argv)
+pid_t target_pid(const struct subcommand *c, int argc, char **argv)
 {
-	const char *text = one_operand(subcommand, "process", argc, argv);
+	const char *text = one_operand(c, "process", argc, argv);
 	char *end;
 	if (text == NULL)
 		return 0;
@@ -27,7 +27,7 @@ pid_t target_pid(const char *subcommand, int argc, char **argv)
 	long pid = strtol(text, &end, 10);
 	if (end != text && *end == '\0' && errno == 0 && pid > 0 && pid <= 1 << 22)
 		return (pid_t)pid;
-	usage_error(subcommand, "`%s` is not the number of a process", text);
+	usage_error(c->name, "`%s` is not the number of a process", text);
 	return 0;
 }
 

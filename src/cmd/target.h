@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "base/watch.h"
+#include "cmd/options.h"
 
 struct target {
 	pid_t pid;
@@ -22,7 +23,7 @@ struct target {
 };
 
 /* target_pid - the only argument is the number of a process; 0 after a message: it is not. */
-pid_t target_pid(const char *subcommand, int argc, char **argv);
+pid_t target_pid(const struct subcommand *c, int argc, char **argv);
 /* target_find - looks through what the process has loaded for a heap in use; of several a collected one. Refuses
  * other layouts, processes that may not be read, and those without the library, with a message. */
 int target_find(struct target *t, pid_t pid);

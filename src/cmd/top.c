@@ -3,8 +3,8 @@
  *        --batch, as text.
  * WHO    main.c.  STATE the view before, for rates.  LOCKS none. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,61 +16,24 @@
 
 #include "cmd/cmd.h"
 #include "cmd/observe.h"
+#include "cmd/options.h"
 #include "os/os.h"
 
 enum { MAX_SHOWN_THREADS = 256 };
 
-static int help(void)
-{
-	puts("Usage: mallocgc top [OPTIONS] PID\n"
-	     "Shows the heap of a process that uses the library: how large it is, where the next "
-	     "collection\n"
-	     "starts, pauses, size classes, threads. The process needs no setting and does nothing "
-	     "for it.\n\n"
-	     "  --batch       text without a terminal's commands (also when the output is no "
-	     "terminal)\n"
-	     "  --count N     end after N views\n"
-	     "  --delay SECS  between two (1)\n\n"
-	     "Keys: q quit · space now.");
-	return finish_output();
-}
-
 struct options {
 	bool batch;
-	long count; /* 0: for ever */
+	unsigned count; /* 0: for ever */
 	double delay;
-	pid_t pid;
 };
 
-static int parse(struct options *o, int argc, char **argv)
-{
-	static const struct option options[] = { { "batch", no_argument, NULL, 'b' },
-						 { "count", required_argument, NULL, 'n' },
-						 { "delay", required_argument, NULL, 'd' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
-	int c;
-	char *end = NULL;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
-		if (c == 'h')
-			return help();
-		if (c == 'b')
-			o->batch = true;
-		else if (c == 'n')
-			o->count = strtol(optarg, &end, 10);
-		else if (c == 'd')
-			o->delay = strtod(optarg, &end);
-		else
-			return bad_option("top", c, argv);
-		if ((c == 'n' && (*end != '\0' || o->count < 1)) ||
-		    (c == 'd' && (*end != '\0' || !(o->delay >= 0.01 && o->delay <= 86400))))
-			return usage_error("top", "%s is not a good %s", optarg,
-					   c == 'n' ? "count" : "delay");
-	}
-	o->pid = target_pid("top", argc, argv);
-	return o->pid != 0 ? -1 : STATUS_FAILED;
-}
+static const struct option_row options[] = {
+	{ "batch", NULL, &option_flag, offsetof(struct options, batch),
+	  "text without a terminal's commands (also when the output is no terminal)" },
+	{ "count", "N", &option_number, offsetof(struct options, count), "end after N views" },
+	{ "delay", "SECS", &option_seconds, offsetof(struct options, delay), "between two (1)" },
+	{ 0 },
+};
 
 /* ── a page of text ─────────────────────────────────────────────────────────────────────── */
 
@@ -188,7 +151,7 @@ static int show_batch(const struct target *t, const struct options *o)
 {
 	static struct page page;
 	static struct view before;
-	for (long i = 0; o->count == 0 || i < o->count; i++) {
+	for (unsigned i = 0; o->count == 0 || i < o->count; i++) {
 		if (i > 0)
 			os_sleep_ns((uint64_t)(o->delay * 1e9));
 		if (!compose(&page, t, &before, 1000))
@@ -214,7 +177,7 @@ static int show_screen(const struct target *t, const struct options *o)
 	noecho();
 	curs_set(0);
 	timeout((int)(o->delay * 1000));
-	for (long i = 0; o->count == 0 || i < o->count; i++) {
+	for (unsigned i = 0; o->count == 0 || i < o->count; i++) {
 		alive = compose(&page, t, &before, LINES > 16 ? LINES - 14 : 2);
 		if (!alive)
 			break;
@@ -240,12 +203,24 @@ static int top_main(int argc, char **argv)
 {
 	struct options o = { .delay = 1 };
 	struct target t;
-	int status = parse(&o, argc, argv);
+	int status = options_parse(&cmd_top, &o, argc, argv);
 	if (status >= 0)
 		return status;
-	if ((status = target_find(&t, o.pid)) != 0)
-		return status;
+	pid_t pid = target_pid(&cmd_top, argc, argv);
+	if (pid == 0 || (status = target_find(&t, pid)) != 0)
+		return pid == 0 ? STATUS_FAILED : status;
 	return o.batch || !isatty(STDOUT_FILENO) ? show_batch(&t, &o) : show_screen(&t, &o);
 }
 
-const struct subcommand cmd_top = { "top", "show the heap of a running process", top_main };
+const struct subcommand cmd_top = {
+	.name = "top",
+	.summary = "show the heap of a running process",
+	.help = "Usage: mallocgc top [OPTIONS] PID\n"
+		"Shows the heap of a process that uses the library: how large it is, where the "
+		"next collection\n"
+		"starts, pauses, size classes, threads. The process needs no setting and does "
+		"nothing for it.",
+	.help_end = "Keys: q quit · space now.",
+	.options = options,
+	.main = top_main,
+};

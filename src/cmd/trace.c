@@ -5,12 +5,12 @@
  * UNITS  nanoseconds in a recording, microseconds in the format.
  * FROM   "Trace Event Format" of Chrome's tracing: the JSON object form, events X, C and M. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "cmd/options.h"
 #include "cmd/recording.h"
 
 enum track { TRACK_CYCLES = 1, TRACK_PHASES, TRACK_STOPS };
@@ -134,32 +134,18 @@ static void put_trace(FILE *out, FILE *recording)
 	fputs("\n]}\n", out);
 }
 
-static int help(void)
-{
-	puts("Usage: mallocgc trace [OPTIONS] RECORDING\n"
-	     "Writes the collections of a recording as trace events, which ui.perfetto.dev and "
-	     "chrome://tracing\n"
-	     "show.\n\n"
-	     "  --output FILE  where to (standard output)");
-	return finish_output();
-}
+static const struct option_row options[] = {
+	{ "output", "FILE", &option_text, 0, "where to (standard output)" },
+	{ 0 },
+};
 
 static int trace_main(int argc, char **argv)
 {
-	static const struct option options[] = { { "output", required_argument, NULL, 'o' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
 	const char *output = NULL;
-	int c;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, "+:ho:", options, NULL)) != -1) {
-		if (c == 'h')
-			return help();
-		if (c != 'o')
-			return bad_option("trace", c, argv);
-		output = optarg;
-	}
-	const char *path = one_operand("trace", "recording", argc, argv);
+	int status = options_parse(&cmd_trace, &output, argc, argv);
+	if (status >= 0)
+		return status;
+	const char *path = one_operand(&cmd_trace, "recording", argc, argv);
 	FILE *recording = path != NULL ? recording_open(path) : NULL;
 	if (recording == NULL)
 		return STATUS_FAILED;
@@ -173,5 +159,13 @@ static int trace_main(int argc, char **argv)
 	return finish_output();
 }
 
-const struct subcommand cmd_trace = { "trace", "make trace events for Perfetto of a recording",
-				      trace_main };
+const struct subcommand cmd_trace = {
+	.name = "trace",
+	.summary = "make trace events for Perfetto of a recording",
+	.help = "Usage: mallocgc trace [OPTIONS] RECORDING\n"
+		"Writes the collections of a recording as trace events, which ui.perfetto.dev and "
+		"chrome://tracing\n"
+		"show.",
+	.options = options,
+	.main = trace_main,
+};

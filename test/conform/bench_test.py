@@ -90,8 +90,8 @@ class Bench(unittest.TestCase):
         self.assertIn("failed", done.stdout)
 
     def test_what_it_refuses(self):
-        for words, args in (("no program is named nothing", ["--only", "nothing"]), ("0 is not a good number", ["--reps", "0"]),
-                            ("100 is not a good number", ["--reps", "100"]), ("unexpected `x`", ["x"]),
+        for words, args in (("no program is named nothing", ["--only", "nothing"]), ("--reps 0: not a number from 1", ["--reps", "0"]),
+                            ("--reps 100: not a number from 1 to 99", ["--reps", "100"]), ("unexpected `x`", ["x"]),
                             ("unknown or misused option --fast", ["--fast"])):
             done = bench(*args)
             self.assertEqual((done.returncode, done.stdout), (125, ""), args)

@@ -91,7 +91,7 @@ class Talk(Case):
     def test_help(self):
         for args in (["--help"], ["-h"], ["help"], ["run", "--help"], ["sizes", "--help"],
                      ["top", "--help"], ["record", "--help"], ["report", "--help"], ["trace", "--help"],
-                     ["profile", "--help"]):
+                     ["profile", "--help"], ["bench", "--help"]):
             done = self.tree.run(*args)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertTrue(done.stdout.startswith("Usage: mallocgc"), done.stdout)

@@ -433,8 +433,8 @@ class Running(Folder):
     def test_what_it_refuses(self):
         child = self.start(SERVICE, "1", "1")
         for words, args in (("a process or file is missing", []), ("x: No such file", ["x"]), ("`0` is not the number", ["0"]),
-                            ("x is not a good rate", ["--rate", "x", "1"]), ("0 is not a good rate", ["--rate", "0", "1"]),
-                            ("-1 is not a good number of seconds", ["--seconds", "-1", "1"]),
+                            ("--rate x: not a rate: a size", ["--rate", "x", "1"]), ("--rate 0: not a rate", ["--rate", "0", "1"]),
+                            ("--seconds -1: not seconds", ["--seconds", "-1", "1"]),
                             (f"process {os.getpid()} does not use this library", [str(os.getpid())]),
                             ("process \\d+ has ended, and its samples", [str(child.pid)])):
             done = self.run_program(COMMAND, "profile", *args)

@@ -136,7 +136,8 @@ class Contents(Case):
         self.assertEqual(of(lines, "cycle"), [])
         sites = of(lines, "site")
         self.assertGreater(sum(s["bytes"] for s in sites), 40e6)
-        self.assertFalse([s for s in sites if s["stack"][0] in ("malloc", "calloc", "realloc")])
+        self.assertFalse([s for s in sites if s["stack"][0] in ("malloc", "calloc", "realloc")
+                          and not s["lines"][0].startswith("rtld-malloc.h")])
         self.assertEqual(lines[-1]["how"], "exit")
 
     def test_what_is_no_text(self):
@@ -236,7 +237,7 @@ class Running(Case):
     def test_what_it_refuses(self):
         self.refuses("a process is missing", "record")
         self.refuses("`x` is not the number of a process", "record", "x")
-        self.refuses("0 is not a good number of seconds", "record", "--seconds", "0", "1")
+        self.refuses("--seconds 0: not seconds, from 0.01", "record", "--seconds", "0", "1")
         self.refuses("unknown or misused option --frob", "record", "--frob", "1")
         self.refuses(f"process {os.getpid()} does not use this library", "record", os.getpid())
         self.assertEqual(os.listdir(self.folder), [])
