@@ -3,6 +3,7 @@
 header's. rustc is asked for, not required."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,18 @@ class Bindings(unittest.TestCase):
         words, stats = done.stdout.splitlines()
         self.assertIn("a list of 1000 nodes after 11 collections: good", words)
         self.assertGreaterEqual(json.loads(stats)["stats"]["/gc/cycles/total:gc-cycles"], 11)
+
+    def test_readme(self):
+        """The README's example compiles as it is printed, and does what it says."""
+        with open(os.path.join(command.TOP, "README.md"), encoding="utf-8") as page:
+            (code,) = re.findall(r"^```c\n(.*?)^```$", page.read(), re.S | re.M)
+        code += "int main(void) { return insert(insert(NULL, 1), 2)->left->key == 1 ? 0 : 1; }\n"
+        with tempfile.TemporaryDirectory() as folder:
+            program = os.path.join(folder, "readme")
+            subprocess.run(["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-x", "c", "-", "-x", "none", "-I",
+                            os.path.join(command.TOP, "include"), "-o", program, LIBRARY, "-Wl,-rpath," + command.beside("lib")],
+                           input=code, text=True, check=True)
+            self.assertEqual(subprocess.run([program], check=False, timeout=60).returncode, 0)
 
     def test_layout(self):
         """What the Python example says of struct mgc_type, offset by offset."""
