@@ -483,7 +483,7 @@ Test(os_objects, nonsense_in_the_vector)
 
 /* ── names ──────────────────────────────────────────────────────────────────────────────── */
 
-static __attribute__((noinline, noclone)) int nobody_exports_me(int n)
+static __attribute__((noinline)) int nobody_exports_me(int n)
 {
 	return n + 1;
 }

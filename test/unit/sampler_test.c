@@ -115,14 +115,14 @@ TEST(what_dies_is_no_longer_live)
 	mgc_collect();
 	mgc_collect();
 	struct sample_stack t = totals();
-	check_near(t.allocated_nbytes, 128.0 * N);
-	check_near(t.live_nbytes, 64.0 * N);
-	check_near(t.live_objects * 128, 64.0 * N);
+	check_near(t.allocated_nbytes, 128.0 * (double)N);
+	check_near(t.live_nbytes, 64.0 * (double)N);
+	check_near(t.live_objects * 128, 64.0 * (double)N);
 	memset(kept, 0, sizeof kept);
 	mgc_collect();
 	mgc_collect();
-	CHECK(totals().live_nbytes < 128.0 * N / 100);
-	check_near(totals().allocated_nbytes, 128.0 * N);
+	CHECK(totals().live_nbytes < 128.0 * (double)N / 100);
+	check_near(totals().allocated_nbytes, 128.0 * (double)N);
 }
 
 /* Objects that are freed by hand, their memory used again at once. */
@@ -158,7 +158,7 @@ TEST(threads_together)
 		CHECK_EQ(mgc_thread_create(&t[i], NULL, allocate, NULL), 0);
 	for (int i = 0; i < N; i++)
 		pthread_join(t[i], NULL);
-	check_near(totals().allocated_nbytes, 96.0 * 100000 * N);
+	check_near(totals().allocated_nbytes, 96.0 * 100000 * (double)N);
 	mgc_collect();
 	mgc_collect();
 	CHECK(totals().live_objects < 600000.0 / 100);
@@ -176,7 +176,7 @@ TEST(the_table_grows)
 	CHECK(sampler.nlive > 4096);
 	uint32_t n = sampler.nlive;
 	double live = totals().live_nbytes;
-	CHECK(live > 256.0 * N * 0.95 && live < 256.0 * N * 1.05);
+	CHECK(live > 256.0 * (double)N * 0.95 && live < 256.0 * (double)N * 1.05);
 	for (int i = 0; i < N; i++)
 		mgc_free(kept[i]);
 	CHECK(n > 0 && sampler.nlive == 0);
