@@ -285,18 +285,23 @@ if(TARGET mallocgc)
 endif()
 
 # --- fuzz: test/fuzz/NAME.c defines LLVMFuzzerTestOneInput. With MGC_FUZZ it is a libFuzzer
-# program; otherwise a plain test that replays the saved corpus test/fuzz/corpus/NAME/. --------
+# program; otherwise a plain test that replays the saved corpus test/fuzz/corpus/NAME/. Lines with "sources:" name
+# the files of the command that it is about (sources: src/cmd/x.c src/cmd/y.c): they are in no library. --------
+add_custom_target(fuzzers)
 file(GLOB files CONFIGURE_DEPENDS test/fuzz/*.c)
 foreach(file ${files})
   get_filename_component(name ${file} NAME_WE)
-  add_executable(fuzz-${name} EXCLUDE_FROM_ALL ${file})
+  file(STRINGS ${file} sources REGEX "sources:")
+  string(REGEX MATCHALL "src/cmd/[a-z_]+[.]c" sources "${sources}")
+  add_executable(fuzz-${name} EXCLUDE_FROM_ALL ${file} ${sources})
   set_target_properties(fuzz-${name} PROPERTIES MGC_NO_PROTOTYPE TRUE # libFuzzer's entry has none
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzzers)
   target_include_directories(fuzz-${name} PRIVATE ${PROJECT_SOURCE_DIR}/test)
+  target_compile_definitions(fuzz-${name} PRIVATE MGC_WITH_DWFL=0)
   target_link_libraries(fuzz-${name} PRIVATE mgc_flags_src mgc_testlib mgc_internal)
+  add_dependencies(fuzzers fuzz-${name})
   if(MGC_FUZZ)
     target_link_options(fuzz-${name} PRIVATE -fsanitize=fuzzer)
-    add_dependencies(tests-unit fuzz-${name})
   else()
     target_sources(fuzz-${name} PRIVATE cmake/fuzz_replay.c)
     mgc_add_test(fuzz/${name} unit fuzz-${name} 60 ${PROJECT_SOURCE_DIR}/test/fuzz/corpus/${name})

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 cmake --preset fuzz --log-level=WARNING >/dev/null
-cmake --build --preset fuzz --parallel --target tests
+cmake --build --preset fuzz --parallel --target fuzzers
 shopt -s nullglob
 ran=0
 for target in build/fuzz/fuzzers/fuzz-*; do

@@ -125,31 +125,33 @@ uint64_t knob_sample_rate(const struct knobs *k)
 				    : 0;
 }
 
-MGC_NORETURN static void refuse(const char *why)
+bool knob_set_list(struct knobs *k, const char *list, char *why, size_t nbytes)
 {
-	mgc_print(STDERR_FILENO, "mallocgc: %s (see mallocgc(7))\n", why);
-	_exit(2);
-}
-
-/* read_debug - MGC_DEBUG=key=value,key,… */
-static void read_debug(struct knobs *k, const char *list)
-{
-	char why[256], name[64];
+	char name[64];
 	while (*list != '\0') {
 		size_t n = strcspn(list, ","), key = strcspn(list, "=,");
 		char value[64] = "1";
-		if (key + sizeof "MGC_DEBUG." > sizeof name || n - key > sizeof value)
-			refuse("MGC_DEBUG: a key or value is too long");
+		if (key + sizeof "MGC_DEBUG." > sizeof name || n - key > sizeof value) {
+			mgc_format(why, nbytes, "MGC_DEBUG: a key or value is too long");
+			return false;
+		}
 		mgc_format(name, sizeof name, "MGC_DEBUG.");
 		strncat(name, list, key);
 		if (key < n) {
 			memcpy(value, list + key + 1, n - key - 1);
 			value[n - key - 1] = '\0';
 		}
-		if (n > 0 && !knob_set(k, name, value, why, sizeof why))
-			refuse(why);
+		if (n > 0 && !knob_set(k, name, value, why, nbytes))
+			return false;
 		list += n + (list[n] == ',');
 	}
+	return true;
+}
+
+MGC_NORETURN static void refuse(const char *why)
+{
+	mgc_print(STDERR_FILENO, "mallocgc: %s (see mallocgc(7))\n", why);
+	_exit(2);
 }
 
 void knob_read_env(struct knobs *k)
@@ -162,6 +164,6 @@ void knob_read_env(struct knobs *k)
 			refuse(why);
 	}
 	const char *debug = secure_getenv("MGC_DEBUG");
-	if (debug != NULL)
-		read_debug(k, debug);
+	if (debug != NULL && !knob_set_list(k, debug, why, sizeof why))
+		refuse(why);
 }

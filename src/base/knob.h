@@ -32,5 +32,7 @@ void knob_read_env(struct knobs *k);
 uint64_t knob_sample_rate(const struct knobs *k);
 /* knob_set - one setting from text; false with a reason in `why` (at least 200 bytes). */
 bool knob_set(struct knobs *k, const char *name, const char *value, char *why, size_t nbytes);
+/* knob_set_list - those of MGC_DEBUG: key=value,key,… (a key alone: 1); stops at the first that is refused. */
+bool knob_set_list(struct knobs *k, const char *list, char *why, size_t nbytes);
 
 #endif
