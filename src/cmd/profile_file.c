@@ -44,9 +44,10 @@ static uint64_t get_varint(struct message *m)
 	return 0;
 }
 
+/* message_of - a field that is a number has no bytes (NULL): as a message it is empty. */
 static struct message message_of(const unsigned char *bytes, size_t n)
 {
-	return (struct message){ .p = bytes, .end = bytes + n };
+	return (struct message){ .p = bytes, .end = n != 0 ? bytes + n : bytes };
 }
 
 /* next - false at the end, or when the rest is no message (bad). */
