@@ -233,6 +233,29 @@ def demo(text):
     return "```\n" + "\n".join(line.rstrip() for line in [lines[head], lines[head + 1], *rows]) + "\n```"
 
 
+def clients_of(name, *words):
+    return Source(f"libgc-clients-{name}", [PYTHON, "test/conform/libgc/clients.py", "--compare", "--n", "2", "--patience", "10", *words],
+                  quick=["--n", "1"])
+
+
+CLIENTS = [clients_of("guile", "guile gcbench large", "guile words large", "guile algebra", "guile threads", "guile control"),
+           clients_of("ecl-w3m", "ecl", "w3m page large"),
+           clients_of("others", "lilypond", "poke", "crystal", "nim", "neko", "nix")]
+
+
+def clients(*texts):
+    """The rows that clients.py prints, of all of them together, and their geometric means."""
+    lines = [line for text in texts for line in text.split("\n") if line.startswith("| ")]
+    head, rows = lines[0], [line for line in lines if re.search(r"×( |$)", line) and "geometric mean" not in line]
+    ratios = [[float(x) for x in re.findall(r": ([\d.]+)×", row)] for row in rows]
+    columns = [[r for r in column if r > 0] for column in zip(*ratios)]
+    means = [f"{statistics.geometric_mean(column):.2f}×" for column in columns]
+    worst = [f"{max(column):.2f}×" for column in columns]
+    rule = "|" + "---|" * (head.count("|") - 1)
+    last = ["| " + " | ".join([name, *values]) + " |" for name, values in (("geometric mean", means), ("worst", worst))]
+    return "\n".join([head, rule, *rows, *last])
+
+
 FIGURES = [
     Figure("readme-demo", [DEMO], demo),
     Figure("readme-go", [GO_ALLOC, GO_LRU, *(GO_PROGRAMS[p] for p in ("binary-trees", "gcbench", "mark-random"))], readme_go),
@@ -246,6 +269,7 @@ FIGURES = [
     Figure("forks", [FORKS], forks),
     Figure("watched", [COST], cost),
     Figure("malloc-modes", MODES, malloc_modes),
+    Figure("libgc-clients", CLIENTS, clients),
     Figure("lua", [Source("lua", [PYTHON, "bench/adapters/lua.py"])], as_it_is),
     Figure("tuning-percent", [GO_PROGRAMS["binary-trees"], AT_GOS_MEMORY], percent_choice),
     Figure("tuning-limit", LIMITS, limit_choice),

@@ -16,7 +16,7 @@
 #define NS_PER_SPAN 60
 #define ROUNDS_TAKE 2
 /* One that takes less is not worth to run beside the program: protecting the open spans costs more. */
-#define BRIEF_NS UINT64_C(2500000)
+#define BRIEF_NS UINT64_C(4000000)
 /* A young cycle that does more than this share of a whole one's work is not worth it; then so many cycles
  * are whole ones, twice as many each time. */
 #define WORTH_PCT 60
