@@ -24,6 +24,8 @@ static const struct row {
 bool stat_target(const char *text, enum stat_format *format, const char **file)
 {
 	static const char *const names[] = { "text", "json", "openmetrics" };
+	if (strcmp(text, "1") == 0)
+		text = names[STAT_TEXT];
 	for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
 		size_t n = strlen(names[i]);
 		if (strncmp(text, names[i], n) != 0 || (text[n] != '\0' && text[n] != ':'))

@@ -33,25 +33,37 @@ static MGC_COLD void throw_bad_alloc(size_t nbytes)
 		nbytes);
 }
 
-static MGC_NOINLINE void *try_new(size_t nbytes, size_t align)
+static MGC_NOINLINE void *new_long(size_t nbytes, size_t align)
 {
 	void *p;
 	do
 		p = align <= BLOCK_ALIGN ? malloc_long(nbytes) : malloc_aligned(nbytes, align);
 	while (p == NULL && ask_handler());
-	return p;
-}
-
-static MGC_NOINLINE void *new_long(size_t nbytes, size_t align)
-{
-	void *p = try_new(nbytes, align);
 	if (p == NULL)
 		throw_bad_alloc(nbytes);
 	return p;
 }
 
-/* The nothrow forms call the handler too; an exception of its own making ends the program there, as
- * noexcept says. */
+/* The nothrow forms call the handler too, and give NULL when it throws. Only C++ can catch that: its library's own
+ * form of the same name is behind ours, calls our throwing one, and catches. Without one there is no handler. */
+typedef void *nothrow_fn(size_t nbytes, const void *tag);
+typedef void *aligned_nothrow_fn(size_t nbytes, size_t align, const void *tag);
+
+static MGC_NOINLINE void *new_nothrow(size_t nbytes, const void *tag, const char *name)
+{
+	void *p = malloc_long(nbytes);
+	nothrow_fn *next = p == NULL ? (nothrow_fn *)dlsym(RTLD_NEXT, name) : NULL;
+	return next != NULL ? next(nbytes, tag) : p;
+}
+
+static MGC_NOINLINE void *new_aligned_nothrow(size_t nbytes, size_t align, const void *tag,
+					      const char *name)
+{
+	void *p = malloc_aligned(nbytes, align);
+	aligned_nothrow_fn *next = p == NULL ? (aligned_nothrow_fn *)dlsym(RTLD_NEXT, name) : NULL;
+	return next != NULL ? next(nbytes, align, tag) : p;
+}
+
 #define DEFINE_NEW(plain, nothrow, aligned, aligned_nothrow) \
 	MGC_EXPORT void *plain(size_t nbytes); \
 	MGC_EXPORT void *plain(size_t nbytes) \
@@ -63,8 +75,7 @@ static MGC_NOINLINE void *new_long(size_t nbytes, size_t align)
 	MGC_EXPORT void *nothrow(size_t nbytes, const void *tag) \
 	{ \
 		void *p = malloc_short(nbytes); \
-		(void)tag; \
-		return MGC_LIKELY(p != NULL) ? p : try_new(nbytes, BLOCK_ALIGN); \
+		return MGC_LIKELY(p != NULL) ? p : new_nothrow(nbytes, tag, #nothrow); \
 	} \
 	MGC_EXPORT void *aligned(size_t nbytes, size_t align); \
 	MGC_EXPORT void *aligned(size_t nbytes, size_t align) \
@@ -74,8 +85,7 @@ static MGC_NOINLINE void *new_long(size_t nbytes, size_t align)
 	MGC_EXPORT void *aligned_nothrow(size_t nbytes, size_t align, const void *tag); \
 	MGC_EXPORT void *aligned_nothrow(size_t nbytes, size_t align, const void *tag) \
 	{ \
-		(void)tag; \
-		return try_new(nbytes, align); \
+		return new_aligned_nothrow(nbytes, align, tag, #aligned_nothrow); \
 	}
 
 DEFINE_NEW(_Znwm, _ZnwmRKSt9nothrow_t, _ZnwmSt11align_val_t, _ZnwmSt11align_val_tRKSt9nothrow_t)

@@ -47,6 +47,7 @@ class Stats(unittest.TestCase):
 
     def test_text(self):
         rows = dict(re.findall(r"^(/\S+) (\d+)$", self.service("text").stderr, re.M))
+        self.assertEqual(len(re.findall(r"^(/\S+) (\d+)$", self.service("1").stderr, re.M)), len(rows))
         self.assertEqual(set(rows), set(documented()))
         self.assertGreater(int(rows["/gc/heap/allocs:bytes"]), 100000)
 
