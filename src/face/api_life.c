@@ -243,7 +243,7 @@ mgc_handle mgc_handle_new(void *obj)
 
 static MGC_NORETURN MGC_COLD void no_handle(const char *who, mgc_handle handle)
 {
-	mgc_misuse("%s: there is no handle %#zx: it was freed, or never made", who, (size_t)handle);
+	mgc_misuse("%s: there is no handle %p: it was freed, or never made", who, (void *)handle);
 }
 
 void *mgc_handle_get(mgc_handle handle)

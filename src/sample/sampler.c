@@ -178,12 +178,27 @@ static struct sample_entry *find_entry(struct sample_table *t, uintptr_t object)
 	return NULL;
 }
 
+/* free_entry - where the object, which has none, gets one: what is gone is used again, or a program that samples the
+ * same addresses over and over would make their chains long. */
 static struct sample_entry *free_entry(struct sample_table *t, uintptr_t object)
 {
 	uint64_t i = hash_object(object);
-	while (load_relaxed(&t->entry[i & t->mask].object) != 0)
+	while (load_relaxed(&t->entry[i & t->mask].object) > GONE)
 		i++;
 	return &t->entry[i & t->mask];
+}
+
+/* free_from - the entry holds nothing: no chain goes on through it when the next one is free, nor through those before
+ * it that hold nothing. */
+static void free_from(struct sample_table *t, struct sample_entry *e)
+{
+	uint64_t i = (uint64_t)(e - t->entry);
+	if (load_relaxed(&t->entry[(i + 1) & t->mask].object) != 0)
+		return;
+	for (; load_relaxed(&t->entry[i & t->mask].object) == GONE; i--) {
+		store_relaxed(&t->entry[i & t->mask].object, (uintptr_t)0);
+		sampler.nused--;
+	}
 }
 
 static void drop_entry(struct sample_entry *e)
@@ -192,6 +207,7 @@ static void drop_entry(struct sample_entry *e)
 	s->live_objects -= e->objects;
 	s->live_nbytes -= e->nbytes;
 	store_relaxed(&e->object, GONE);
+	free_from(sampler.table, e);
 	sub_relaxed(&sampler.nlive, 1u);
 }
 
@@ -223,10 +239,10 @@ static void add_entry(uintptr_t object, uint32_t stack, double objects, double n
 	if (sampler.nused > sampler.table->mask / 2 && !grow())
 		return;
 	e = free_entry(sampler.table, object);
+	sampler.nused += load_relaxed(&e->object) == 0;
 	e->stack = stack;
 	e->objects = objects;
 	e->nbytes = nbytes;
-	sampler.nused++;
 	sampler.stacks[stack].live_objects += objects;
 	sampler.stacks[stack].live_nbytes += nbytes;
 	add_relaxed(&sampler.nlive, 1u);
@@ -275,7 +291,7 @@ void sampler_resize(uintptr_t object, size_t nbytes)
 	lock_release(&sampler.lock);
 }
 
-void sampler_forget(uintptr_t object)
+void sampler_forget_slow(uintptr_t object)
 {
 	if (!is_sampled(object))
 		return;

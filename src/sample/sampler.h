@@ -90,8 +90,14 @@ size_t sampler_pass(struct sample_clock *c, size_t nbytes);
 
 /* sampler_take - the object is sampled: the calling thread's stack is its stack. Takes SAMPLE; not in a section. */
 void sampler_take(struct sample_clock *c, uintptr_t object, size_t nbytes);
-/* sampler_forget - the object is freed, sampled or not. Quick for those that are not. */
-void sampler_forget(uintptr_t object);
+/* sampler_forget - the object is freed, sampled or not. Quick for those that are not, and while none is there: whoever
+ * frees an object that is sampled sees that it was counted. */
+void sampler_forget_slow(uintptr_t object);
+MGC_INLINE void sampler_forget(uintptr_t object)
+{
+	if (MGC_UNLIKELY(load_relaxed(&sampler.nlive) != 0))
+		sampler_forget_slow(object);
+}
 /* sampler_resize - the object, sampled or not, is used for so many bytes now, where it is. */
 void sampler_resize(uintptr_t object, size_t nbytes);
 /* sampler_bury - the same for all objects that is_dead(arg, object) names. */

@@ -102,6 +102,12 @@ class Cost(unittest.TestCase):
         every = self.each(program, "a sample in 1 KiB", MGC_DEBUG="samplerate=1KiB")
         self.assertGreater(every / plain, 1.2)  # it is on: this test can see it
 
+    def test_the_sampler_beside_frees(self):
+        program = self.native("native", NATIVE)
+        plain = self.each(program, "not observed", 15)
+        sampled = self.each(program, "a sample in 512 KiB", 15, MGC_DEBUG="samplerate=512KiB")
+        self.assertLess(sampled / plain, 1.04)  # objects that die at once: nothing is hidden by anything else
+
     def test_malloc(self):
         libraries = glob.glob(beside("lib", "libmallocgc-malloc.so.?"))
         if not libraries:
