@@ -207,6 +207,12 @@ foreach(test model/malloc_model conform/interface stress/fork)
   endif()
 endforeach()
 
+# And the model with some of its blocks sampled.
+if(TARGET test-model-malloc_model AND TARGET mallocgc_malloc)
+  mgc_add_test(model/malloc_model-sampled model test-model-malloc_model ${MGC_TIMEOUT_model})
+  set_tests_properties(model/malloc_model-sampled PROPERTIES ENVIRONMENT "${MGC_TEST_ENV};MGC_DEBUG=samplerate=4KiB")
+endif()
+
 if(TEST conform/programs)
   add_test(NAME conform/programs-secure COMMAND ${Python3_EXECUTABLE}
     ${PROJECT_SOURCE_DIR}/test/conform/malloc/programs_test.py $<TARGET_FILE:mallocgc_cmd>)

@@ -25,14 +25,9 @@ void *malloc_from(struct mcache *c, size_t nbytes, size_t align, bool *zero)
 		*zero = true;
 		return secure_alloc(&malloc_face.secure, nbytes, align);
 	}
-	if (align <= BLOCK_ALIGN) {
-		if (nbytes <= MGC_MAX_SMALL)
-			return mcache_alloc(c, mcache_class(nbytes));
-	} else {
-		unsigned sc = mcache_class_aligned(nbytes, align);
-		if (sc != 0)
-			return mcache_alloc(c, sc);
-	}
+	unsigned sc = malloc_class(nbytes, align);
+	if (sc != 0)
+		return mcache_alloc(c, sc);
 	return mcache_alloc_large(c, max_size(nbytes, 1), align, zero);
 }
 
@@ -57,7 +52,7 @@ MGC_NOINLINE void *malloc_slow(size_t nbytes, size_t align, bool *zero)
 		struct mcache *c = malloc_cache();
 		if (c == NULL)
 			p = malloc_from_late(nbytes, align, zero);
-		else if (MGC_UNLIKELY(c->slow || sampler_on()))
+		else if (MGC_UNLIKELY(c->slow || c->metered || sampler_on()))
 			p = malloc_watched(c, nbytes, align, zero);
 		else
 			p = malloc_from(c, nbytes, align, zero);

@@ -57,6 +57,14 @@ void malloc_late_end(void);
 bool malloc_start(void);
 void *malloc_from(struct mcache *c, size_t nbytes, size_t align, bool *zero);
 
+/* malloc_class - of so many bytes, a multiple of `align`; 0: it is a large object. */
+MGC_INLINE unsigned malloc_class(size_t nbytes, size_t align)
+{
+	if (align > BLOCK_ALIGN)
+		return mcache_class_aligned(nbytes, align);
+	return nbytes <= MGC_MAX_SMALL ? mcache_class(nbytes) : 0;
+}
+
 /* malloc_from_late - the same from the late cache. NULL: no memory. */
 void *malloc_from_late(size_t nbytes, size_t align, bool *zero);
 

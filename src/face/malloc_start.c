@@ -70,8 +70,10 @@ static void apply_settings(void)
 	if (f->knobs.secure && !secure_on(&f->secure) && secure_init(&f->secure, &f->heap) != 0)
 		mgc_fatal("MGC_DEBUG=secure: no address space for its tables");
 	struct mcache *c = malloc_own_cache();
-	if ((rate != 0 || f->knobs.secure) && c != NULL) /* what allocated before now shall not go on unseen */
+	if (f->knobs.secure && c != NULL) /* what allocated before now shall not go on unseen */
 		mcache_set_slow(c, true);
+	else if (rate != 0 && c != NULL)
+		mcache_meter(c, true);
 }
 
 /* ── threads ────────────────────────────────────────────────────────────────────────────── */

@@ -98,7 +98,7 @@ static bool make_room(struct gc *gc, struct mutator *m, unsigned attempt)
 MGC_NOINLINE void gc_sample(struct gc *gc, struct mutator *m, uintptr_t p, size_t nbytes)
 {
 	specials_watch_frees(&gc->specials);
-	sampler_take(&m->sample, p, nbytes);
+	sampler_take(&m->sample, p, nbytes, nbytes);
 }
 
 static uintptr_t sampled(struct gc *gc, struct mutator *m, uintptr_t p, size_t nbytes)

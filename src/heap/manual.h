@@ -83,6 +83,8 @@ struct mcache {
 	uint32_t nspare, run_units; /* units in all runs */
 	struct outbox outbox[MCACHE_NOUTBOX];
 	struct sample_clock sample;
+	uint32_t due[MGC_NSIZECLASS]; /* allocations of the class to the next one that is sampled: mcache_sample.h */
+	bool metered; /* they are counted */
 	uint32_t nsparse; /* slabs that are SPARSE or SEEN */
 	uint32_t inside; /* atomic: odd while its thread is on one of the ways that a visit keeps out */
 	uint32_t visited; /* atomic, futex: 1 somebody visits the cache, 2 and its thread waits for that */

@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 #include "base/usdt.h"
+#include "heap/mcache_sample.h"
 #include "heap/mcache_slabs.h"
 #include "os/os.h"
 
@@ -39,7 +40,7 @@ static void set_current(struct mcache *c, unsigned sc, struct slab *s)
 void mcache_set_slow(struct mcache *c, bool slow)
 {
 	c->slow = slow;
-	c->quick_run_nbytes = slow ? 0 : MCACHE_MAX_RUN * SLAB_NBYTES;
+	c->quick_run_nbytes = slow || c->metered ? 0 : MCACHE_MAX_RUN * SLAB_NBYTES;
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++)
 		show_current(c, sc);
 }
@@ -48,6 +49,7 @@ void mcache_set_slow(struct mcache *c, bool slow)
 static void set_owned(struct mcache *c, struct slab *s)
 {
 	s->countdown = CURRENT_COUNT;
+	store_relaxed(&s->held, &block_end);
 	mcache_set_state(s, SLAB_CURRENT);
 	if (c->kind == MCACHE_THREAD)
 		store_relaxed(&s->key, slab_key(manual_base(c->heap, s)));
@@ -140,7 +142,7 @@ static bool fill(struct mcache *c, struct slab *s)
 {
 	uintptr_t base = manual_base(c->heap, s);
 	uint32_t npages;
-	if (slab_take_remote(s, base) || slab_carve(s, base))
+	if (slab_take_held(s) || slab_take_remote(s, base) || slab_carve(s, base))
 		return true;
 	while ((npages = slab_fill_hole(s, base)) != 0) {
 		manual_note_filled(c->heap, npages);
@@ -150,13 +152,15 @@ static bool fill(struct mcache *c, struct slab *s)
 	return false;
 }
 
-/* refill - makes the class's current slab one with a free block. */
-static bool refill(struct mcache *c, unsigned sc)
+/* make_current - the class's current slab is one with a free block. */
+static bool make_current(struct mcache *c, unsigned sc)
 {
 	struct slab *s = c->current[sc];
 	if (s != &slab_none) {
 		if (MGC_UNLIKELY(s->free != &block_end))
 			mcache_corrupt((uintptr_t)s->free);
+		if (MGC_UNLIKELY(c->metered))
+			mcache_meter_count(c, s);
 		if (fill(c, s))
 			return true;
 		mcache_set_state(s, SLAB_FULL);
@@ -180,7 +184,9 @@ void *mcache_alloc(struct mcache *c, unsigned sc)
 		return p;
 	MGC_PROBE(alloc__slow, sizeclass_table[sc].slot_nbytes, sc);
 	mcache_enter(c);
-	bool filled = refill(c, sc);
+	bool filled = make_current(c, sc);
+	if (MGC_UNLIKELY(filled && c->metered))
+		mcache_meter_cut(c, c->current[sc], 1);
 	mcache_leave(c);
 	return filled ? slab_pop(c->current[sc]) : NULL;
 }
@@ -478,6 +484,8 @@ void mcache_close(struct mcache *c)
 	struct manual *h = c->heap;
 	struct slab *s;
 	mcache_enter(c);
+	if (c->metered)
+		mcache_meter(c, false);
 	trim(c);
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++)
 		abandon_class(c, sc);

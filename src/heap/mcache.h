@@ -54,6 +54,12 @@ void mcache_trim(struct mcache *c);
  * nothing then. */
 void mcache_set_slow(struct mcache *c, bool slow);
 
+/* mcache_meter - from here on, or no more, each class of the calling thread's cache knows when the next sample is due; the
+ * sampler is on. Its runs come the slow way then. mcache_is_due - the thread allocates a block of that class, and comes the
+ * slow way with it: it is to be sampled, and the next one is due some other time. */
+void mcache_meter(struct mcache *c, bool on);
+bool mcache_is_due(struct mcache *c, unsigned sizeclass);
+
 /* mcache_after_fork - in the child: the threads of all caches but these two (or NULL) are gone, whatever they
  * were doing. Their slabs become orphans; blocks that were on their way are lost. No lock is held. */
 void mcache_after_fork(struct manual *h, struct mcache *own, struct mcache *late);

@@ -5,6 +5,7 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "heap/mcache_sample.h"
 #include "os/os.h"
 
 MGC_COLD void mcache_corrupt(uintptr_t block)
@@ -120,7 +121,10 @@ void mcache_count_down_slab(struct mcache *c, struct slab *s)
 {
 	switch ((enum slab_state)s->state) {
 	case SLAB_CURRENT:
-		s->countdown = CURRENT_COUNT;
+		if (c->metered)
+			mcache_meter_recount(c, s);
+		else
+			s->countdown = CURRENT_COUNT;
 		break;
 	case SLAB_FULL:
 		slab_list_remove(&c->full, s);

@@ -284,7 +284,7 @@ bool pageheap_renew(struct pageheap *ph, size_t first, size_t npages)
 	size_t nbytes = align_up(npages << MGC_PAGE_SHIFT, os_page_size());
 	if (os_renew(space_page_addr(&ph->space, first), nbytes) != 0)
 		return false;
-	advise_huge(ph, first, first + npages);
+	advise_huge(ph, first, first + (nbytes >> MGC_PAGE_SHIFT));
 	return true;
 }
 

@@ -229,23 +229,48 @@ bool slab_is_in_hole(const struct slab *s, uintptr_t base, uintptr_t addr)
 
 /* ── counting, checking ─────────────────────────────────────────────────────────────────── */
 
-uint32_t slab_count_free(const struct slab *s, uintptr_t base)
+static uint32_t count_list(const struct slab *s, uintptr_t base, const struct block *b)
 {
 	uint32_t n = 0;
-	const struct block *b = load_relaxed(&s->free);
 	for (; n < s->carved && in_slab(s, base, b); n++)
 		b = load_relaxed(&b->next);
-	return n + count_blocks_in(s, slab_holes(s));
+	return n;
+}
+
+/* held_blocks - of a CURRENT slab; of another's it may be something else, meanwhile. */
+MGC_NO_SANITIZE static struct block *held_blocks(const struct slab *s)
+{
+	return load_relaxed(&s->state) == SLAB_CURRENT ? load_relaxed(&s->held) : &block_end;
+}
+
+uint32_t slab_count_free(const struct slab *s, uintptr_t base)
+{
+	return count_list(s, base, load_relaxed(&s->free)) + count_list(s, base, held_blocks(s)) +
+	       count_blocks_in(s, slab_holes(s));
+}
+
+/* mend_list - that of free blocks, and `behind` joins it. */
+static uint32_t mend_list(struct slab *s, uintptr_t base, struct block *behind)
+{
+	uint32_t n = 0;
+	struct block **link = &s->free; /* pairs: carved (the fork itself orders the rest) */
+	for (; n < s->carved; n++, link = &(*link)->next) {
+		if (*link == &block_end || !in_slab(s, base, *link)) {
+			if (behind == &block_end)
+				break;
+			*link = behind;
+			behind = &block_end;
+			if (!in_slab(s, base, *link))
+				break;
+		}
+	}
+	*link = &block_end;
+	return n;
 }
 
 uint32_t slab_mend(struct slab *s, uintptr_t base)
 {
-	uint32_t n = 0;
-	struct block **link = &s->free; /* pairs: carved (the fork itself orders the rest) */
-	for (; *link != &block_end && n < s->carved && in_slab(s, base, *link); n++)
-		link = &(*link)->next;
-	*link = &block_end;
-	return n + count_blocks_in(s, slab_holes(s));
+	return mend_list(s, base, held_blocks(s)) + count_blocks_in(s, slab_holes(s));
 }
 
 uintptr_t slab_find_twice(const struct slab *s, uintptr_t base)

@@ -23,7 +23,7 @@
  *          its pages have gone since it last changed. Any of these → CURRENT.
  *          thread exit: → ORPHAN (in its class's list) or ORPHAN_FULL (in none) → CURRENT of another, or NONE
  *        of a large object, at its first unit: NONE → LARGE → CACHED → LARGE … → NONE
- * INV    B1 every block of `free` and `remote` is inside the slab, at a multiple of the block size
+ * INV    B1 every block of `free`, `held` and `remote` is inside the slab, at a multiple of the block size
  *        B2 `carved` blocks were ever linked; those above are untouched
  *        B3 remote's low bit is set from when a thread finds it clear and adds blocks until the owner
  *           takes the slab out of its mailbox. While it is set the slab is in a mailbox or about to be,
@@ -105,7 +105,15 @@ struct slab {
 	uint8_t state; /* atomic */
 	uintptr_t remote; /* atomic: blocks freed by others, see REMOTE_… */
 	struct mcache *owner; /* atomic; of a large object: the region or shared cache that it is of, or who keeps it CACHED */
-	struct slab *next, *prev; /* in the list of its state */
+	union {
+		struct {
+			struct slab *next, *prev; /* in the list of its state */
+		};
+		struct { /* of a CURRENT one, which is in none: mcache_sample.h */
+			struct block *held; /* atomic; owner: more free blocks */
+			uint32_t shown, until; /* owner */
+		};
+	};
 	struct slab *mail; /* in a mailbox */
 };
 
@@ -248,6 +256,17 @@ MGC_INLINE bool slab_is_block(const struct slab *s, uintptr_t base, uintptr_t ad
 	uint64_t offset = addr - base;
 	uint64_t i = offset * info->reciprocal >> 32;
 	return i < load_relaxed(&s->carved) && i * info->slot_nbytes == offset;
+}
+
+/* slab_take_held - the empty list of a CURRENT slab becomes those held back. False: there are none. */
+MGC_INLINE bool slab_take_held(struct slab *s)
+{
+	struct block *held = s->held;
+	if (held == &block_end)
+		return false;
+	store_release(&s->held, &block_end); /* pairs: carved */
+	store_release(&s->free, held); /* pairs: carved */
+	return true;
 }
 
 /* slab_take_remote - the empty list of the slab at `base` becomes what others freed. False: that is empty too. */

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "base/check.h"
 #include "base/out.h"
 #include "base/statout.h"
@@ -207,7 +208,7 @@ static bool collect_addresses(struct writer *w)
 	size_t n = 0, kept = 0;
 	for (size_t i = 0; i < src->nstacks; i++)
 		n += is_sampled(&src->stacks[i]) ? src->stacks[i].nframes : 0;
-	w->nbytes = (n + 1) * sizeof *w->pc;
+	w->nbytes = align_up((n + 1) * sizeof *w->pc, os_page_size());
 	w->pc = (uintptr_t *)os_alloc(w->nbytes);
 	if (w->pc == NULL)
 		return false;

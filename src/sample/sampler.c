@@ -53,15 +53,18 @@ static double minus_exp(double x)
 	return e;
 }
 
-static void draw(struct sample_clock *c)
+uint64_t sampler_draw(struct sample_clock *c)
 {
 	uint64_t rate = load_relaxed(&sampler.rate_nbytes);
-	if (rate == 1) { /* each */
-		c->left_nbytes = 1;
-		return;
-	}
+	if (rate == 1) /* each */
+		return 1;
 	double distance = minus_log(next_random(c)) * (double)rate;
-	c->left_nbytes = distance < 9e18 ? (int64_t)distance + 1 : INT64_MAX;
+	return distance < 9e18 ? (uint64_t)distance + 1 : INT64_MAX;
+}
+
+static void draw(struct sample_clock *c)
+{
+	c->left_nbytes = (int64_t)sampler_draw(c);
 }
 
 size_t sampler_pass(struct sample_clock *c, size_t nbytes)
@@ -79,11 +82,15 @@ size_t sampler_pass(struct sample_clock *c, size_t nbytes)
 
 /* ── stacks ─────────────────────────────────────────────────────────────────────────────── */
 
+static size_t table_nbytes(uint64_t n)
+{
+	return align_up(sizeof(struct sample_table) + n * sizeof(struct sample_entry), os_page_size());
+}
+
 /* make_table - n entries, a power of two; NULL: no memory. */
 static struct sample_table *make_table(uint64_t n)
 {
-	struct sample_table *t =
-		(struct sample_table *)os_alloc(sizeof *t + n * sizeof(struct sample_entry));
+	struct sample_table *t = (struct sample_table *)os_alloc(table_nbytes(n));
 	if (t != NULL)
 		t->mask = n - 1;
 	return t;
@@ -100,8 +107,7 @@ static bool make_tables(void)
 		if (index != 0)
 			os_release(index, INDEX_SIZE * sizeof(uint32_t));
 		if (table != NULL)
-			os_release((uintptr_t)table,
-				   sizeof *table + FIRST_ENTRIES * sizeof table->entry[0]);
+			os_release((uintptr_t)table, table_nbytes(FIRST_ENTRIES));
 		return false;
 	}
 	sampler.index = (uint32_t *)index;
@@ -249,14 +255,15 @@ static void add_entry(uintptr_t object, uint32_t stack, double objects, double n
 	store_release(&e->object, object); /* pairs: sample-object */
 }
 
-MGC_NOINLINE void sampler_take(struct sample_clock *c, uintptr_t object, size_t nbytes)
+MGC_NOINLINE void sampler_take(struct sample_clock *c, uintptr_t object, size_t nbytes,
+			       size_t thrown_nbytes)
 {
 	uintptr_t pc[SAMPLE_FRAMES];
 	uint64_t rate = load_relaxed(&sampler.rate_nbytes);
 	if (rate == 0)
 		return;
 	size_t n = unwind_stack(&c->stack, pc, SAMPLE_FRAMES, 1);
-	double objects = rate == 1 ? 1 : 1 / (1 - minus_exp((double)nbytes / (double)rate));
+	double objects = rate == 1 ? 1 : 1 / (1 - minus_exp((double)thrown_nbytes / (double)rate));
 	lock_acquire(&sampler.lock);
 	if (sampler.stacks != NULL || make_tables()) {
 		uint32_t number = find_stack(pc, n);

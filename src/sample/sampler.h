@@ -88,8 +88,12 @@ MGC_INLINE bool sampler_on(void)
  * when none does. If one does, the countdown begins anew behind it, and the caller passes what follows. */
 size_t sampler_pass(struct sample_clock *c, size_t nbytes);
 
-/* sampler_take - the object is sampled: the calling thread's stack is its stack. Takes SAMPLE; not in a section. */
-void sampler_take(struct sample_clock *c, uintptr_t object, size_t nbytes);
+/* sampler_draw - bytes from here to a point, that one's included; for who counts himself. */
+uint64_t sampler_draw(struct sample_clock *c);
+
+/* sampler_take - the object is sampled: the calling thread's stack is its stack. A point fell into thrown_nbytes, of which
+ * nbytes were asked for. Takes SAMPLE; not in a section. */
+void sampler_take(struct sample_clock *c, uintptr_t object, size_t nbytes, size_t thrown_nbytes);
 /* sampler_forget - the object is freed, sampled or not. Quick for those that are not, and while none is there: whoever
  * frees an object that is sampled sees that it was counted. */
 void sampler_forget_slow(uintptr_t object);

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/out.h"
 #include "os/os.h"
 #include "sample/sampler.h"
@@ -35,7 +36,7 @@ static bool collect(struct places *p)
 	memset(p, 0, sizeof *p);
 	if (nstacks == 0)
 		return true;
-	p->nbytes = nstacks * sizeof *p->place;
+	p->nbytes = align_up(nstacks * sizeof *p->place, os_page_size());
 	p->place = (struct place *)os_alloc(p->nbytes);
 	if (p->place == NULL)
 		return false;

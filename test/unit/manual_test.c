@@ -415,6 +415,101 @@ TEST(nth_call_fails)
 	CHECK(n > 10);
 }
 
+/* ── sampling ───────────────────────────────────────────────────────────────────────────── */
+
+#define METERED (MGC_HOSTILE ? 4000 : 20000)
+#define METERED_RATE (UINT64_C(3) * METERED)
+
+/* alloc_metered - as the face does, with the sampler on; *since counts the allocations of the class since the last one that
+ * was due, and that was in *due of them. */
+static void *alloc_metered(struct mcache *c, unsigned sc, uint32_t *since, uint32_t *due)
+{
+	++*since;
+	void *p = slab_pop(c->quick[sc]);
+	if (p != NULL)
+		return p;
+	if (mcache_is_due(c, sc)) {
+		CHECK_EQ(*since, *due);
+		*since = 0;
+		*due = c->due[sc];
+		return NULL; /* the face takes another block */
+	}
+	return mcache_alloc(c, sc);
+}
+
+/* live_metered - blocks come and go in a random walk, in turn, or in waves. How many were due. */
+static unsigned live_metered(struct mcache *c, unsigned sc, unsigned odds, uint32_t *since, uint32_t *due)
+{
+	static void *p[METERED];
+	struct rng r = { sc * 3 + odds };
+	unsigned n = 0, ndue = 0;
+	for (int i = 0; i < METERED; i++) {
+		unsigned chance = odds != 0 ? odds : i / 500 % 2 == 0 ? 5 : 95;
+		bool grow = n == 0 || rng_below(&r, 100) < chance;
+		if (!grow) {
+			unsigned k = (unsigned)rng_below(&r, n);
+			release(c, p[k]);
+			p[k] = p[--n];
+			continue;
+		}
+		p[n] = alloc_metered(c, sc, since, due);
+		ndue += p[n] == NULL;
+		n += p[n] != NULL;
+		CHECK(*since <= *due);
+	}
+	while (n > 0)
+		release(c, p[--n]);
+	return ndue;
+}
+
+/* The short ways count nothing, and yet each allocation that is due comes the slow way: that one, and no other is taken
+ * for it. Whole lists are there again when it is over. */
+TEST(due_allocations_are_found)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	store_relaxed(&sampler.rate_nbytes, METERED_RATE);
+	mcache_meter(c, true);
+	const size_t sizes[] = { 16, 64, 400, 5000, 32768 };
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		unsigned sc = mcache_class(sizes[i]), ndue = 0;
+		uint32_t since = 0, due = c->due[sc];
+		for (unsigned odds = 0; odds < 100; odds += 33)
+			ndue += live_metered(c, sc, odds == 99 ? 98 : odds, &since, &due);
+		double expected = 2.6 * METERED * (double)sizes[i] / METERED_RATE;
+		CHECK(sizes[i] > 5000 || (ndue > expected * 0.7 - 20 && ndue < expected * 1.3 + 20));
+		CHECK(ndue > 0);
+	}
+	struct slab *s = c->current[mcache_class(64)];
+	uint32_t nfree = slab_count_free(s, manual_base(&heap, s));
+	mcache_meter(c, false);
+	CHECK(s->held == &block_end && s->countdown == CURRENT_COUNT);
+	CHECK_EQ(slab_count_free(s, manual_base(&heap, s)), nfree);
+	store_relaxed(&sampler.rate_nbytes, UINT64_C(0));
+	mcache_close(c);
+	CHECK_EQ(used_pages(), 0);
+	pageheap_verify(&heap.pageheap);
+	manual_destroy(&heap);
+}
+
+/* A child has what the lists of a thread's slabs were cut off. */
+TEST(held_blocks_are_inherited)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	store_relaxed(&sampler.rate_nbytes, UINT64_C(65536));
+	mcache_meter(c, true);
+	unsigned sc = mcache_class(16);
+	c->due[sc] = 1000;
+	void *p = mcache_alloc(c, sc);
+	CHECK(slab_at(p)->held != &block_end);
+	release(c, p);
+	mcache_after_fork(&heap, NULL, NULL);
+	CHECK_EQ(used_pages(), 0);
+	store_relaxed(&sampler.rate_nbytes, UINT64_C(0));
+	manual_destroy(&heap);
+}
+
 /* ── giving back ────────────────────────────────────────────────────────────────────────── */
 
 static void *fill(struct mcache *c, void **p, size_t n)
