@@ -274,14 +274,17 @@ static struct cell *lone_cell(uint64_t n)
 
 static void *build_beside(void *arg)
 {
+	struct cell *held[NBESIDE]; /* until the stack waits, it counts for nothing */
 	struct mgc_stack *s = mgc_stack_register(waiting, waiting + 64 + NBESIDE);
 	CHECK(s != NULL && mgc_root_add(&values, sizeof values, 0) == 0);
 	mgc_write(&values, mgc_weakmap_new());
 	for (size_t i = 0; i < NBESIDE; i++) {
-		waiting[64 + i] = (uintptr_t)lone_cell(i);
+		held[i] = lone_cell(i);
+		waiting[64 + i] = (uintptr_t)held[i];
 		CHECK_EQ(mgc_weakmap_set(values, cells[i * (ncells / NBESIDE)], lone_cell(i)), 0);
 	}
 	mgc_stack_prepare(s, waiting + 64);
+	mgc_keep_alive(held);
 	return arg;
 }
 
