@@ -12,7 +12,7 @@
  *          refused, and errno says why. Nothing here prints or dies.
  * THREADS  all may be called from any thread; those marked [signal-safe] also from a handler and
  *          while other threads are stopped.
- * Every memory call goes through a hook that tests replace (os_set_fault_hook), so that "the Nth
+ * Every call that the system may refuse goes through a hook that tests replace (os_set_fault_hook), so that "the Nth
  * call fails" can be played for all N. None calls malloc, except where it says so. */
 #ifndef MGC_OS_OS_H
 #define MGC_OS_OS_H
@@ -99,10 +99,11 @@ int os_written_each(uintptr_t lo, uintptr_t hi, bool forget,
 /* os_written_ignore - writes need not be noted for now: the next ones cost nothing. 0 or an errno. */
 int os_written_ignore(uintptr_t lo, uintptr_t hi);
 
-/* os_set_fault_hook - tests only: `hook(call, nbytes)` is asked before each memory call and says 0
+/* os_set_fault_hook - tests only: `hook(call, nbytes)` is asked before each call that the system may refuse and says 0
  * to let it pass or the errno to fail with. `call` is the function's name without "os_": reserve,
- * reserve_at, reserve_readable, commit, decommit, discard, move, renew, alloc; and for counting, as these do not
- * fail, release, advise_huge, populate. NULL removes it. */
+ * reserve_at, reserve_readable, commit, decommit, discard, move, renew, alloc, spawn, membarrier, written_start,
+ * written_each, written_ignore; and for counting, as these do not fail, release, advise_huge, populate. NULL removes
+ * it. */
 void os_set_fault_hook(int (*hook)(const char *call, size_t nbytes));
 
 /* ── time and processors ────────────────────────────────────────────────────────────────── */

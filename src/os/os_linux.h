@@ -38,4 +38,7 @@ uint64_t os_cgroup_cpus(const char *cgroup, const char *mountinfo);
  * symbol table. False: the file has none, or nothing there. */
 bool os_file_symbol(const char *path, uint64_t addr, char *name, size_t cap, uint64_t *offset);
 
+/* os_refused - the errno that the tests want this call to fail with, else 0 (os_set_fault_hook). */
+int os_refused(const char *call, size_t nbytes);
+
 #endif

@@ -60,8 +60,7 @@ void os_set_fault_hook(int (*new_hook)(const char *call, size_t nbytes))
 	store_release(&hook, new_hook); /* pairs: fault-hook */
 }
 
-/* refused - the errno the tests want this call to fail with, else 0. */
-static int refused(const char *call, size_t nbytes)
+int os_refused(const char *call, size_t nbytes)
 {
 	fault_hook *h = load_acquire(&hook); /* pairs: fault-hook */
 	return MGC_UNLIKELY(h != NULL) ? h(call, nbytes) : 0;
@@ -125,7 +124,7 @@ size_t os_huge_page_size(void)
 uintptr_t os_reserve(size_t nbytes, size_t align)
 {
 	size_t page = os_page_size(), slack, total;
-	int error = refused("reserve", nbytes);
+	int error = os_refused("reserve", nbytes);
 	if (error != 0)
 		return fail(error);
 	slack = align > page ? align - page : 0;
@@ -145,7 +144,7 @@ uintptr_t os_reserve(size_t nbytes, size_t align)
 
 int os_reserve_at(uintptr_t addr, size_t nbytes)
 {
-	int error = refused("reserve_at", nbytes);
+	int error = os_refused("reserve_at", nbytes);
 	if (error != 0)
 		return error;
 	void *p = mmap((void *)addr, nbytes, PROT_NONE, MAP_RESERVE | MAP_FIXED_NOREPLACE, -1, 0);
@@ -160,13 +159,13 @@ int os_reserve_at(uintptr_t addr, size_t nbytes)
 
 uintptr_t os_reserve_readable(size_t nbytes)
 {
-	int error = refused("reserve_readable", nbytes);
+	int error = os_refused("reserve_readable", nbytes);
 	return error != 0 ? fail(error) : map(nbytes, PROT_READ);
 }
 
 int os_commit(uintptr_t addr, size_t nbytes)
 {
-	int error = refused("commit", nbytes);
+	int error = os_refused("commit", nbytes);
 	if (error != 0)
 		return error;
 	/* EACCES and the like cannot happen to our own mappings: to callers it is all "no memory". */
@@ -175,7 +174,7 @@ int os_commit(uintptr_t addr, size_t nbytes)
 
 int os_decommit(uintptr_t addr, size_t nbytes)
 {
-	int error = refused("decommit", nbytes);
+	int error = os_refused("decommit", nbytes);
 	if (error != 0)
 		return error;
 	void *p = mmap((void *)addr, nbytes, PROT_NONE, MAP_RESERVE | MAP_FIXED, -1, 0);
@@ -184,7 +183,7 @@ int os_decommit(uintptr_t addr, size_t nbytes)
 
 int os_discard(uintptr_t addr, size_t nbytes)
 {
-	int error = refused("discard", nbytes);
+	int error = os_refused("discard", nbytes);
 	if (error != 0)
 		return error;
 	if (madvise((void *)addr, nbytes, MADV_DONTNEED) == 0)
@@ -195,7 +194,7 @@ int os_discard(uintptr_t addr, size_t nbytes)
 
 void os_release(uintptr_t addr, size_t nbytes)
 {
-	(void)refused("release", nbytes); /* counted; it cannot be made to fail */
+	(void)os_refused("release", nbytes); /* counted; it cannot be made to fail */
 	/* Refused only where a hole would pass the limit of mappings: give back the memory at least. */
 	if (munmap((void *)addr, nbytes) != 0)
 		madvise((void *)addr, nbytes, MADV_DONTNEED);
@@ -203,13 +202,13 @@ void os_release(uintptr_t addr, size_t nbytes)
 
 void os_advise_huge(uintptr_t addr, size_t nbytes, bool on)
 {
-	if (refused("advise_huge", nbytes) == 0)
+	if (os_refused("advise_huge", nbytes) == 0)
 		madvise((void *)addr, nbytes, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
 void os_populate(uintptr_t addr, size_t nbytes)
 {
-	if (refused("populate", nbytes) == 0)
+	if (os_refused("populate", nbytes) == 0)
 		madvise((void *)addr, nbytes, MADV_POPULATE_WRITE);
 }
 
@@ -228,7 +227,7 @@ static int move_back(uintptr_t from, size_t nbytes, uintptr_t to, size_t room, v
  * place is looked at only after the place was unmapped, by kernels before 6.17. */
 int os_move(uintptr_t from, size_t nbytes, uintptr_t to, size_t room)
 {
-	int error = refused("move", nbytes);
+	int error = os_refused("move", nbytes);
 	if (MGC_WITH_ASAN || MGC_WITH_TSAN) /* what these know of memory would stay behind */
 		error = ENOSYS;
 	if (error != 0)
@@ -242,7 +241,7 @@ int os_move(uintptr_t from, size_t nbytes, uintptr_t to, size_t room)
 
 int os_renew(uintptr_t addr, size_t nbytes)
 {
-	int error = refused("renew", nbytes);
+	int error = os_refused("renew", nbytes);
 	if (error != 0)
 		return error;
 	void *p = mmap((void *)addr, nbytes, PROT_READ | PROT_WRITE, MAP_RESERVE | MAP_FIXED, -1, 0);
@@ -251,7 +250,7 @@ int os_renew(uintptr_t addr, size_t nbytes)
 
 uintptr_t os_alloc(size_t nbytes)
 {
-	int error = refused("alloc", nbytes);
+	int error = os_refused("alloc", nbytes);
 	return error != 0 ? fail(error) : map(nbytes, PROT_READ | PROT_WRITE);
 }
 

@@ -166,7 +166,7 @@ bool os_membarrier(void)
 	int saved = errno;
 	if (load_relaxed(&fence) == UNKNOWN)
 		store_relaxed(&fence, register_fence() ? WORKS : ABSENT);
-	bool done = load_relaxed(&fence) == WORKS &&
+	bool done = load_relaxed(&fence) == WORKS && os_refused("membarrier", 0) == 0 &&
 		    (membarrier(MEMBARRIER_PRIVATE) ||
 		     /* not registered in this address space: the child of a fork */
 		     (errno == EPERM && register_fence() && membarrier(MEMBARRIER_PRIVATE)));

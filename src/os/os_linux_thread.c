@@ -197,7 +197,9 @@ int os_spawn(void (*fn)(void *), void *arg, const char *name)
 	struct start start = { fn, arg, name, 0 };
 	size_t stack = max_size(HELPER_STACK, (size_t)PTHREAD_STACK_MIN);
 	sigset_t all, before;
-	int error;
+	int error = os_refused("spawn", stack);
+	if (error != 0)
+		return error;
 	dl_iterate_phdr(add_tls, &stack); /* thread-local blocks lie on the stack's upper end */
 	stack = align_up(stack, os_page_size());
 	sigfillset(&all);

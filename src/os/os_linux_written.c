@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #endif
 #include "os/os.h"
+#include "os/os_linux.h"
 #include "os/os_linux_scan.h"
 
 #include <errno.h>
@@ -89,6 +90,9 @@ static int protect(uintptr_t lo, uintptr_t hi, bool on)
 int os_written_start(uintptr_t lo, uintptr_t hi)
 {
 	os_written_stop();
+	int refused = os_refused("written_start", hi - lo);
+	if (refused != 0)
+		return refused;
 	struct uffdio_register reg = { .range = { lo, hi - lo }, .mode = UFFDIO_REGISTER_MODE_WP };
 	int err = open_both();
 	if (err == 0 && ioctl(tracker.fd, UFFDIO_REGISTER, &reg) != 0)
@@ -111,6 +115,9 @@ int os_written_each(uintptr_t lo, uintptr_t hi, bool forget,
 		    void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void *arg)
 {
 	struct scan_region region[NREGIONS];
+	int refused = os_refused("written_each", hi - lo);
+	if (refused != 0)
+		return refused;
 	struct scan_request r = {
 		.size = sizeof r,
 		.flags = SCAN_CHECK_TRACKED | (forget ? SCAN_PROTECT_MATCHING : 0),
@@ -139,5 +146,6 @@ int os_written_each(uintptr_t lo, uintptr_t hi, bool forget,
 
 int os_written_ignore(uintptr_t lo, uintptr_t hi)
 {
-	return protect(lo, hi, false);
+	int refused = os_refused("written_ignore", hi - lo);
+	return refused != 0 ? refused : protect(lo, hi, false);
 }

@@ -52,19 +52,42 @@ static void on_final(void *obj, void *arg)
 	++*(int *)arg;
 }
 
+/* As the libgc face runs: no barrier, collections beside the program by the pages that it wrote. */
+static bool tracked;
+
+static void store_root(struct node *n)
+{
+	if (tracked)
+		*(struct node *volatile *)&root = n;
+	else
+		mgc_write(&root, n);
+}
+
+static bool start(void)
+{
+	bool first = !runtime_started();
+	if (tracked)
+		setenv("MGC_DEBUG", "tracked=3,workers=2", 1);
+	if (mgc_thread_attach() != 0)
+		return false;
+	if (tracked && first)
+		runtime.gc.barriered = runtime.gc.concurrent = false;
+	return true;
+}
+
 /* program - returns false when any part of it was refused; whatever happens, the heap stays sound. */
 static bool program(void)
 {
 	static int finalized;
-	bool ok = mgc_thread_attach() == 0;
-	if (!ok || mgc_root_add(&root, sizeof root, 0) != 0)
+	bool ok = true;
+	if (!start() || mgc_root_add(&root, sizeof root, tracked ? MGC_ROOT_UNBARRIERED : 0) != 0)
 		return false;
 	uint64_t made = 0;
 	for (uint64_t i = 1; i <= test_size(20000); i++) {
 		struct node *next = grow(root, i);
 		made += next != root;
 		ok &= next != root;
-		mgc_write(&root, next);
+		store_root(next);
 	}
 	for (size_t n = 1; n < 3 << 20; n = n * 3 + 1) {
 		char *p = mgc_alloc(n, NULL, MGC_NOSCAN);
@@ -95,11 +118,13 @@ static void refuse_nth(void *arg)
 	bool ok = program();
 	bool refused = os_fake_refused(NULL) != 0;
 	os_fake_stop();
+	CHECK(os_fake_calls("spawn") > 0 || refused);
+	CHECK(!tracked || refused || os_fake_calls("written_start") > 0);
 	CHECK(program()); /* with memory back, everything works */
 	_exit(refused ? ok ? 3 : 2 : 0);
 }
 
-TEST_SECONDS(every_call_refused_once, 60)
+static void refuse_each(void)
 {
 	unsigned n = 1, failed = 0, survived = 0;
 	for (;; n++) {
@@ -120,6 +145,17 @@ TEST_SECONDS(every_call_refused_once, 60)
 	CHECK(n > 10 && survived > 0);
 }
 
+TEST_SECONDS(every_call_refused_once, 60)
+{
+	refuse_each();
+}
+
+TEST_SECONDS(every_call_refused_once_without_a_barrier, 60)
+{
+	tracked = true;
+	refuse_each();
+}
+
 static void refuse_from(void *arg)
 {
 	os_fake_start();
@@ -130,7 +166,7 @@ static void refuse_from(void *arg)
 	_exit(0);
 }
 
-TEST_SECONDS(all_calls_refused_from_the_nth_on, 60)
+static void refuse_all_behind_each(void)
 {
 	for (unsigned n = 1; n < 26; n++) {
 		struct ending e = ending_of(refuse_from, (void *)(uintptr_t)n);
@@ -138,6 +174,17 @@ TEST_SECONDS(all_calls_refused_from_the_nth_on, 60)
 			fprintf(stderr, "from call %u: status %#x, %s\n", n, (unsigned)e.status, e.text);
 		CHECK_EQ(e.status, 0);
 	}
+}
+
+TEST_SECONDS(all_calls_refused_from_the_nth_on, 60)
+{
+	refuse_all_behind_each();
+}
+
+TEST_SECONDS(all_calls_refused_from_the_nth_on_without_a_barrier, 60)
+{
+	tracked = true;
+	refuse_all_behind_each();
 }
 
 /* ── limits ─────────────────────────────────────────────────────────────────────────────── */

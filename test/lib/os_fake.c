@@ -1,4 +1,4 @@
-/* os_fake.c - see os_fake.h. A name that is not in the table below aborts: a new memory call must be
+/* os_fake.c - see os_fake.h. A name that is not in the table below aborts: a new call must be
  * added here, or fault runs would pass it by in silence. */
 #include "lib/os_fake.h"
 
@@ -26,6 +26,11 @@ static struct call {
 	{ "move", true, 0, 0 },
 	{ "renew", true, 0, 0 },
 	{ "alloc", true, 0, 0 },
+	{ "spawn", true, 0, 0 },
+	{ "membarrier", true, 0, 0 },
+	{ "written_start", true, 0, 0 },
+	{ "written_each", true, 0, 0 },
+	{ "written_ignore", true, 0, 0 },
 	{ "release", false, 0, 0 },
 	{ "advise_huge", false, 0, 0 },
 	{ "populate", false, 0, 0 },
@@ -44,7 +49,7 @@ static struct call *find(const char *name)
 	for (size_t i = 0; i < NCALLS; i++)
 		if (strcmp(calls[i].name, name) == 0)
 			return &calls[i];
-	fprintf(stderr, "os_fake: no memory call is named '%s'\n", name);
+	fprintf(stderr, "os_fake: no call is named '%s'\n", name);
 	abort();
 }
 

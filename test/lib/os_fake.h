@@ -1,5 +1,5 @@
-/* os_fake.h - memory calls that are refused by script, through the hook of os.h.
- * WHAT   counts every memory call by name, and refuses those that a rule names.
+/* os_fake.h - calls that are refused by script, through the hook of os.h.
+ * WHAT   counts every such call by name, and refuses those that a rule names.
  * WHO    unit tests and the fault runs ("refuse the 1st, the 2nd, … until a run passes").
  * STATE  one script per process; counts are exact with any number of threads. Change the script
  *        only while no other thread makes memory calls.
