@@ -3,10 +3,13 @@
  * Page states of an address range (FROM Go's mem.go; ranges are whole os_page_size() pages):
  *   NONE      not ours; any use faults, anyone may map it
  *   RESERVED  ours, PROT_NONE, costs nothing            os_reserve     NONE → RESERVED
- *   READY     readable and writable, zero until written os_commit      RESERVED → READY
+ *   READABLE  ours, reads as zero, not written to,      os_reserve_readable  NONE → READABLE
+ *             not charged as committed memory
+ *   READY     readable and writable, zero until written os_commit      RESERVED, READABLE → READY
  *                                                       os_decommit    READY → RESERVED
  *                                                       os_release     any → NONE
- * Inside READY, os_discard gives the memory back and keeps the range: it reads as zero again.
+ * (Go's Prepared, a state between RESERVED and READY, is for systems where a mapping has to be made usable in two
+ * steps; on Linux it is READY.) Inside READY, os_discard gives the memory back and keeps the range: it reads as zero again.
  *
  * ERRORS   functions that return int give 0 or an errno; those that return an address give 0 when
  *          refused, and errno says why. Nothing here prints or dies.
@@ -37,10 +40,9 @@ uintptr_t os_reserve(size_t nbytes, size_t align);
 /* os_reserve_at - NONE → RESERVED at exactly this address; 0 or errno, EEXIST when any part is in
  * use already (nothing is ever mapped over). */
 int os_reserve_at(uintptr_t addr, size_t nbytes);
-/* os_reserve_readable - as os_reserve, but the range can be read at once and reads as zero; not yet
- * written to before os_commit. Not charged as committed memory. */
+/* os_reserve_readable - NONE → READABLE, for tables that are looked into before they are filled. */
 uintptr_t os_reserve_readable(size_t nbytes);
-/* os_commit - RESERVED (or readable) → READY. Idempotent on READY. 0 or ENOMEM. */
+/* os_commit - RESERVED, READABLE → READY. Idempotent on READY. 0 or ENOMEM. */
 int os_commit(uintptr_t addr, size_t nbytes);
 /* os_decommit - READY → RESERVED: contents lost, commit charge returned, advice forgotten. 0 or
  * errno. */
