@@ -50,6 +50,7 @@ enum mgc_init_flags {
 MGC_API int mgc_init(unsigned flags);
 
 /* ── types ──────────────────────────────────────────────────────────────────────────────── */
+/* FROM  Go's type descriptors (size, bytes up to the last pointer, a mask); callbacks: Boehm's mark procedures. */
 
 struct mgc_tracer;
 
@@ -109,6 +110,7 @@ MGC_API void mgc_trace(struct mgc_tracer *tracer, const void *ref);
 MGC_API void mgc_trace_range(struct mgc_tracer *tracer, const void *words, size_t n);
 
 /* ── allocation ─────────────────────────────────────────────────────────────────────────── */
+/* FROM  Go's newobject, newarray and mallocgc; uncollectable: Boehm's GC_malloc_uncollectable. */
 
 enum mgc_alloc_flags {
 	MGC_NOSCAN = 1, /* holds no pointers */
@@ -149,6 +151,7 @@ static inline void mgc_keep_alive(const void *p)
 }
 
 /* ── stores ─────────────────────────────────────────────────────────────────────────────── */
+/* FROM  Go's hybrid write barrier, after Yuasa and Dijkstra, and typedmemmove. */
 
 /* Who stores over a word of a reachable object or root calls one of these, also for NULL and for what is no
  * pointer: a collection under way may need the word that is overwritten. An object that nobody else can
@@ -176,6 +179,7 @@ MGC_API void *mgc_exchange(void *slot, void *ptr);
 struct mgc_stack;
 
 /* ── roots ──────────────────────────────────────────────────────────────────────────────── */
+/* FROM  Boehm's GC_add_roots and data segments; owned ranges are ours. */
 
 enum mgc_root_flags {
 	MGC_ROOT_UNBARRIERED = 1, /* also stored to without mgc_write */
@@ -202,6 +206,7 @@ MGC_API int mgc_root_add_owned(void *start, size_t nbytes, void **top);
 MGC_API int mgc_root_give(void *start, struct mgc_stack *stack);
 
 /* ── threads ────────────────────────────────────────────────────────────────────────────── */
+/* FROM  Boehm's GC_register_my_thread, GC_do_blocking and stack bottoms; Go's entersyscall. */
 
 /* mgc_thread_attach - the calling thread's stack and registers count from now on. 0, or -1 with
  * ENOMEM. Calling it again does nothing. */
@@ -250,6 +255,7 @@ MGC_API void mgc_stack_switch(struct mgc_stack *from, struct mgc_stack *to);
 MGC_API int mgc_stack_add_owned(struct mgc_stack *stack, void *start, size_t nbytes, void **top);
 
 /* ── lifetimes ──────────────────────────────────────────────────────────────────────────── */
+/* FROM  Go's SetFinalizer, AddCleanup, weak.Pointer and cgo.Handle; Boehm's disappearing links; ephemerons: Hayes 1997. */
 
 /* What hangs on an object without keeping it alive. In the collection that finds obj dead, in this order:
  * short weak references to it become null; if it has a finalizer, that is due, and obj and all it reaches
@@ -343,6 +349,7 @@ MGC_API int mgc_link_clear(void **link);
 MGC_API void *mgc_link_get(void *const *link);
 
 /* ── control ────────────────────────────────────────────────────────────────────────────── */
+/* FROM  Go's runtime.GC, SetGCPercent, SetMemoryLimit and FreeOSMemory. */
 
 /* mgc_collect - finishes a running collection, runs a whole one and sweeps. */
 MGC_API void mgc_collect(void);
@@ -359,6 +366,7 @@ MGC_API int64_t mgc_set_memory_limit(int64_t nbytes);
 MGC_API size_t mgc_release(void);
 
 /* ── statistics ─────────────────────────────────────────────────────────────────────────── */
+/* FROM  Go's runtime/metrics and MemProfileRate. */
 
 /* struct mgc_stats - set struct_size = sizeof(struct mgc_stats) before the call. What a gauge counts and
  * the names of all: docs/gen/stats.md, mallocgc(7). */
