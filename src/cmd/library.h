@@ -9,9 +9,10 @@
 
 #define LIBGC_SO "libgc.so.1"
 
-enum face { FACE_AUTO, FACE_LIBGC, FACE_MALLOC };
+/* FACE_AUTO: not said yet. FACE_OWN: the program brings its own, and nothing is put in front of it. */
+enum face { FACE_AUTO, FACE_LIBGC, FACE_MALLOC, FACE_OWN };
 
-/* library_find - the absolute path of our library: beside this command (the build tree, or an installation that was
+/* library_find - the absolute path of our library, of libgc's or malloc's face: beside this command (the build tree, or an installation that was
  * moved), else where it was installed. 0 or an exit status after a message. */
 int library_find(enum face face, char out[PATH_MAX]);
 /* library_folder - the folder that this command lies in. */

@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/library.h"
+#include "cmd/note.h"
 
 enum { MAX_SCRIPTS = 4 /* as Linux: a script whose interpreter is a script … */ };
 
@@ -164,7 +166,7 @@ static int cannot(const struct program *p, const char *why)
 	return STATUS_CANNOT_RUN;
 }
 
-int program_check(struct program *p)
+int program_check(struct program *p, bool replace)
 {
 	strcpy(p->elf, p->path);
 	for (int i = 0; i < MAX_SCRIPTS; i++) {
@@ -185,7 +187,8 @@ int program_check(struct program *p)
 	    (header.e_ident[EI_CLASS] != ours.e_ident[EI_CLASS] ||
 	     header.e_ident[EI_DATA] != ours.e_ident[EI_DATA] || header.e_machine != ours.e_machine))
 		return cannot(p, "it was built for another architecture");
-	if (!read_loader(p, &header))
+	p->own = note_of_file(p->elf);
+	if (!read_loader(p, &header) && (replace || !p->own))
 		return cannot(p, "it is statically linked");
 	return 0;
 }
@@ -213,22 +216,32 @@ static bool start_list(const struct program *p, pid_t *pid, FILE **out)
 	return ok;
 }
 
-bool program_needs(const struct program *p, const char *soname)
+/* take_line - "\tNAME => PATH (ADDRESS)" or "\tPATH (ADDRESS)". */
+static void take_line(struct program *p, char *line)
+{
+	char *name = line + strspn(line, "\t"), *end = strrchr(name, '(');
+	if (end == NULL || end == name || end[-1] != ' ')
+		return;
+	end[-1] = '\0';
+	char *arrow = strstr(name, " => ");
+	const char *path = arrow != NULL ? arrow + 4 : name;
+	if (arrow != NULL)
+		*arrow = '\0';
+	p->libgc = p->libgc || strcmp(name, LIBGC_SO) == 0;
+	p->own = p->own || note_of_file(path);
+}
+
+void program_look(struct program *p)
 {
 	pid_t pid;
 	FILE *out;
 	char line[PATH_MAX + 256];
-	bool found = false;
 	if (p->loader[0] == '\0' || !start_list(p, &pid, &out))
-		return false;
-	while (out != NULL && fgets(line, sizeof line, out) != NULL) {
-		line[strcspn(line, " =\n")] = '\0';
-		const char *name = line + strspn(line, "\t");
-		found = found || strcmp(name, soname) == 0;
-	}
+		return;
+	while (out != NULL && fgets(line, sizeof line, out) != NULL)
+		take_line(p, line);
 	if (out != NULL)
 		fclose(out);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	return found;
 }

@@ -12,15 +12,18 @@
 struct program {
 	char path[PATH_MAX];
 	char elf[PATH_MAX];
-	char loader[PATH_MAX]; /* the ELF file's PT_INTERP; "" when it could not be read */
+	char loader[PATH_MAX]; /* the ELF file's PT_INTERP; "" when it could not be read, or has none */
+	bool libgc; /* it, or a library it is linked with, needs libgc.so.1 */
+	bool own; /* it, or such a library, has a collected heap of ours in it */
 };
 
 /* program_find - looks `name` up as execvp does. 0, or an exit status after a message. */
 int program_find(struct program *p, const char *name);
 /* program_check - 0 if LD_PRELOAD and LD_LIBRARY_PATH reach it; else an exit status after a message
- * that says why not: statically linked, set-user-ID, another architecture. */
-int program_check(struct program *p);
-/* program_needs - whether the program or a library it is linked with needs `soname`. */
-bool program_needs(const struct program *p, const char *soname);
+ * that says why not: statically linked, set-user-ID, another architecture. A static program with a heap of ours
+ * needs neither, unless `replace`: then the heap it shall have is another. */
+int program_check(struct program *p, bool replace);
+/* program_look - fills `libgc` and `own`, behind program_check. */
+void program_look(struct program *p);
 
 #endif

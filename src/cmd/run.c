@@ -36,7 +36,8 @@ static const struct option_row options[] = {
 	    "in the place of Boehm's collector: our libgc.so.1 is found first"),
 	ROW("malloc", NULL, flag, malloc,
 	    "in the place of the C library's malloc, free, … Without either: --libgc if "
-	    "PROGRAM is linked with libgc.so.1, else --malloc"),
+	    "PROGRAM is linked with libgc.so.1; nothing is replaced if it is linked with "
+	    "libmallocgc, whose heap the other options are for then; else --malloc"),
 	ROW("trace", NULL, flag, trace,
 	    "a line for each collection on standard error, or in the file MGC_LOG"),
 	ROW("stats", "FORMAT[:FILE]", text, stats,
@@ -90,8 +91,8 @@ static const char *environment(const char *name)
 static int select_library(enum face face)
 {
 	char path[PATH_MAX];
-	int status = library_find(face, path);
-	if (status != 0)
+	int status = face == FACE_OWN ? 0 : library_find(face, path);
+	if (status != 0 || face == FACE_OWN)
 		return status;
 	/* Neither variable has a way to quote. */
 	const char *variable = face == FACE_LIBGC ? "LD_LIBRARY_PATH" : "LD_PRELOAD";
@@ -139,22 +140,26 @@ static int set_knobs(const struct request *r)
 }
 
 /* choose_face - by what the program is linked with; 0 or an exit status. */
-static int choose_face(struct request *r, const struct program *p)
+static int choose_face(struct request *r, struct program *p)
 {
-	bool uses_libgc = r->face != FACE_MALLOC && program_needs(p, LIBGC_SO);
-	if (r->face == FACE_LIBGC && !uses_libgc && p->loader[0] != '\0')
+	program_look(p);
+	if (r->face == FACE_LIBGC && !p->libgc && p->loader[0] != '\0')
 		complain("note: %s is not linked with " LIBGC_SO
 			 ": ours serves it only if it loads "
 			 "one while it runs",
 			 p->elf);
 	if (r->face == FACE_AUTO)
-		r->face = uses_libgc ? FACE_LIBGC : FACE_MALLOC;
-	if (r->face == FACE_MALLOC && (r->trace || r->percent != NULL)) {
-		complain("%s is about collections, and --malloc has none",
-			 r->trace ? "--trace" : "--percent");
-		return STATUS_FAILED;
-	}
-	return 0;
+		r->face = p->libgc ? FACE_LIBGC : p->own ? FACE_OWN : FACE_MALLOC;
+	if (r->face != FACE_MALLOC || p->own || (!r->trace && r->percent == NULL))
+		return 0;
+	const char *option = r->trace ? "--trace" : "--percent";
+	if (r->malloc)
+		complain("%s is about collections, and --malloc has none", option);
+	else
+		complain("%s is about collections, and %s is linked with no collector: it would run on "
+			 "--malloc, which has none",
+			 option, p->elf);
+	return STATUS_FAILED;
 }
 
 /* open_files - the recording, which is a temporary file where only the page is wanted, and whether the page can be
@@ -203,7 +208,8 @@ static int run_main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	if ((status = program_find(&program, r.argv[0])) != 0 ||
-	    (status = program_check(&program)) != 0 || (status = choose_face(&r, &program)) != 0 ||
+	    (status = program_check(&program, r.face != FACE_AUTO)) != 0 ||
+	     (status = choose_face(&r, &program)) != 0 ||
 	    (status = set_knobs(&r)) != 0 || (status = select_library(r.face)) != 0 ||
 	    (r.trace && (status = add_trace()) != 0))
 		return status;

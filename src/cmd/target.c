@@ -12,6 +12,7 @@
 
 #include "base/config.h"
 #include "cmd/cmd.h"
+#include "cmd/note.h"
 #include "face/runtime.h"
 #include "face/watch_layout.h"
 
@@ -59,22 +60,7 @@ static uintptr_t search_notes(const struct target *t, uintptr_t at, size_t nbyte
 	static unsigned char notes[MAX_NOTES];
 	if (nbytes > sizeof notes || !target_read(t, at, notes, nbytes))
 		return 0;
-	for (size_t i = 0; i + sizeof(Elf64_Nhdr) <= nbytes;) {
-		Elf64_Nhdr head;
-		memcpy(&head, notes + i, sizeof head);
-		size_t name = i + sizeof head, content = name + ((head.n_namesz + 3) & ~(size_t)3);
-		if (content > nbytes || head.n_descsz > nbytes - content)
-			return 0;
-		if (head.n_type == WATCH_NOTE_TYPE && head.n_namesz == sizeof WATCH_OWNER &&
-		    head.n_descsz == sizeof(int64_t) &&
-		    memcmp(notes + name, WATCH_OWNER, sizeof WATCH_OWNER) == 0) {
-			int64_t distance;
-			memcpy(&distance, notes + content, sizeof distance);
-			return at + content + (uintptr_t)distance;
-		}
-		i = content + ((head.n_descsz + 3) & ~(size_t)3);
-	}
-	return 0;
+	return note_search(notes, nbytes, at);
 }
 
 /* search_object - the same for the ELF file that is mapped from its beginning at `base`. */
