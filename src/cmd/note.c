@@ -15,7 +15,8 @@ uintptr_t note_search(const unsigned char *notes, size_t nbytes, uintptr_t at)
 	for (size_t i = 0; i + sizeof(Elf64_Nhdr) <= nbytes;) {
 		Elf64_Nhdr head;
 		memcpy(&head, notes + i, sizeof head);
-		size_t name = i + sizeof head, content = name + (((size_t)head.n_namesz + 3) & ~(size_t)3);
+		size_t name = i + sizeof head,
+		       content = name + (((size_t)head.n_namesz + 3) & ~(size_t)3);
 		if (content > nbytes || head.n_descsz > nbytes - content)
 			return 0;
 		if (head.n_type == WATCH_NOTE_TYPE && head.n_namesz == sizeof WATCH_OWNER &&
@@ -46,9 +47,9 @@ static bool read_whole(int fd, void *out, size_t nbytes, uint64_t at)
 static bool read_segments(struct elf_file *f)
 {
 	Elf64_Ehdr head;
-	if (!read_whole(f->fd, &head, sizeof head, 0) || memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 ||
-	    head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_phnum > MAX_NOTE_PHDRS ||
-	    head.e_phentsize != sizeof f->segment[0])
+	if (!read_whole(f->fd, &head, sizeof head, 0) ||
+	    memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_ident[EI_CLASS] != ELFCLASS64 ||
+	    head.e_phnum > MAX_NOTE_PHDRS || head.e_phentsize != sizeof f->segment[0])
 		return false;
 	f->nsegments = head.e_phnum;
 	return read_whole(f->fd, f->segment, f->nsegments * sizeof f->segment[0], head.e_phoff);

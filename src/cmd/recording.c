@@ -1,12 +1,11 @@
 /* recording.c - see recording.h. STATE none of its own. */
 #include "cmd/recording.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "cmd/cmd.h"
+#include "cmd/json.h"
 #include "os/os.h"
 
 /* So many stacks are written: those that hold most, and those that allocate most. */
@@ -16,27 +15,12 @@ typedef unsigned long long ull;
 
 /* ── text ───────────────────────────────────────────────────────────────────────────────── */
 
-/* sequence - bytes of the UTF-8 sequence at s; 0: it is none. */
-static size_t sequence(const unsigned char *s)
-{
-	if (s[0] < 0x80)
-		return 1;
-	size_t n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	/* too long for what it says, a surrogate, beyond the last character */
-	bool bad = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-		   (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f);
-	return bad ? 0 : n;
-}
-
 /* put_string - as JSON; what is no text becomes a question mark. */
 static void put_string(FILE *out, const char *text)
 {
 	fputc('"', out);
 	for (const unsigned char *s = (const unsigned char *)text; *s != '\0';) {
-		size_t n = sequence(s);
+		size_t n = utf8_sequence(s);
 		if (n == 1 && (*s < ' ' || *s == '"' || *s == '\\' || *s == 0x7f))
 			fprintf(out, "\\u%04x", *s);
 		else if (n == 0)
@@ -255,98 +239,4 @@ void recording_end(struct recording *r, const struct view *last, struct sites *s
 	put_sites(r->out, sites);
 	fprintf(r->out, "{\"end\":%llu,\"how\":\"%s\",\"status\":%d,\"lost\":%llu}\n",
 		since(r, last->now_ns), how, status, (ull)r->nlost);
-}
-
-/* ── reading one ────────────────────────────────────────────────────────────────────────── */
-
-bool recording_next(FILE *file, struct recording_line *line)
-{
-	ssize_t n = file != NULL ? getline(&line->text, &line->room, file) : -1;
-	if (n < 3 || line->text[n - 1] != '\n' || line->text[0] != '{' || line->text[n - 2] != '}') {
-		free(line->text);
-		*line = (struct recording_line){ 0 };
-		return false;
-	}
-	line->text[n - 1] = '\0';
-	line->nbytes = (size_t)n - 1;
-	return true;
-}
-
-FILE *recording_open(const char *path)
-{
-	char head[64] = "";
-	FILE *file = fopen(path, "r");
-	if (file == NULL) {
-		complain("%s: %s", path, strerror(errno));
-		return NULL;
-	}
-	size_t n = fread(head, 1, sizeof head - 1, file);
-	head[n] = '\0';
-	int format = 0;
-	if (sscanf(head, "{\"mallocgc\":\"recording\",\"format\":%d", &format) != 1)
-		complain("%s is not a recording (mallocgc record, or run --record, writes one)", path);
-	else if (format != RECORDING_FORMAT)
-		complain("%s is a recording of format %d, and this command reads %d", path, format,
-			 RECORDING_FORMAT);
-	else if (fseek(file, 0, SEEK_SET) == 0)
-		return file;
-	fclose(file);
-	return NULL;
-}
-
-/* skip_string - behind a string that begins at s. */
-static const char *skip_string(const char *s)
-{
-	for (s++; *s != '\0' && *s != '"'; s++)
-		s += *s == '\\' && s[1] != '\0';
-	return *s == '"' ? s + 1 : s;
-}
-
-const char *recording_member(const char *object, const char *key)
-{
-	size_t n = strlen(key);
-	int depth = 0;
-	for (const char *s = object; *s != '\0';) {
-		if (*s == '"') {
-			const char *end = skip_string(s);
-			if (depth == 1 && *end == ':' && (size_t)(end - s) == n + 2 &&
-			    memcmp(s + 1, key, n) == 0)
-				return end + 1;
-			s = end;
-			continue;
-		}
-		depth += (*s == '{' || *s == '[') - (*s == '}' || *s == ']');
-		if (depth == 0)
-			return NULL;
-		s++;
-	}
-	return NULL;
-}
-
-bool recording_is(const struct recording_line *line, const char *key)
-{
-	size_t n = strlen(key);
-	return line->nbytes > n + 3 && line->text[1] == '"' &&
-	       memcmp(line->text + 2, key, n) == 0 && line->text[n + 2] == '"';
-}
-
-double recording_number(const char *object, const char *key, double none)
-{
-	const char *value = recording_member(object, key);
-	char *end;
-	double v = value != NULL ? strtod(value, &end) : 0;
-	return value != NULL && end != value ? v : none;
-}
-
-bool recording_text(const char *object, const char *key, char *out, size_t nbytes)
-{
-	const char *value = recording_member(object, key);
-	if (value == NULL || *value != '"')
-		return false;
-	size_t n = (size_t)(skip_string(value) - value);
-	if (n < 2 || n - 2 >= nbytes)
-		return false;
-	memcpy(out, value + 1, n - 2);
-	out[n - 2] = '\0';
-	return true;
 }

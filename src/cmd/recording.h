@@ -2,7 +2,7 @@
  *
  * WHAT   A head, then samples of the counters, finished cycles, now and then a census with a map of the addresses,
  *        and at the end histograms, the stacks that allocate, and how it ended.
- * WHO    recorder.c writes; report.c and trace.c read.
+ * WHO    recorder.c writes; report.c and trace.c read (recording_read.c).
  * STATE  one struct for a file that is being written.
  * INV    R1 each line stands for itself, so a file that was cut off is good up to there
  *        R2 times are nanoseconds since the origin that the head is about, and never negative
@@ -41,14 +41,21 @@ void recording_end(struct recording *r, const struct view *last, struct sites *s
 
 /* A recording that is read. */
 struct recording_line {
-	char *text; /* without the newline; whole objects only */
+	char *text; /* without the newline */
 	size_t nbytes, room;
+	size_t number; /* the first one is 1 */
+	size_t nleft_out, first_left_out; /* damaged ones so far */
 };
 
 /* recording_open - a file whose head is ours, at its first line. NULL after a message. */
 FILE *recording_open(const char *path);
-/* recording_next - the next whole line. False: there is none. Memory is freed by a last call. */
+/* recording_next - the next line that is JSON and has all its members; others are left out and counted. False: there is
+ * none, and the memory is freed. A last line without an end is not there. */
 bool recording_next(FILE *file, struct recording_line *line);
+/* recording_judge - behind the last one: 0, or an exit status after a message that lines were left out. */
+int recording_judge(const struct recording_line *line, const char *path);
+/* recording_spare - 0, or an exit status after a message: the file that would be written is the recording. */
+int recording_spare(FILE *recording, const char *output);
 /* recording_is - whether the line's first key is that. */
 bool recording_is(const struct recording_line *line, const char *key);
 /* recording_number - of a key of the line's object itself, not of what is inside it; `none` if it is not

@@ -41,11 +41,10 @@ int report_possible(void)
 }
 
 /* put_data - the recording's lines. In JSON `<` stands in strings only; escaped it ends no script. */
-static void put_data(FILE *out, FILE *recording)
+static void put_data(FILE *out, FILE *recording, struct recording_line *line)
 {
-	struct recording_line line = { 0 };
-	while (recording_next(recording, &line)) {
-		for (const char *s = line.text; *s != '\0';) {
+	while (recording_next(recording, line)) {
+		for (const char *s = line->text; *s != '\0';) {
 			size_t n = strcspn(s, "<");
 			fwrite(s, 1, n, out);
 			if (s[n] == '<')
@@ -57,7 +56,7 @@ static void put_data(FILE *out, FILE *recording)
 }
 
 /* put_page - the page with its parts in the place of lines that name them. */
-static void put_page(FILE *out, FILE *recording)
+static void put_page(FILE *out, FILE *recording, struct recording_line *line)
 {
 	const struct {
 		const char *mark, *begin, *end;
@@ -75,7 +74,7 @@ static void put_page(FILE *out, FILE *recording)
 			if (put && parts[i].begin != NULL)
 				fwrite(parts[i].begin, 1, (size_t)(parts[i].end - parts[i].begin), out);
 			else if (put)
-				put_data(out, recording);
+				put_data(out, recording, line);
 		}
 		if (!put)
 			fwrite(s, 1, (size_t)(end - s), out);
@@ -83,18 +82,21 @@ static void put_page(FILE *out, FILE *recording)
 	}
 }
 
-int report_write(FILE *recording, const char *path)
+int report_write(FILE *recording, const char *source, const char *path)
 {
+	struct recording_line line = { 0 };
+	if (recording_spare(recording, path) != 0)
+		return STATUS_FAILED;
 	FILE *out = fopen(path, "w");
 	if (out == NULL) {
 		complain("%s: %s", path, strerror(errno));
 		return STATUS_FAILED;
 	}
 	bool failed = fseek(recording, 0, SEEK_SET) != 0;
-	put_page(out, recording);
+	put_page(out, recording, &line);
 	failed |= ferror(out) != 0;
 	if (fclose(out) == 0 && !failed)
-		return 0;
+		return recording_judge(&line, source);
 	complain("%s cannot be written: %s", path, strerror(errno));
 	return STATUS_FAILED;
 }
@@ -122,7 +124,7 @@ static int report_main(int argc, char **argv)
 	FILE *recording = recording_open(path);
 	if (recording == NULL)
 		return STATUS_FAILED;
-	status = report_write(recording, output);
+	status = report_write(recording, path, output);
 	fclose(recording);
 	return status;
 }

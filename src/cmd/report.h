@@ -9,7 +9,7 @@
 /* report_possible - 0, or an exit status after a message: this command was built without Chart.js. */
 int report_possible(void);
 /* report_write - the page of the recording, read from its beginning, to the file `path`. 0, or an exit status
- * after a message. */
-int report_write(FILE *recording, const char *path);
+ * after a message, which calls the recording `source`; where damaged lines were left out there is a page. */
+int report_write(FILE *recording, const char *source, const char *path);
 
 #endif

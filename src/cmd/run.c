@@ -20,6 +20,7 @@
 #include "cmd/options.h"
 #include "cmd/program.h"
 #include "cmd/recorder.h"
+#include "cmd/recording.h"
 #include "cmd/report.h"
 
 struct request {
@@ -156,7 +157,8 @@ static int choose_face(struct request *r, struct program *p)
 	if (r->malloc)
 		complain("%s is about collections, and --malloc has none", option);
 	else
-		complain("%s is about collections, and %s is linked with no collector: it would run on "
+		complain("%s is about collections, and %s is linked with no collector: it would "
+			 "run on "
 			 "--malloc, which has none",
 			 option, p->elf);
 	return STATUS_FAILED;
@@ -176,6 +178,10 @@ static int open_files(const struct request *r, FILE **recording)
 	if (page != NULL)
 		fclose(page);
 	*recording = r->record != NULL ? fopen(r->record, "w+") : tmpfile();
+	if (*recording != NULL && r->report != NULL && recording_spare(*recording, r->report) != 0) {
+		fclose(*recording);
+		return STATUS_FAILED;
+	}
 	if (*recording != NULL)
 		return 0;
 	complain("%s: %s", r->record != NULL ? r->record : "a temporary file", strerror(errno));
@@ -193,7 +199,8 @@ static int run_recorded(const struct request *r, const struct program *p)
 		status = recorder_run(recording, p->path, r->argv);
 		int page = 0;
 		if (r->report != NULL && ftello(recording) > 0)
-			page = report_write(recording, r->report);
+			page = report_write(recording, r->record != NULL ? r->record : "the recording",
+					    r->report);
 		status = status != 0 ? status : page;
 	}
 	fclose(recording);
@@ -209,9 +216,8 @@ static int run_main(int argc, char **argv)
 		return status;
 	if ((status = program_find(&program, r.argv[0])) != 0 ||
 	    (status = program_check(&program, r.face != FACE_AUTO)) != 0 ||
-	     (status = choose_face(&r, &program)) != 0 ||
-	    (status = set_knobs(&r)) != 0 || (status = select_library(r.face)) != 0 ||
-	    (r.trace && (status = add_trace()) != 0))
+	    (status = choose_face(&r, &program)) != 0 || (status = set_knobs(&r)) != 0 ||
+	    (status = select_library(r.face)) != 0 || (r.trace && (status = add_trace()) != 0))
 		return status;
 	if (r.report != NULL || r.record != NULL)
 		return run_recorded(&r, &program);

@@ -5,6 +5,7 @@
  * UNITS  nanoseconds in a recording, microseconds in the format.
  * FROM   "Trace Event Format" of Chrome's tracing: the JSON object form, events X, C and M. */
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +49,7 @@ static void put_arguments(struct trace *tr, const char *line)
 					    "stacks",  "roots", "objects", "workers",
 					    "threads", "cpu",   "assist",  "snapshot" };
 	fputs(",\"args\":{\"forced\":", tr->out);
-	fputs(strncmp(recording_member(line, "forced"), "true", 4) == 0 ? "true" : "false", tr->out);
+	fputs(*recording_member(line, "forced") == 't' ? "true" : "false", tr->out);
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
 		fprintf(tr->out, ",\"%s\":%.0f", keys[i], recording_number(line, keys[i], 0));
 	fputs("}}", tr->out);
@@ -109,20 +110,22 @@ static void put_sample(struct trace *tr, const char *line)
 static void put_head(struct trace *tr, const char *line)
 {
 	char text[4096];
-	tr->pid = (long)recording_number(line, "pid", 0);
-	fputs("{\"displayTimeUnit\":\"ms\",\"otherData\":{\"source\":\"mallocgc " MGC_VERSION_STRING
-	      "\"},\n\"traceEvents\":[\n",
-	      tr->out);
+	double pid = recording_number(line, "pid", 0);
+	tr->pid = pid >= 0 && pid <= INT_MAX ? (long)pid : 0;
 	put_name(tr, "process_name", 0, recording_text(line, "command", text, sizeof text) ? text : "");
 	put_name(tr, "thread_name", TRACK_CYCLES, "collections");
 	put_name(tr, "thread_name", TRACK_PHASES, "phases");
 	put_name(tr, "thread_name", TRACK_STOPS, "world stopped");
 }
 
-static void put_trace(FILE *out, FILE *recording)
+/* put_trace - 0, or an exit status after a message about lines of the file `path`. */
+static int put_trace(FILE *out, FILE *recording, const char *path)
 {
 	struct trace tr = { .out = out };
 	struct recording_line line = { 0 };
+	fputs("{\"displayTimeUnit\":\"ms\",\"otherData\":{\"source\":\"mallocgc " MGC_VERSION_STRING
+	      "\"},\n\"traceEvents\":[\n",
+	      out);
 	while (recording_next(recording, &line)) {
 		if (recording_is(&line, "mallocgc"))
 			put_head(&tr, line.text);
@@ -132,6 +135,7 @@ static void put_trace(FILE *out, FILE *recording)
 			put_sample(&tr, line.text);
 	}
 	fputs("\n]}\n", out);
+	return recording_judge(&line, path);
 }
 
 static const struct option_row options[] = {
@@ -149,14 +153,18 @@ static int trace_main(int argc, char **argv)
 	FILE *recording = path != NULL ? recording_open(path) : NULL;
 	if (recording == NULL)
 		return STATUS_FAILED;
-	if (output != NULL && freopen(output, "w", stdout) == NULL) {
-		fclose(recording);
+	status = output != NULL ? recording_spare(recording, output) : 0;
+	if (status == 0 && output != NULL && freopen(output, "w", stdout) == NULL) {
 		complain("%s: %s", output, strerror(errno));
-		return STATUS_FAILED;
+		status = STATUS_FAILED;
 	}
-	put_trace(stdout, recording);
+	if (status == 0) {
+		status = put_trace(stdout, recording, path);
+		int written = finish_output();
+		status = written != 0 ? written : status;
+	}
 	fclose(recording);
-	return finish_output();
+	return status;
 }
 
 const struct subcommand cmd_trace = {

@@ -6,6 +6,7 @@ usage: record_test.py [COMMAND]      default: build/bin/mallocgc; the libraries 
 import glob
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -310,6 +311,69 @@ class Trace(Case):
         done = self.call("trace", "cut.jsonl")
         self.assertEqual(done.returncode, 0, done.stderr)
         json.loads(done.stdout)
+
+    def write(self, name, data):
+        with open(self.path(name), "wb") as file:
+            file.write(data)
+
+    def test_members_that_are_missing(self):
+        """A line that lacks a member, or has another type there, is left out and counted: the rest is good."""
+        self.record(SERVICE, "0.2", "1")
+        with open(self.path("out.jsonl"), "rb") as file:
+            lines = file.read().splitlines(keepends=True)
+        at = next(i for i, line in enumerate(lines) if line.startswith(b'{"cycle"'))
+        cycle = json.loads(lines[at])
+        whole = len(json.loads(self.call("trace", "out.jsonl").stdout)["traceEvents"])
+        bad = [b'{"cycle":1}\n', b'{"sample":"x"}\n', b'{"sample":5,"rss":1e999}\n', b"nonsense\n", b"{}}\n", b"\n"]
+        bad += [json.dumps({k: v for k, v in cycle.items() if k != key}).encode() + b"\n" for key in cycle]
+        bad += [json.dumps(dict(cycle, **{key: [] if key != "phases" else 7})).encode() + b"\n" for key in cycle]
+        bad.remove(json.dumps({k: v for k, v in cycle.items() if k != "cycle"}).encode() + b"\n")  # of no kind: skipped
+        for line in bad:
+            self.write("bad.jsonl", b"".join(lines[:at] + [line] + lines[at:]))
+            done = self.call("trace", "bad.jsonl")
+            self.assertEqual((done.returncode, done.stderr),
+                             (125, f"mallocgc: bad.jsonl: 1 of {len(lines) + 1} lines are damaged and left out, the first "
+                                   f"is line {at + 1}\n"), line)
+            self.assertEqual(len(json.loads(done.stdout)["traceEvents"]), whole)
+        self.write("bad.jsonl", b"".join(lines[:at] + [b'{"unknown":1}\n', json.dumps(cycle).encode() + b"\n"]
+                                         + lines[at + 1:]))
+        done = self.call("trace", "bad.jsonl")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(len(json.loads(done.stdout)["traceEvents"]), whole)
+
+    def test_damage(self):
+        """Whatever bytes change: what is made is JSON, or there is none and a message."""
+        self.record(SERVICE, "0.2", "1")
+        with open(self.path("out.jsonl"), "rb") as file:
+            data = b"".join(line for line in file if len(line) < 2000)
+        rng = random.Random(7)
+        left_out = 0
+        for _ in range(300):
+            changed = bytearray(data)
+            for _ in range(rng.choice((1, 5, 60))):
+                i = rng.randrange(60, len(changed))
+                changed[i] = rng.choice((rng.randrange(256), rng.choice(b'{}[]",:\\-eE.019tfn\n\0')))
+            self.write("bad.jsonl", changed)
+            done = subprocess.run([COMMAND, "trace", "bad.jsonl"], capture_output=True, timeout=60, cwd=self.folder,
+                                  check=False)
+            self.assertIn(done.returncode, (0, 125), done.stderr)
+            self.assertEqual(done.returncode == 125, b"lines are damaged and left out" in done.stderr, done.stderr)
+            events = json.loads(done.stdout, parse_constant=self.fail)["traceEvents"]
+            self.assertTrue(events)
+            left_out += done.returncode == 125
+        self.assertGreater(left_out, 150)
+
+    def test_the_recording_is_not_overwritten(self):
+        self.record(SERVICE, "0.1", "1")
+        before = self.lines("out.jsonl")
+        os.link(self.path("out.jsonl"), self.path("hard"))
+        os.symlink("out.jsonl", self.path("soft"))
+        for output in ("out.jsonl", "./out.jsonl", "hard", "soft"):
+            for command in ("trace", "report"):
+                if command == "report" and "without Chart.js" in self.call("report", "hard").stderr:
+                    continue
+                self.refuses(f"{output} is the recording itself", command, "--output", output, "out.jsonl")
+                self.assertEqual(self.lines("out.jsonl"), before)
 
 
 if __name__ == "__main__":
