@@ -12,9 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/knob.h"
+#include "base/statout.h"
 #include "cmd/cmd.h"
 #include "cmd/library.h"
 #include "cmd/options.h"
@@ -111,6 +113,40 @@ static int select_library(enum face face)
 static int add_trace(void)
 {
 	return set_joined("MGC_DEBUG", environment("MGC_DEBUG"), ",", "gctrace=1");
+}
+
+/* check_place - whether a file that is written at the exit can be: 0 or an exit status. It is not created: a program that
+ * writes none shall leave none, and %p in the name stands for a number that is not known yet. */
+static int check_place(const char *file)
+{
+	char folder[PATH_MAX];
+	struct stat st;
+	bool there = stat(file, &st) == 0, good = there && access(file, W_OK) == 0;
+	if (there && S_ISDIR(st.st_mode)) {
+		good = false;
+		errno = EISDIR;
+	} else if (!there && errno == ENOENT && strlen(file) < sizeof folder) {
+		strcpy(folder, file);
+		const char *where = dirname(folder);
+		good = strstr(where, "%p") != NULL ||
+		       (file[strlen(file) - 1] != '/' && stat(where, &st) == 0 &&
+			access(where, W_OK | X_OK) == 0);
+	}
+	if (good)
+		return 0;
+	complain("%s: %s", file, strerror(errno));
+	return STATUS_FAILED;
+}
+
+/* check_places - of statistics and profile. */
+static int check_places(const struct request *r)
+{
+	enum stat_format format;
+	const char *file = NULL;
+	if (r->stats != NULL && stat_target(r->stats, &format, &file) && file != NULL &&
+	    check_place(file) != 0)
+		return STATUS_FAILED;
+	return r->profile != NULL ? check_place(r->profile) : 0;
 }
 
 /* set_knobs - the settings that were given as options, once they were found good. 0 or an exit status. */
@@ -217,6 +253,8 @@ static int run_main(int argc, char **argv)
 	if ((status = program_find(&program, r.argv[0])) != 0 ||
 	    (status = program_check(&program, r.face != FACE_AUTO)) != 0 ||
 	    (status = choose_face(&r, &program)) != 0 || (status = set_knobs(&r)) != 0 ||
+	    (status = check_places(&r)) != 0 ||
+
 	    (status = select_library(r.face)) != 0 || (r.trace && (status = add_trace()) != 0))
 		return status;
 	if (r.report != NULL || r.record != NULL)

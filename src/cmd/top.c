@@ -73,13 +73,13 @@ static void put_collected(struct page *p, const struct view *v, const struct vie
 	double seconds = (double)(v->now_ns - before->now_ns) / 1e9;
 	const struct cycle_record *last = view_cycle(v, v->ncycles);
 	char a[24];
-	put(p, "heap        %8s of %s goal   allocating %s/s   %llu cycles, phase %s\n",
-	    bytes_text(v->live_nbytes).s, bytes_text(v->goal_nbytes).s,
-	    bytes_text(seconds > 0
-			       ? (uint64_t)((double)(v->allocated_nbytes - before->allocated_nbytes) / seconds)
-			       : 0)
-		    .s,
-	    (unsigned long long)v->ncycles, phase_name(v->phase));
+	put(p, "heap        %8s of %s goal", bytes_text(v->live_nbytes).s,
+	    bytes_text(v->goal_nbytes).s);
+	if (seconds > 0)
+		put(p, "   allocating %s/s",
+		    bytes_text((uint64_t)((double)(v->allocated_nbytes - before->allocated_nbytes) / seconds))
+			    .s);
+	put(p, "   %llu cycles, phase %s\n", (unsigned long long)v->ncycles, phase_name(v->phase));
 	if (last != NULL)
 		put(p, "last cycle  %8s found live   %s beside the program, %s stopped, %llu objects\n",
 		    bytes_text(last->heap_live).s, ms(last->cycle_ns, a),

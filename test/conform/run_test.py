@@ -3,6 +3,7 @@
 reach it; with files that cannot be written, it says so before the program runs.
 
 usage: run_test.py [COMMAND]      default: build/bin/mallocgc; the libraries and examples are beside it"""
+import glob
 import json
 import os
 import re
@@ -78,6 +79,8 @@ class OwnHeap(Case):
         self.assertIn("take_order", done.stdout)
 
     def test_malloc_when_asked_for(self):
+        if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
+            self.skipTest("this build has no malloc face")
         done = self.runs("--malloc", "--stats", "json:s.json", SERVICE, "0.1", "1")
         self.assertEqual(done.stderr, "")
         with open(self.path("s.json"), encoding="utf-8") as file:
@@ -136,6 +139,41 @@ class Linked(Case):
             file.write(f"#!{program}\n")
         os.chmod(script, 0o755)
         self.is_left_alone(script)
+
+
+class Files(Case):
+    def test_that_cannot_be_written(self):
+        self.refuses("no/x.json: No such file", "--stats", "json:no/x.json")
+        self.refuses("/no/such/x.pb: No such file", "--profile", "/no/such/x.pb")
+        self.refuses("x/: No such file", "--profile", "x/")
+        self.refuses("/: Is a directory", "--profile", "/")
+        with open(self.path("plain"), "w", encoding="utf-8"):
+            pass
+        self.refuses("plain/x: Not a directory", "--stats", "text:plain/x")
+        self.refuses(f"{'x' * 300}: File name too long", "--profile", "x" * 300)
+        if os.getuid() != 0:
+            os.chmod(self.path("plain"), 0o400)
+            self.refuses("plain: Permission denied", "--stats", "text:plain")
+
+    def test_that_can(self):
+        """Nothing is created before the program writes it."""
+        if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
+            self.skipTest("this build has no malloc face")
+        for file in ("new", "%p.pb", "/dev/null", os.path.join(self.folder, "x")):
+            done = self.call("--profile", file, "--stats", "text:" + file, "--", "sh", "-c", "kill -9 $$")
+            self.assertEqual((done.returncode, done.stderr), (-9, ""))
+        self.assertEqual(os.listdir(self.folder), [])
+        self.runs("--stats", "text:new", "--", SERVICE, "0.1", "1")
+        self.assertEqual(os.listdir(self.folder), ["new"])
+        self.runs("--stats", "text", "--", SERVICE, "0.1", "1")
+
+    def test_page_over_the_recording(self):
+        done = self.call("--record", "same", "--report", "./same", "--", "touch", "ran")
+        if "without Chart.js" in done.stderr:
+            self.skipTest("the command was built without Chart.js")
+        self.assertEqual(done.returncode, 125)
+        self.assertIn("./same is the recording itself", done.stderr)
+        self.assertFalse(os.path.exists(self.path("ran")))
 
 
 if __name__ == "__main__":
