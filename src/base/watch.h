@@ -36,10 +36,11 @@ struct watch {
 	const void *sampler; /* struct sampler */
 };
 
-/* What a recorder is told, with os_tell, and so long it is waited for. */
+/* What a recorder is told, with os_tell, and so long it is waited for: until it has heard, and until it has looked. */
 #define WATCH_STARTED 'S' /* the heap is in use from now on */
 #define WATCH_ENDS 'E' /* the process exits: this is the heap at its end */
-#define WATCH_PATIENCE_SECS 10
+#define WATCH_HEARD_SECS 2
+#define WATCH_DONE_SECS 10
 
 /* WATCH_MIX - one more number in a fingerprint. */
 #define WATCH_MIX(hash, number) (((hash) ^ (uint64_t)(number)) * UINT64_C(0x100000001b3))

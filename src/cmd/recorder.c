@@ -193,6 +193,7 @@ static void answer(struct recorder *r)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && who.uid == geteuid() &&
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
 	    recv(fd, &what, 1, 0) == 1) {
+		(void)!send(fd, &what, 1, MSG_NOSIGNAL); /* heard; and below: done */
 		hear(r, who.pid, what);
 		(void)!send(fd, &what, 1, MSG_NOSIGNAL);
 	}

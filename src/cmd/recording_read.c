@@ -15,12 +15,14 @@
 
 /* What a line must have, each word a type (number, text, boolean, list, object) and a member; the first one says which
  * line it is. */
+static const char cycle_shape[] =
+	"ncycle nstart bforced byoung nsweep nstopping npause nmark nbeside ncpu nassist nsnapshot "
+	"nsignals nbefore "
+	"nlive ngoal nborn nover nstacks nroots nobjects nworkers nthreads ophases";
 static const char *const shapes[] = {
 	"tmallocgc nformat npid tcommand tface",
 	"nsample nrss npages nfree nreleased nscavenged",
-	"ncycle nstart bforced byoung nsweep nstopping npause nmark nbeside ncpu nassist nsnapshot "
-	"nsignals nbefore "
-	"nlive ngoal nborn nover nstacks nroots nobjects nworkers nthreads ophases",
+	cycle_shape,
 	"ncensus nbase ngrown ncell lclasses lcells",
 	"thistogram lbuckets",
 	"nsites nrate nobjects nbytes nlive_bytes",
@@ -35,7 +37,7 @@ static bool has_member(const char *object, char type, const char *key)
 		return false;
 	switch (type) {
 	case 'n':
-		return *value != '"' && recording_number(object, key, 2 * MOST) <= MOST;
+		return recording_number(object, key, 2 * MOST) <= MOST;
 	case 'b':
 		return *value == 't' || *value == 'f';
 	default:

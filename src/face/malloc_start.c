@@ -217,7 +217,7 @@ static void after_fork_in_child(void)
 static void tell_recorder(char what)
 {
 	if (malloc_face.knobs_read && malloc_face.knobs.recorder != NULL && malloc_start())
-		os_tell(malloc_face.knobs.recorder, what, WATCH_PATIENCE_SECS);
+		os_tell(malloc_face.knobs.recorder, what, WATCH_HEARD_SECS, WATCH_DONE_SECS);
 }
 
 /* check_lists - a block that was freed twice in a row is at the head of its list until something is

@@ -197,7 +197,7 @@ static void on_process_exit(void)
 	if (runtime.gc.knobs.profile != NULL)
 		pprof_write_own(runtime.gc.knobs.profile);
 	if (runtime.gc.knobs.recorder != NULL)
-		os_tell(runtime.gc.knobs.recorder, WATCH_ENDS, WATCH_PATIENCE_SECS);
+		os_tell(runtime.gc.knobs.recorder, WATCH_ENDS, WATCH_HEARD_SECS, WATCH_DONE_SECS);
 }
 
 /* read_settings - once, however often there is no memory to start with. */
@@ -253,7 +253,7 @@ static int start(const struct runtime_config *config)
 		config->after_start();
 	store_release(&started, 1u); /* pairs: runtime-started */
 	if (k->recorder != NULL)
-		os_tell(k->recorder, WATCH_STARTED, WATCH_PATIENCE_SECS);
+		os_tell(k->recorder, WATCH_STARTED, WATCH_HEARD_SECS, WATCH_DONE_SECS);
 	return 0;
 }
 

@@ -179,9 +179,10 @@ char os_thread_state(os_tid tid);
 
 /* ── a process that watches ─────────────────────────────────────────────────────────────── */
 
-/* os_tell - one byte to whoever listens at the abstract local socket `name`, and waits until he answers, so
- * long at most. False: nobody is there, or he did not answer. Leaves errno. */
-bool os_tell(const char *name, char what, unsigned timeout_secs);
+/* os_tell - one byte to whoever listens at the abstract local socket `name`, who answers twice with one: when he has heard
+ * it, and when he has done what he does then. Waits for each so long at most: who is stopped is found out by the
+ * first. False: nobody is there, or he did not answer. Leaves errno. */
+bool os_tell(const char *name, char what, unsigned heard_secs, unsigned done_secs);
 
 /* ── loaded objects ─────────────────────────────────────────────────────────────────────── */
 

@@ -15,7 +15,14 @@
 
 #include "os/os.h"
 
-bool os_tell(const char *name, char what, unsigned timeout_secs)
+/* may_last - how long each sending (and connecting), or receiving, may. */
+static bool may_last(int fd, int which, unsigned secs)
+{
+	struct timeval timeout = { .tv_sec = (time_t)secs };
+	return setsockopt(fd, SOL_SOCKET, which, &timeout, sizeof timeout) == 0;
+}
+
+bool os_tell(const char *name, char what, unsigned heard_secs, unsigned done_secs)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	size_t n = strlen(name);
@@ -26,11 +33,11 @@ bool os_tell(const char *name, char what, unsigned timeout_secs)
 	memcpy(to.sun_path + 1, name, n);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0) {
-		struct timeval timeout = { .tv_sec = (time_t)timeout_secs };
 		socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
-		if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) == 0 &&
+		if (may_last(fd, SO_SNDTIMEO, heard_secs) && may_last(fd, SO_RCVTIMEO, heard_secs) &&
 		    connect(fd, (const struct sockaddr *)&to, length) == 0 &&
-		    send(fd, &what, 1, MSG_NOSIGNAL) == 1)
+		    send(fd, &what, 1, MSG_NOSIGNAL) == 1 && recv(fd, &what, 1, 0) == 1 &&
+		    may_last(fd, SO_RCVTIMEO, done_secs))
 			answered = recv(fd, &what, 1, 0) == 1;
 		close(fd);
 	}

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -202,6 +203,24 @@ class Ends(Case):
         done = subprocess.run([SERVICE, "0.1", "1"], env=self.environment({"MGC_RECORDER": "mallocgc-nobody"}),
                               capture_output=True, timeout=60, check=False)
         self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+    def test_recorder_is_stopped(self):
+        """A program whose recorder hears nothing, or answers nothing, goes on after two seconds."""
+        for room in (False, True):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+                name = f"mallocgc-test-{os.getpid()}-{room}"
+                listener.bind("\0" + name)
+                listener.listen(8 if room else 0)
+                waiting = [] if room else [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)]
+                for s in waiting:  # the queue is full: the program cannot even connect
+                    s.connect("\0" + name)
+                begin = time.monotonic()
+                done = subprocess.run([SERVICE, "0.1", "1"], env=self.environment({"MGC_RECORDER": name}),
+                                      capture_output=True, timeout=60, check=False)
+                self.assertEqual((done.returncode, done.stderr), (0, b""))
+                self.assertLess(time.monotonic() - begin, 9)  # at the start, and at the end
+                for s in waiting:
+                    s.close()
 
 
 class Running(Case):
