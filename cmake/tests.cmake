@@ -253,7 +253,10 @@ foreach(file ${files})
   endif()
 endforeach()
 
-foreach(name mistakes service) # debugging_test.py, top_test.py, record_test.py, report_test.py
+if(TARGET mallocgc_static) # run_test.py
+  add_dependencies(tests-conform mallocgc_static)
+endif()
+foreach(name mistakes service) # debugging_test.py, top_test.py, record_test.py, report_test.py, run_test.py
   if(TARGET example-${name})
     add_dependencies(tests-conform example-${name})
   endif()
