@@ -253,9 +253,8 @@ static int run_main(int argc, char **argv)
 	if ((status = program_find(&program, r.argv[0])) != 0 ||
 	    (status = program_check(&program, r.face != FACE_AUTO)) != 0 ||
 	    (status = choose_face(&r, &program)) != 0 || (status = set_knobs(&r)) != 0 ||
-	    (status = check_places(&r)) != 0 ||
-
-	    (status = select_library(r.face)) != 0 || (r.trace && (status = add_trace()) != 0))
+	    (status = check_places(&r)) != 0 || (status = select_library(r.face)) != 0 ||
+	    (r.trace && (status = add_trace()) != 0))
 		return status;
 	if (r.report != NULL || r.record != NULL)
 		return run_recorded(&r, &program);

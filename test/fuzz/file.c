@@ -1,7 +1,8 @@
 /* file.c - fuzzed: the files that the command reads, which may be anybody's: a recording, or a heap profile. It reads
  * them to their end or refuses with a message, and never beyond their end.
  * sources: src/cmd/recording.c src/cmd/profile_file.c src/cmd/sites.c src/cmd/symbols.c src/cmd/target.c
- * sources: src/cmd/observe.c src/cmd/resident.c src/cmd/options.c */
+ * sources: src/cmd/observe.c src/cmd/resident.c src/cmd/options.c src/cmd/recording_read.c src/cmd/json.c
+ * sources: src/cmd/note.c */
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <unistd.h>
