@@ -161,7 +161,7 @@ void cycle_settle(struct cycle *c)
 	struct gc *gc = c->gc;
 	struct cycle_record *r = &c->rec;
 	r->roots_nbytes = gc->roots.scanned_nbytes;
-	r->stack_nbytes = gc->roots.stack_nbytes;
+	r->stack_nbytes = load_relaxed(&gc->roots.stack_nbytes);
 	young_judge(c);
 	uint64_t total;
 	gc->pacer.slack_nbytes = heap_slack(gc, r->heap_before + r->born_nbytes, &total);

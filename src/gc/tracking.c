@@ -273,5 +273,5 @@ void tracking_consider(struct cycle *c)
 	gc->pacer.late_pct = gc->tracked ? LATE_PCT : 0;
 	store_relaxed(&gc->concurrent, gc->tracked && !young_stops(gc));
 	if (gc->tracked) /* the first write to a protected one splits it, and takes twenty times as long */
-		gc->heap->pageheap.huge_from_pages = SIZE_MAX;
+		store_relaxed(&gc->heap->pageheap.huge_from_pages, SIZE_MAX);
 }

@@ -201,7 +201,7 @@ void young_end(struct cycle *c)
 	}
 	if (!gc->young.sticky)
 		return;
-	gc->heap->pageheap.huge_from_pages = SIZE_MAX; /* to protect a part of one splits it */
+	store_relaxed(&gc->heap->pageheap.huge_from_pages, SIZE_MAX); /* to protect a part of one splits it */
 	pageheap_each(&gc->heap->pageheap, close_span, &st);
 	stretch_flush(&st);
 }

@@ -79,7 +79,7 @@ static bool fits_limit(const struct pageheap *ph, size_t npages)
 /* advise_huge - what of the new pages lies above the bound. */
 static void advise_huge(struct pageheap *ph, size_t first, size_t end)
 {
-	first = max_size(first, ph->huge_from_pages);
+	first = max_size(first, load_relaxed(&ph->huge_from_pages));
 	if (first < end && os_huge_page_size() != 0)
 		os_advise_huge(space_page_addr(&ph->space, first), (end - first) << MGC_PAGE_SHIFT,
 			       true);

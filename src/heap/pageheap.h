@@ -36,7 +36,7 @@ struct pageheap {
 	size_t hidden_pages; /* page 0: many words of ours hold the base address, and must name no object */
 	bool spanless; /* no span is ever made: no records and bits to give back */
 	size_t limit_nbytes; /* atomic; hard: allocation fails above it; SIZE_MAX for none */
-	size_t huge_from_pages; /* chunks from this page on are advised to be huge; SIZE_MAX: none */
+	size_t huge_from_pages; /* atomic; chunks from this page on are advised to be huge; SIZE_MAX: none */
 	size_t huge_up_to_pages; /* but not those added for a longer new run, which may be touched here and there */
 	size_t scavenged_nbytes; /* given back since the start */
 	size_t least_dirty_pages; /* free and dirty, the fewest since pageheap_read_idle */

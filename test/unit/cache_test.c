@@ -117,8 +117,13 @@ Test(cache, others_at_any_point_of_a_free, .timeout = 60)
 
 /* A large object is made where one was before, and a word of long ago points into it. At any point of that it is
  * no object, or all of it is one. Its pages are told one by one: every few instructions will do. */
+#if defined(MGC_SANITIZE_ADDRESS) /* which takes many instructions for the pages themselves */
+#define LARGE_PAGES 8
+#define LARGE_STRIDE 499
+#else
 #define LARGE_PAGES 64
 #define LARGE_STRIDE 97
+#endif
 static uintptr_t large;
 static unsigned large_layout; /* that is not cleared, which would be most of the instructions */
 
