@@ -40,8 +40,8 @@ MGC_COLD struct mutator *api_attach_writer(void)
 MGC_COLD void api_blocks(const struct mutator *m)
 {
 	mgc_misuse("a call between mgc_blocking_enter and mgc_blocking_leave (thread %d): its "
-		   "stack counts as it was "
-		   "at the first of them, so what it gets now could be freed under it",
+		   "stack counts as it was at the first of them, so what it gets now could be "
+		   "freed under it",
 		   m->tid);
 }
 

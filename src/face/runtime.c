@@ -32,8 +32,8 @@ const struct watch runtime_watch = { .magic = WATCH_MAGIC,
 				     .sampler = &sampler };
 WATCH_NOTE(runtime_watch);
 
-static pthread_mutex_t start_lock =
-	PTHREAD_MUTEX_INITIALIZER; /* no pthread_once: a start without memory is tried again */
+/* No pthread_once: a start without memory is tried again. */
+static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 static const struct runtime_config *start_config;
 static pthread_key_t exit_key;
 
@@ -219,8 +219,7 @@ static void start_collector(const struct knobs *k, const struct runtime_config *
 	int err = gc_init(&runtime.gc, &runtime.heap, k, config->signal, config->concurrent);
 	if (err == ENOSPC)
 		mgc_fatal("cannot start: the program has taken all real-time signals, and threads "
-			  "are "
-			  "stopped by one (MGC_DEBUG=poll=1 needs none)");
+			  "are stopped by one (MGC_DEBUG=poll=1 needs none)");
 	if (err != 0)
 		mgc_fatal("cannot start: no handler for signal %d: %s", runtime.gc.stw.signal,
 			  strerror(err));

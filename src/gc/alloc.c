@@ -187,8 +187,7 @@ static _Noreturn MGC_COLD void foreign_free(const struct space *sp, uintptr_t p)
 {
 	if (space_contains(sp, p) && space_page_of(sp, p) < load_relaxed(&sp->grown))
 		mgc_misuse("free of %p, where no object is any more: it was freed before, or is an "
-			   "address "
-			   "that this heap never gave out",
+			   "address that this heap never gave out",
 			   (void *)p);
 	mgc_misuse("free of %p, which this heap never gave out", (void *)p);
 }

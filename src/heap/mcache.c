@@ -40,7 +40,7 @@ static void set_current(struct mcache *c, unsigned sc, struct slab *s)
 void mcache_set_slow(struct mcache *c, bool slow)
 {
 	c->slow = slow;
-	c->quick_run_nbytes = slow || c->metered ? 0 : MCACHE_MAX_RUN * SLAB_NBYTES;
+	mcache_show_runs(c);
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++)
 		show_current(c, sc);
 }

@@ -112,5 +112,5 @@ void mcache_meter(struct mcache *c, bool on)
 			unmeter(s);
 	}
 	c->metered = on;
-	c->quick_run_nbytes = on || c->slow ? 0 : MCACHE_MAX_RUN * SLAB_NBYTES;
+	mcache_show_runs(c);
 }

@@ -15,6 +15,12 @@ MGC_INLINE void mcache_set_state(struct slab *s, enum slab_state state)
 		os_sleep_ns(1000); /* in the middle of a change: nobody else may be there */
 }
 
+/* mcache_show_runs - to the short ways, while neither `slow` nor `metered` asks for the long one. */
+MGC_INLINE void mcache_show_runs(struct mcache *c)
+{
+	c->quick_run_nbytes = c->slow || c->metered ? 0 : MCACHE_MAX_RUN * SLAB_NBYTES;
+}
+
 /* mcache_corrupt - a list of free blocks is not what was made of it: ends the program. */
 void mcache_corrupt(uintptr_t block);
 

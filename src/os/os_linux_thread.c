@@ -65,20 +65,24 @@ static bool main_mapping(uintptr_t *from, uintptr_t *to, uintptr_t *below)
 	return found;
 }
 
+/* as_limited - what of so many bytes the first stack may grow to. */
+static uintptr_t as_limited(uintptr_t nbytes)
+{
+	struct rlimit r;
+	bool limited = getrlimit(RLIMIT_STACK, &r) == 0 && r.rlim_cur < nbytes;
+	return limited ? align_down(r.rlim_cur, os_page_size()) : nbytes;
+}
+
 /* main_stack - the process's first stack. hi is the end of its mapping, so argv and the environment
  * are inside: programs do store pointers there. lo is as far as the kernel may grow it: the limit,
  * or the end of the mapping below. */
 static bool main_stack(uintptr_t *lo, uintptr_t *hi)
 {
 	uintptr_t from, to, below;
-	struct rlimit r;
 	if (!main_mapping(&from, &to, &below))
 		return false;
-	uintptr_t size = to - below;
-	if (getrlimit(RLIMIT_STACK, &r) == 0 && r.rlim_cur < size)
-		size = align_down(r.rlim_cur, os_page_size());
 	*hi = to;
-	*lo = min_size(to - size, from);
+	*lo = min_size(to - as_limited(to - below), from);
 	return true;
 }
 
@@ -87,14 +91,10 @@ static bool main_stack(uintptr_t *lo, uintptr_t *hi)
 static bool main_stack_untold(uintptr_t *lo, uintptr_t *hi)
 {
 	const char *last = (const char *)getauxval(AT_EXECFN);
-	struct rlimit r;
-	uintptr_t size = STACK_UNLIMITED;
 	if (last == NULL)
 		return false;
-	if (getrlimit(RLIMIT_STACK, &r) == 0 && r.rlim_cur < size)
-		size = align_down(r.rlim_cur, os_page_size());
 	*hi = align_up((uintptr_t)last + strlen(last) + 1 + sizeof(void *), os_page_size());
-	*lo = *hi - size;
+	*lo = *hi - as_limited(STACK_UNLIMITED);
 	return true;
 }
 

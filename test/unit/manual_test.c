@@ -22,6 +22,15 @@ static void start(void)
 	CHECK_EQ(manual_init(&heap, 0), 0);
 }
 
+/* finish - with the last cache all pages come back. */
+static void finish(struct mcache *c)
+{
+	mcache_close(c);
+	CHECK_EQ(used_pages(), 0);
+	pageheap_verify(&heap.pageheap);
+	manual_destroy(&heap);
+}
+
 static struct slab *slab_at(const void *p)
 {
 	return slab_of(&heap.slabs, (uintptr_t)p);
@@ -101,10 +110,7 @@ TEST(every_class_fills_and_empties)
 		for (size_t i = 0; i < n; i++)
 			release(c, p[(i * 7919) % n]);
 	}
-	mcache_close(c);
-	CHECK_EQ(used_pages(), 0);
-	pageheap_verify(&heap.pageheap);
-	manual_destroy(&heap);
+	finish(c);
 }
 
 /* Blocks of one cache that another frees: they come back in batches, to the owner, to who adopted the slab, or
@@ -183,10 +189,7 @@ TEST(large)
 		release(c, p);
 	}
 	CHECK(mcache_alloc_large(c, SIZE_MAX / 2, 16, &zero) == NULL);
-	mcache_close(c);
-	CHECK_EQ(used_pages(), 0);
-	pageheap_verify(&heap.pageheap);
-	manual_destroy(&heap);
+	finish(c);
 }
 
 TEST(large_in_place)
@@ -208,10 +211,7 @@ TEST(large_in_place)
 	CHECK_EQ(p[99999], 2);
 	release(c, p);
 	release(c, q);
-	mcache_close(c);
-	CHECK_EQ(used_pages(), 0);
-	pageheap_verify(&heap.pageheap);
-	manual_destroy(&heap);
+	finish(c);
 }
 
 static bool is_stamped(const size_t *p, size_t nbytes)
@@ -284,10 +284,7 @@ TEST(large_moves)
 		release(c, p);
 	}
 	os_fake_stop();
-	mcache_close(c);
-	CHECK_EQ(used_pages(), 0);
-	pageheap_verify(&heap.pageheap);
-	manual_destroy(&heap);
+	finish(c);
 }
 
 static size_t advised;
@@ -486,10 +483,7 @@ TEST(due_allocations_are_found)
 	CHECK(s->held == &block_end && s->countdown == CURRENT_COUNT);
 	CHECK_EQ(slab_count_free(s, manual_base(&heap, s)), nfree);
 	store_relaxed(&sampler.rate_nbytes, UINT64_C(0));
-	mcache_close(c);
-	CHECK_EQ(used_pages(), 0);
-	pageheap_verify(&heap.pageheap);
-	manual_destroy(&heap);
+	finish(c);
 }
 
 /* A child has what the lists of a thread's slabs were cut off. */
