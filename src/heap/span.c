@@ -151,7 +151,9 @@ void span_take_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t
 		struct bitpair *b = &sp->bits[r.w];
 		if (black)
 			or_relaxed(&b->mark, r.bits);
-		if (load_relaxed(&b->alloc) == 0) /* nobody frees what is not allocated */
+		/* nobody frees what is not allocated. The store ends the release sequence of the last free, which may
+		 * be of a slot outside the run and later than the run was found: pairs: free-dirties */
+		if (load_acquire(&b->alloc) == 0)
 			store_release(&b->alloc, r.bits); /* pairs: alloc-bit */
 		else
 			or_release(&b->alloc, r.bits); /* pairs: alloc-bit */
