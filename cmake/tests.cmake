@@ -9,7 +9,7 @@
 #   not under: thread, address, undefined, hostile, cross      (those that apply)
 # and that it measures what other tests beside it would disturb:
 #   runs: alone
-# A test that names threads (pthread…, a helper of lib/afar.h, os_spawn) has the label `threads` too.
+# A test that names threads (pthread…, a helper of lib/afar.h, os_spawn) has the label `threads` too: ThreadSanitizer runs it.
 set(MGC_KINDS unit model fault misuse stress conform)
 add_custom_target(tests) # not part of `all`: `make` stays quick
 foreach(label ${MGC_KINDS} examples threads) # what one label needs
@@ -167,7 +167,7 @@ function(mgc_test_file kind file)
     set(cost 10)
   endif()
   file(STRINGS ${file} threads LIMIT_COUNT 1 REGEX "pthread_|lib/afar.h|os_spawn")
-  if(threads)
+  if(threads AND NOT kind STREQUAL conform) # those run programs that are not built here
     list(APPEND labels threads)
   endif()
   mgc_add_test(${name} "${labels}" ${exe} ${MGC_TIMEOUT_${kind}} ${args})

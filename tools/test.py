@@ -26,7 +26,7 @@ PLAN = [
     ("release", "unit|model|fault|misuse|stress|conform|examples"),
     ("hostile", "unit|model|fault|stress|examples"),
     ("asan", "unit|model|fault|stress|examples"),
-    ("tsan", "model|stress"),
+    ("tsan", "model|stress|threads"),
     ("release", "lint"),
 ]
 LONG = [(preset, "unit|model|fault|misuse|stress|conform|examples") for preset in

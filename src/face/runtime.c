@@ -214,9 +214,12 @@ static const struct knobs *read_settings(const struct runtime_config *config)
 	return &k;
 }
 
-static void start_collector(const struct knobs *k, const struct runtime_config *config)
+/* start_collector - 0, or ENOMEM. */
+static int start_collector(const struct knobs *k, const struct runtime_config *config)
 {
 	int err = gc_init(&runtime.gc, &runtime.heap, k, config->signal, config->concurrent);
+	if (err == ENOMEM)
+		return err;
 	if (err == ENOSPC)
 		mgc_fatal("cannot start: the program has taken all real-time signals, and threads "
 			  "are stopped by one (MGC_DEBUG=poll=1 needs none)");
@@ -230,6 +233,7 @@ static void start_collector(const struct knobs *k, const struct runtime_config *
 		runtime.gc.notify_due = notify_due;
 	if (k->gctrace)
 		gctrace_start(&runtime.gc);
+	return 0;
 }
 
 /* start - start_lock is held; 0, or ENOMEM and nothing happened. */
@@ -239,7 +243,11 @@ static int start(const struct runtime_config *config)
 	int err = heap_init(&runtime.heap, (size_t)k->reserve);
 	if (err != 0)
 		return err;
-	start_collector(k, config);
+	err = start_collector(k, config);
+	if (err != 0) {
+		heap_destroy(&runtime.heap);
+		return err;
+	}
 	if (pthread_key_create(&exit_key, on_thread_exit) != 0)
 		mgc_fatal("no thread-specific key left to learn of thread exits");
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);

@@ -60,8 +60,10 @@ static void trigger_reached(struct gc *gc, struct mutator *m, size_t nbytes)
 	struct heap *h = gc->heap;
 	if (heap_phase(h) != PHASE_OFF)
 		collector_debit(gc, m, nbytes);
-	else if (load_relaxed(&h->live_nbytes) < load_relaxed(&h->trigger_nbytes))
-		return; /* the trigger that the caller saw was that of the cycle that has just ended */
+	else if (load_relaxed(&h->live_nbytes) < load_relaxed(&h->trigger_nbytes) ||
+		 cycle_obey_limit(gc, m))
+		return; /* the trigger that the caller saw was that of the cycle that has just ended. Or: the next refill
+			   collects, in what is left */
 	else if (!vetoed(gc) &&
 		 (!gc->concurrent || by_itself(gc) || !collector_request(gc) || !wait_begin(gc)))
 		cycle_collect(gc, m, CYCLE_HEAP);
@@ -86,6 +88,8 @@ static void before_refill(struct gc *gc, struct mutator *m, size_t nbytes)
  * and swept, and free pages are given back. False: all of that was done. */
 static bool make_room(struct gc *gc, struct mutator *m, unsigned attempt)
 {
+	if (cycle_obey_limit(gc, m))
+		return true;
 	if (attempt > 1 || load_relaxed(&gc->disabled) > 0 || vetoed(gc))
 		return false;
 	if (attempt == 1)

@@ -244,6 +244,7 @@ static void run(struct cycle *c)
 		sweep_all(c);
 	record(c);
 	cycle_tell(gc, CYCLE_END);
+	roots_keep_room(&gc->roots);
 	background_after_cycle(gc);
 }
 
@@ -349,14 +350,20 @@ void cycle_wait_loader(struct gc *gc)
 		os_yield();
 }
 
+/* untrack - the system notes no writes any more. Between two cycles. */
+static void untrack(struct gc *gc)
+{
+	if (gc->barriered)
+		return;
+	written_stop(&gc->written);
+	gc->young.whole_next = true;
+	gc->tracked = false;
+	store_relaxed(&gc->concurrent, false);
+}
+
 void cycle_after_fork(struct gc *gc)
 {
-	if (!gc->barriered) {
-		written_stop(&gc->written);
-		gc->young.whole_next = true;
-		gc->tracked = false;
-		store_relaxed(&gc->concurrent, false);
-	}
+	untrack(gc);
 	cycle_set_goal(gc); /* the parent's may be that of a cycle that runs: 0 */
 }
 
@@ -427,6 +434,8 @@ void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason)
 		mutator_check_entry(m);
 	if (lock_thread.passes) /* in a handler of fork: WORLD is its own */
 		return;
+	if (m != NULL)
+		(void)cycle_obey_limit(gc, m);
 	if (gc->before_stop != NULL && (m != NULL || !gc->calls_from_mutators))
 		gc->before_stop(gc);
 	if (m != NULL) {
@@ -506,4 +515,21 @@ void cycle_inspect(struct gc *gc, struct mutator *m, bool segments, void (*fn)(v
 	annotate_quiet(false);
 	regs_wipe();
 	m->collects--;
+}
+
+static void obey_limit(void *arg)
+{
+	struct gc *gc = arg;
+	if (!pageheap_over_limit(&gc->heap->pageheap)) /* another did */
+		return;
+	untrack(gc); /* what is mapped from now on is noted nowhere */
+	pageheap_obey(&gc->heap->pageheap);
+}
+
+bool cycle_obey_limit(struct gc *gc, struct mutator *m)
+{
+	if (MGC_LIKELY(!pageheap_over_limit(&gc->heap->pageheap)) || lock_thread.passes)
+		return false;
+	cycle_inspect(gc, m, false, obey_limit, gc);
+	return true;
 }

@@ -1,6 +1,7 @@
 /* gc.c - puts the collector of a heap together. */
 #include "gc/gc.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -98,6 +99,17 @@ static void apply_knobs(struct gc *gc)
 	gc->pool.one_processor = gc->workers.limit == 0;
 }
 
+/* init_tables - what must not be missing once memory is short. */
+static bool init_tables(struct gc *gc)
+{
+	bool roots = roots_init(&gc->roots, &gc->stw), pool = grey_pool_init(&gc->pool);
+	if (roots && pool)
+		return true;
+	roots_destroy(&gc->roots);
+	grey_pool_destroy(&gc->pool);
+	return false;
+}
+
 int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal, bool concurrent)
 {
 	memset(gc, 0, sizeof *gc);
@@ -105,9 +117,9 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 	gc->knobs = *knobs;
 	gc->start_ns = os_now_ns();
 	lock_init(&gc->world, LOCK_WORLD);
-	roots_init(&gc->roots, &gc->stw);
+	if (!init_tables(gc))
+		return ENOMEM;
 	specials_init(&gc->specials);
-	grey_pool_init(&gc->pool);
 	apply_knobs(gc);
 	h->gc = gc;
 	h->ops.sweep_span = sweep_span;

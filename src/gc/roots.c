@@ -10,12 +10,15 @@
 #include "mallocgc.h"
 #include "os/os.h"
 
-void roots_init(struct roots *r, struct stw *stw)
+static bool grow_table(void **table, size_t *capacity, size_t record);
+
+bool roots_init(struct roots *r, struct stw *stw)
 {
 	memset(r, 0, sizeof *r);
 	r->stw = stw;
 	lock_init(&r->lock, LOCK_ROOTS);
 	list_init(&r->stacks);
+	return grow_table((void **)&r->segment, &r->segment_capacity, sizeof *r->segment);
 }
 
 void roots_destroy(struct roots *r)
@@ -264,6 +267,12 @@ void roots_note_segment(struct roots *r, uintptr_t lo, uintptr_t hi)
 	    !grow_table((void **)&r->segment, &r->segment_capacity, sizeof *r->segment))
 		mgc_fatal("no memory for the list of data segments");
 	r->segment[r->nsegments++] = (struct os_segment){ lo, hi };
+}
+
+void roots_keep_room(struct roots *r)
+{
+	if (r->nsegments > r->segment_capacity / 2)
+		(void)grow_table((void **)&r->segment, &r->segment_capacity, sizeof *r->segment);
 }
 
 /* ── reading ────────────────────────────────────────────────────────────────────────────── */

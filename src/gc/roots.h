@@ -56,7 +56,8 @@ struct roots {
 	size_t stack_nbytes; /* atomic; stacks and registers */
 };
 
-void roots_init(struct roots *r, struct stw *stw);
+/* roots_init - false: no memory. */
+bool roots_init(struct roots *r, struct stw *stw);
 void roots_destroy(struct roots *r);
 
 /* roots_acquire, roots_release - the lock; the calling mutator is in a section meanwhile. A cycle holds it
@@ -85,8 +86,11 @@ void roots_remove_within(struct roots *r, uintptr_t lo, uintptr_t hi);
 /* roots_drop_owned - the stack whose list that is goes. Lock held. */
 void roots_drop_owned(struct roots *r, struct owned_range **list);
 
-/* roots_note_segment - for os_each_data. Allocates records: before the world stops. */
+/* roots_note_segment - for os_each_data. Allocates records: before the world stops. A root cannot be left out, so it
+ * dies without memory for one. roots_keep_room - there is room for as many more as there are: it is looked for where
+ * its absence does no harm, after a cycle. */
 void roots_note_segment(struct roots *r, uintptr_t lo, uintptr_t hi);
+void roots_keep_room(struct roots *r);
 
 /* roots_read_tls - the mutator's thread-local blocks, if those are roots (then it stands still, and the
  * loader's lock is held). */

@@ -16,13 +16,6 @@
 /* Looks at the shared stack this often before it yields the processor. */
 #define IDLE_SPINS 100
 
-void grey_pool_init(struct grey_pool *p)
-{
-	memset(p, 0, sizeof *p);
-	lock_init(&p->lock, LOCK_RECORDS);
-	p->max_slabs = SIZE_MAX;
-}
-
 static struct grey_block *pop(struct grey_block **stack)
 {
 	struct grey_block *b = *stack;
@@ -58,10 +51,22 @@ static void add_slab(struct grey_pool *p, size_t nbytes)
 	lock_release(&p->lock);
 	struct grey_slab *slab = (struct grey_slab *)os_alloc(nbytes);
 	lock_acquire(&p->lock);
+	p->refused = slab == NULL;
 	if (slab != NULL && p->nslabs < p->max_slabs)
 		link_slab(p, slab, nbytes);
 	else if (slab != NULL)
 		os_release((uintptr_t)slab, nbytes);
+}
+
+bool grey_pool_init(struct grey_pool *p)
+{
+	memset(p, 0, sizeof *p);
+	lock_init(&p->lock, LOCK_RECORDS);
+	p->max_slabs = SIZE_MAX;
+	lock_acquire(&p->lock);
+	add_slab(p, SLAB_NBYTES);
+	lock_release(&p->lock);
+	return p->nslabs == 1;
 }
 
 /* cut - the next block of the slabs that nobody has had yet, or NULL. Lock held. */
@@ -88,7 +93,7 @@ static struct grey_block *take_empty(struct grey_pool *p)
 	struct grey_block *b = pop(&p->empty);
 	if (b == NULL)
 		b = cut(p);
-	if (MGC_UNLIKELY(b == NULL) && p->nslabs < p->max_slabs) {
+	if (MGC_UNLIKELY(b == NULL) && p->nslabs < p->max_slabs && !p->refused) {
 		add_slab(p, SLAB_NBYTES);
 		b = pop(&p->empty); /* another's, meanwhile */
 		b = b != NULL ? b : cut(p);
@@ -106,6 +111,7 @@ void grey_reserve(struct grey_pool *p, size_t nbytes)
 	struct grey_block *touched = NULL, *b;
 	store_relaxed(&p->ncopied, 0u);
 	lock_acquire(&p->lock);
+	p->refused = false;
 	if (p->nbytes < max_size(nbytes, 1) && p->nslabs < p->max_slabs)
 		add_slab(p, align_up(max_size(nbytes - p->nbytes, 1), SLAB_NBYTES));
 	for (uint32_t i = 0; i <= nblocks && (b = take_empty(p)) != NULL; i++)
@@ -122,6 +128,9 @@ void grey_pool_destroy(struct grey_pool *p)
 		p->slabs = s->next;
 		os_release((uintptr_t)s, s->nbytes);
 	}
+	p->fresh = NULL;
+	p->empty = NULL;
+	p->nslabs = p->nbytes = p->ntouched = 0;
 }
 
 struct grey_block *grey_take_empty(struct grey_pool *p)

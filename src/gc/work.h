@@ -70,12 +70,15 @@ struct grey_pool {
 	uint64_t marked_nbytes; /* atomic: by all markers of this cycle, told now and then */
 	struct key_filter keys;
 	size_t max_slabs; /* tests: fewer, to see W3 at work */
+	bool refused; /* lock: the system had no memory for a slab; it is asked again by the next grey_reserve */
 	size_t nslabs, nbytes; /* lock: of slabs */
 	size_t ntouched; /* lock: blocks, of all slabs */
 	uint32_t ncopied; /* atomic: blocks that this cycle's snapshots filled */
 };
 
-void grey_pool_init(struct grey_pool *p);
+/* grey_pool_init - with one slab, which lasts for most shapes of heaps when there is never memory for another. False:
+ * there is none for it. */
+bool grey_pool_init(struct grey_pool *p);
 void grey_pool_destroy(struct grey_pool *p);
 
 /* grey_take_empty - an empty block of objects, or NULL when memory is refused. Also in the handler of a

@@ -95,6 +95,17 @@ bool pagealloc_reach(struct pagealloc *pa, size_t npages)
 	return true;
 }
 
+void pagealloc_cut(struct pagealloc *pa, size_t npages)
+{
+	size_t n = align_up((npages + MGC_CHUNK_PAGES - 1) >> MGC_CHUNK_PAGES_SHIFT, REACH_CHUNKS);
+	uintptr_t end = align_up((uintptr_t)(pa->chunks + max_size(n, pa->reached)), os_page_size());
+	uintptr_t old = pa->memory + pa->memory_nbytes;
+	if (end >= old)
+		return;
+	os_release(end, old - end);
+	pa->memory_nbytes = end - pa->memory;
+}
+
 void pagealloc_destroy(struct pagealloc *pa)
 {
 	if (pa->memory != 0)

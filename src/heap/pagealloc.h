@@ -62,6 +62,10 @@ void pagealloc_destroy(struct pagealloc *pa);
  * charged for the tables of all that it reserved: 35 MiB for 1 TiB. */
 bool pagealloc_reach(struct pagealloc *pa, size_t npages);
 
+/* pagealloc_cut - gives back the tables of pages from npages on, which are never asked for; all that were reached are
+ * below. */
+void pagealloc_cut(struct pagealloc *pa, size_t npages);
+
 /* pagealloc_add - makes absent pages free and clean. first and npages are whole chunks. False: no
  * memory for the tables; surely not when they were reached before. */
 bool pagealloc_add(struct pagealloc *pa, size_t first, size_t npages);

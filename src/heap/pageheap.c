@@ -93,6 +93,8 @@ static bool grow(struct pageheap *ph, size_t npages, size_t align_pages, bool de
 			  MGC_CHUNK_PAGES - 1) >>
 			 MGC_CHUNK_PAGES_SHIFT;
 	size_t first, added = nchunks << MGC_CHUNK_PAGES_SHIFT;
+	if (MGC_UNLIKELY(!ph->spanless && space_over_limit(&ph->space))) /* until pageheap_obey */
+		return false;
 	if (added > ph->space.npages - ph->space.grown ||
 	    !pagealloc_reach(&ph->pages, ph->space.grown + added) ||
 	    !space_grow(&ph->space, nchunks, &first))
@@ -159,10 +161,11 @@ static void note_reached(struct pageheap *ph, const struct span *s)
 		ph->touch(ph->reclaim_arg);
 }
 
-/* grow_ahead - lock held. */
+/* grow_ahead - lock held. Where addresses are limited, only by what is touched next: others need some, too. */
 static void grow_ahead(struct pageheap *ph)
 {
 	size_t npages = max_size(ph->space.grown / AHEAD_GROW_PART, AHEAD_GROW_PAGES);
+	npages = ph->space.reserved ? npages : 1;
 	if (!grow(ph, npages, 1, true))
 		(void)grow(ph, 1, 1, true);
 }
@@ -339,6 +342,22 @@ size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages)
 	}
 	MGC_PROBE(heap__scavenge, done, nbytes);
 	return done;
+}
+
+bool pageheap_over_limit(struct pageheap *ph)
+{
+	lock_acquire(&ph->lock);
+	bool over = space_over_limit(&ph->space);
+	lock_release(&ph->lock);
+	return over;
+}
+
+void pageheap_obey(struct pageheap *ph)
+{
+	lock_acquire(&ph->lock);
+	space_obey(&ph->space);
+	pagealloc_cut(&ph->pages, ph->space.npages);
+	lock_release(&ph->lock);
 }
 
 size_t pageheap_drop_ahead(struct pageheap *ph)

@@ -39,14 +39,21 @@ static int reserve_tables(struct space *sp)
 	return 0;
 }
 
-static void release_tables(struct space *sp)
+/* release_tables - from so many pages on. */
+static void release_tables(struct space *sp, size_t from_page)
 {
-	if (sp->bare)
-		return;
-	size_t spans = table_nbytes(sp->npages, sizeof(struct span));
-	size_t bits = table_nbytes(sp->npages, MGC_PAGE_SIZE / 1024 * sizeof(struct bitpair));
-	os_release((uintptr_t)sp->spans, spans + bits);
-	os_release((uintptr_t)sp->desc, table_nbytes(sp->npages, sizeof(uint32_t)));
+	const struct {
+		uintptr_t at;
+		size_t per_page;
+	} table[] = { { (uintptr_t)sp->spans, sizeof(struct span) },
+		      { (uintptr_t)sp->bits, MGC_PAGE_SIZE / 1024 * sizeof(struct bitpair) },
+		      { (uintptr_t)sp->desc, sizeof(uint32_t) } };
+	for (size_t i = 0; !sp->bare && i < sizeof table / sizeof table[0]; i++) {
+		size_t keep = table_nbytes(from_page, table[i].per_page);
+		size_t all = table_nbytes(sp->npages, table[i].per_page);
+		if (keep < all)
+			os_release(table[i].at + keep, all - keep);
+	}
 }
 
 /* reserve_range - 0, ENOMEM, or EAGAIN when the system locks what is mapped: *lock_nbytes of it. The addresses
@@ -121,8 +128,29 @@ void space_destroy(struct space *sp)
 	for (size_t page = 0; !sp->reserved && page < sp->grown; page += MGC_CHUNK_PAGES)
 		if (sp->spans[page].state != SPAN_LOST)
 			os_release(space_page_addr(sp, page), MGC_CHUNK_SIZE);
-	release_tables(sp);
+	release_tables(sp, 0);
 	memset(sp, 0, sizeof *sp);
+}
+
+bool space_over_limit(const struct space *sp)
+{
+	return sp->reserved && os_address_limit() < sp->mapping_nbytes;
+}
+
+void space_obey(struct space *sp)
+{
+	size_t used = sp->grown << MGC_PAGE_SHIFT;
+	size_t nbytes = min_size(
+		align_up(max_size(used, min_size(os_address_limit(), sp->nbytes)), MGC_ARENA_SIZE),
+		sp->nbytes);
+	uintptr_t end = sp->base + used;
+	if (sp->base > sp->mapping)
+		os_release(sp->mapping, sp->base - sp->mapping);
+	os_release(end, sp->mapping + sp->mapping_nbytes - end);
+	release_tables(sp, nbytes >> MGC_PAGE_SHIFT);
+	sp->nbytes = nbytes;
+	sp->npages = nbytes >> MGC_PAGE_SHIFT;
+	sp->reserved = false;
 }
 
 /* commit_piece - commits the part of a table that serves one arena, to the system's page ends. */

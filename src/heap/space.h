@@ -10,7 +10,7 @@
  *                           that a test of both takes one cache line)
  *        spans[] and bits[] are committed arena by arena as the heap grows.
  * WHO    pageheap.c grows it under PAGEHEAP; everyone reads it.
- * INV    S1 base and nbytes never change after space_init
+ * INV    S1 base never changes after space_init; nbytes only when the world stands still (space_obey)
  *        S2 desc[page] != 0 only where the page's chunk and tables are committed
  *        S3 `grown` only rises, under PAGEHEAP
  * UNITS  bytes for sizes, pages for page numbers, counted from base. */
@@ -44,7 +44,7 @@ struct space {
 	size_t npages;
 	size_t grown; /* pages below were handed to space_grow's caller, or are lost */
 	size_t tabled; /* arenas whose tables are committed */
-	bool reserved; /* the whole range is ours; else each chunk is mapped when it is needed */
+	bool reserved; /* what is above `grown` is ours; else each chunk is mapped when it is needed */
 	bool bare; /* there are no tables */
 	uintptr_t mapping; /* of the reservation, which is longer by what the base's alignment took */
 	size_t mapping_nbytes;
@@ -81,6 +81,13 @@ void space_destroy(struct space *sp);
  * is their first page. False: the range or the system's memory is exhausted; nothing was gained, and
  * a later smaller call may succeed. Caller holds PAGEHEAP. */
 bool space_grow(struct space *sp, size_t nchunks, size_t *first_page);
+
+/* space_over_limit - the program has limited its address space since (RLIMIT_AS), and the reservation is far above
+ * that: nobody in the process can map anything. space_obey - gives back what is reserved and not in use, of the range
+ * and of the tables; from here on chunks are mapped one by one, as far as the limit lets them. Nobody else reads the
+ * space meanwhile, or has read its bounds and goes on. */
+bool space_over_limit(const struct space *sp);
+void space_obey(struct space *sp);
 
 /* space_discard_tables - gives back the memory of the span records and bits of those pages, which are in
  * no span. The bits are zero already; the records still say what they were, and zero from now on: only a

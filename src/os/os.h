@@ -72,6 +72,8 @@ uintptr_t os_alloc(size_t nbytes);
  * of the process: min(MGC_MAX_RESERVE, a quarter of RLIMIT_AS or of the address space); *limited is set when
  * RLIMIT_AS makes a large reservation itself a cost. */
 size_t os_address_budget(bool *limited);
+/* os_address_limit - RLIMIT_AS, which a program may lower at any time; SIZE_MAX: none. */
+size_t os_address_limit(void);
 /* os_lock_budget - after mlockall with MCL_FUTURE every new mapping is locked, so a large reservation is a
  * cost too: the bytes that may be locked. SIZE_MAX: nothing is locked. `mapped` is a page that was mapped just
  * now, to tell by, or 0: then one is mapped and unmapped. */

@@ -292,15 +292,18 @@ size_t os_lock_budget(uintptr_t mapped)
 	return address_space(); /* a process that may pass the limit */
 }
 
+size_t os_address_limit(void)
+{
+	struct rlimit r;
+	bool limited = getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY;
+	return limited && r.rlim_cur < SIZE_MAX ? (size_t)r.rlim_cur : SIZE_MAX;
+}
+
 size_t os_address_budget(bool *limited)
 {
-	uint64_t space = address_space();
-	struct rlimit r;
-	*limited = false;
-	if (getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY) {
-		*limited = true;
-		space = r.rlim_cur < space ? r.rlim_cur : space;
-	}
+	uint64_t space = address_space(), limit = os_address_limit();
+	*limited = limit != SIZE_MAX;
+	space = limit < space ? limit : space;
 	return space / 4 < MGC_MAX_RESERVE ? space / 4 : MGC_MAX_RESERVE;
 }
 

@@ -129,13 +129,15 @@ int os_wait(uint32_t *word, uint32_t expected, uint64_t timeout_ns)
 	int saved = errno;
 	/* TSan keeps a signal for the next atomic operation: one that comes just before the call would wait
 	 * for its end, and who waits for the signal's handler would wait for ever. */
-	if (MGC_WITH_TSAN && timeout_ns == 0)
+	bool short_nap = MGC_WITH_TSAN && timeout_ns == 0;
+	if (short_nap)
 		timeout_ns = TSAN_WAIT_NS;
 	struct timespec t = timespec_of(timeout_ns);
 	BEFORE_SLEEP();
 	long failed = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE_OP, expected,
 			      timeout_ns != 0 ? &t : NULL, NULL, 0);
 	int result = failed != 0 && errno != EAGAIN ? errno : 0;
+	result = short_nap && result == ETIMEDOUT ? EINTR : result;
 	AFTER_SLEEP();
 	errno = saved;
 	return result;

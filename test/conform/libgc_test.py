@@ -22,7 +22,7 @@ BUILD = pathlib.Path(sys.argv[1]).resolve().parent.parent
 OURS = BUILD / "libgc"
 HEADERS = TOP / "include" / "libgc"
 DEBIAN_HEADER = pathlib.Path("/usr/include/gc/gc.h")
-NAMES = ["allocation", "cpp", "debugging", "finalizers", "roots", "settings", "threads", "typed"]
+NAMES = ["allocation", "cpp", "debugging", "finalizers", "limits", "roots", "settings", "threads", "typed"]
 LIMIT_S = 60
 
 

@@ -302,6 +302,104 @@ TEST(a_limited_address_space)
 	}
 }
 
+/* The limit is set by the program, when the heap is long there. */
+static void limit_later(size_t mib)
+{
+	struct rlimit r;
+	mgc_root_add(kept, sizeof kept, 0);
+	mgc_root_add(&root, sizeof root, 0);
+	CHECK(fill(30000) == 4096);
+	memset(kept, 0, sizeof kept);
+	getrlimit(RLIMIT_AS, &r);
+	r.rlim_cur = (rlim_t)mib << 20;
+	CHECK_EQ(setrlimit(RLIMIT_AS, &r), 0);
+}
+
+static void check_room(size_t nbytes)
+{
+	void *p = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(p != MAP_FAILED);
+	munmap(p, nbytes);
+}
+
+TEST(a_limit_of_the_address_space_that_comes_later)
+{
+	mgc_root_add_globals(); /* whose list is needed in every cycle */
+	limit_later(300);
+	size_t n = fill(1 << 20);
+	CHECK_EQ(errno, ENOMEM);
+	CHECK(n > 150 && n < 300);
+	for (size_t i = 0; i < n; i++)
+		CHECK(((unsigned char *)kept[i])[i] == 0x77);
+	memset(kept, 0, sizeof kept);
+	mgc_collect();
+	for (size_t i = 0; i < test_size(20000); i++)
+		CHECK(mgc_alloc(50000, NULL, 0) != NULL);
+}
+
+/* The heap need not grow for it: a collection is enough, and the program has room for others again. */
+TEST(the_next_collection_finds_a_later_limit)
+{
+	limit_later(500);
+	for (size_t i = 0; i < test_size(20000); i++)
+		CHECK(mgc_alloc(50000, NULL, 0) != NULL);
+	check_room(40 << 20);
+}
+
+static void *allocate_for_long(void *arg)
+{
+	uint32_t *limited = arg;
+	for (size_t i = 0; i < test_size(200000); i += load_acquire(limited)) { /* pairs: limited */
+		void **p = mgc_alloc(200, NULL, 0);
+		CHECK(p != NULL && p[0] == NULL);
+	}
+	return NULL;
+}
+
+TEST(threads_go_on_under_a_later_limit)
+{
+	static uint32_t limited;
+	pthread_t t[4];
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ(pthread_create(&t[i], NULL, allocate_for_long, &limited), 0);
+	limit_later(800);
+	store_release(&limited, 1u); /* pairs: limited */
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ(pthread_join(t[i], NULL), 0);
+	check_room(40 << 20);
+}
+
+/* Nothing can be mapped, so the grey queue has what it was born with: a long list, and a tree, take no longer than with
+ * all the memory there is. */
+static double seconds_of_collection(bool refuse)
+{
+	if (refuse) {
+		os_fake_start();
+		os_fake_fail("alloc", 1, OS_FAKE_FOREVER, ENOMEM);
+	}
+	double begin = now_seconds();
+	mgc_collect();
+	begin = now_seconds() - begin;
+	if (refuse)
+		os_fake_stop();
+	return begin;
+}
+
+TEST_SECONDS(marking_without_memory_is_not_slow, 60)
+{
+	mgc_root_add(&root, sizeof root, 0);
+	struct node *list = NULL;
+	for (uint64_t i = 0; i < test_size(300000); i++) {
+		struct node *n = grow(list, i);
+		mgc_write(&root, n);
+		list = n;
+	}
+	double with = seconds_of_collection(false), without = seconds_of_collection(true);
+	printf("  %.3f s, without memory %.3f s\n", with, without);
+	CHECK(without < 10 * with + 0.5);
+	CHECK_EQ(count(root), test_size(300000));
+}
+
 TEST(sizes_that_cannot_be)
 {
 	CHECK(mgc_alloc(SIZE_MAX, NULL, 0) == NULL && errno == ENOMEM);

@@ -765,6 +765,7 @@ TEST_SECONDS(alone_with_a_starved_queue, 60)
 {
 	setenv("MGC_DEBUG", "gcstress=20,verify=1,clobberfree=1,workers=1", 1);
 	on_thread(collect, NULL);
+	grey_pool_destroy(&runtime.gc.pool);
 	runtime.gc.pool.max_slabs = 0;
 	run_alone(test_size(100000), 10000);
 }

@@ -552,6 +552,7 @@ TEST_SECONDS(together_starved, 60)
 {
 	setenv("MGC_DEBUG", "gcstress=16,clobberfree=1", 1);
 	on_thread(collect, NULL);
+	grey_pool_destroy(&runtime.gc.pool);
 	runtime.gc.pool.max_slabs = 0;
 	run(NWORLDS, test_size(20000));
 }

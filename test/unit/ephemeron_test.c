@@ -232,6 +232,7 @@ TEST(chain_without_memory)
 	run_chain(300, &nlooked);
 	CHECK(nlooked > 300 * 100);
 	runtime.gc.ephemerons.rounds_only = false;
+	grey_pool_destroy(&runtime.gc.pool);
 	runtime.gc.pool.max_slabs = 0;
 	run_chain(300, &nlooked);
 }

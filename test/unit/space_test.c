@@ -221,6 +221,50 @@ Test(space, bare, .timeout = 30)
 	cr_expect_lt(probe_mapped_bytes(), before + ((size_t)1 << 16));
 }
 
+/* The program limits its address space after the range was reserved: what is not in use goes back, and the rest goes on
+ * under the limit. */
+Test(space, obeys_a_later_limit, .timeout = 30)
+{
+	size_t before = probe_mapped_bytes(), first, n = 0;
+	cr_assert_eq(space_init(&sp, 0), 0);
+	cr_expect(!space_over_limit(&sp));
+	use_pages(must_grow(2), 2 * MGC_CHUNK_PAGES);
+	size_t room = 2 * MGC_ARENA_SIZE + MGC_ARENA_SIZE / 2;
+	limit_address_space(before + room);
+	cr_assert(space_over_limit(&sp));
+	cr_expect(mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
+	space_obey(&sp);
+	cr_expect(!space_over_limit(&sp));
+	cr_expect_leq(probe_mapped_bytes(), before + 2 * MGC_CHUNK_SIZE + ((size_t)16 << 20),
+		      "%zu MiB", (probe_mapped_bytes() - before) >> 20);
+	cr_expect(sp.nbytes % MGC_ARENA_SIZE == 0 && sp.npages == sp.nbytes / MGC_PAGE_SIZE);
+	for (size_t page = 0; page < sp.npages; page++)
+		cr_assert_eq(load_relaxed(&sp.desc[page]), page < 2 * MGC_CHUNK_PAGES);
+	cr_expect_eq(*(uint64_t *)sp.base, 0x5a5a5a5a5a5a5a5a);
+	while (space_grow(&sp, 1, &first)) {
+		use_pages(first, MGC_CHUNK_PAGES);
+		n++;
+	}
+	cr_expect(n * MGC_CHUNK_SIZE > room - MGC_ARENA_SIZE / 2 && n * MGC_CHUNK_SIZE < room,
+		  "%zu chunks", n);
+	space_destroy(&sp);
+	cr_expect_lt(probe_mapped_bytes(), before + ((size_t)1 << 16));
+}
+
+/* The limit is below what is in use: nothing can be had, and what is there stays. */
+Test(space, obeys_a_limit_below_it, .timeout = 30)
+{
+	size_t first;
+	cr_assert_eq(space_init(&sp, 0), 0);
+	use_pages(must_grow(40), 40 * MGC_CHUNK_PAGES);
+	limit_address_space((size_t)16 << 20);
+	space_obey(&sp);
+	cr_expect_geq(sp.npages, 40 * MGC_CHUNK_PAGES);
+	cr_expect(!space_grow(&sp, 1, &first));
+	cr_expect_eq(*(uint64_t *)space_page_addr(&sp, 40 * MGC_CHUNK_PAGES - 1), 0x5a5a5a5a5a5a5a5a);
+	space_destroy(&sp);
+}
+
 Test(space, walks_around_others, .timeout = 30)
 {
 	limit_address_space(probe_mapped_bytes() + ((size_t)1 << 30));

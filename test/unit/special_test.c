@@ -608,6 +608,7 @@ TEST(link_of_a_dead_holder)
 TEST(ordered_with_a_starved_queue)
 {
 	setup(40);
+	grey_pool_destroy(&runtime.gc.pool);
 	runtime.gc.pool.max_slabs = 0;
 	for (unsigned i = 0; i < 40; i++) {
 		if (i % 13 == 0)

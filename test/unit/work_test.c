@@ -78,19 +78,30 @@ TEST(reserved)
 TEST(memory_refused)
 {
 	struct grey_pool p;
-	grey_pool_init(&p);
-	p.max_slabs = 0;
-	CHECK(grey_take_empty(&p) == NULL);
-	p.max_slabs = SIZE_MAX;
 	os_fake_start();
 	os_fake_fail("alloc", 1, OS_FAKE_FOREVER, ENOMEM);
-	CHECK(grey_take_empty(&p) == NULL);
+	CHECK(!grey_pool_init(&p));
 	os_fake_stop();
-	p.max_slabs = 1;
+	CHECK(grey_pool_init(&p));
+	os_fake_start();
+	os_fake_fail("alloc", 1, OS_FAKE_FOREVER, ENOMEM);
 	size_t n = 0;
 	while (grey_take_empty(&p) != NULL)
 		n++;
-	CHECK(n > 0 && p.nslabs == 1);
+	CHECK(n > 50 && p.nslabs == 1); /* what it was born with */
+	for (unsigned i = 0; i < 1000; i++)
+		CHECK(grey_take_empty(&p) == NULL);
+	CHECK_EQ(os_fake_calls("alloc"), 1); /* the system is not asked again and again */
+	grey_reserve(&p, 0);
+	CHECK(grey_take_empty(&p) == NULL);
+	CHECK_EQ(os_fake_calls("alloc"), 2); /* but once in a cycle */
+	os_fake_stop();
+	grey_reserve(&p, 0);
+	CHECK(grey_take_empty(&p) != NULL && p.nslabs == 2);
+	p.max_slabs = 2;
+	while (grey_take_empty(&p) != NULL)
+		;
+	CHECK_EQ(p.nslabs, 2);
 	grey_pool_destroy(&p);
 }
 
@@ -263,10 +274,18 @@ static void *make_shapes(void *arg)
 	return arg;
 }
 
+/* limit_slabs - between two cycles; 0: not even the one that the pool was born with. */
+static void limit_slabs(size_t max_slabs)
+{
+	if (max_slabs == 0)
+		grey_pool_destroy(&runtime.gc.pool);
+	runtime.gc.pool.max_slabs = max_slabs;
+}
+
 static void check_shapes(size_t max_slabs)
 {
 	CHECK_EQ(mgc_root_add(top, sizeof top, 0), 0);
-	runtime.gc.pool.max_slabs = max_slabs;
+	limit_slabs(max_slabs);
 	mgc_set_percent(-1);
 	on_thread(make_shapes, NULL);
 	printf("  %zu watched\n", nwatched);
@@ -278,7 +297,7 @@ static void check_shapes(size_t max_slabs)
 	collect_afar();
 	CHECK_EQ(count_alive(watched, nwatched, NULL), nwatched);
 	memset(top, 0, sizeof top);
-	runtime.gc.pool.max_slabs = max_slabs;
+	limit_slabs(max_slabs);
 	collect_afar();
 	CHECK_EQ(count_alive(watched, nwatched, NULL), 0);
 }

@@ -42,9 +42,11 @@ long sysconf(int name) {
   return real(name);
 }
 int getpagesize(void) { return PAGE; }
+static void *file; /* the last one that was mapped: a file ends where it ends */
 void *mmap(void *addr, size_t n, int prot, int flags, int fd, off_t off) {
+  if (!(flags & MAP_ANONYMOUS)) return file = (void *)syscall(SYS_mmap, addr, n, prot, flags, fd, off);
   look("mmap", HERE, (uintptr_t)addr, n);
-  if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) || !(flags & MAP_ANONYMOUS))
+  if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
     return (void *)syscall(SYS_mmap, addr, n, prot, flags, fd, off);
   n = (n + PAGE - 1) / PAGE * PAGE; /* at a multiple of a page, as this system would */
   uintptr_t p = (uintptr_t)syscall(SYS_mmap, NULL, n + PAGE, prot, flags, fd, off);
@@ -55,7 +57,7 @@ void *mmap(void *addr, size_t n, int prot, int flags, int fd, off_t off) {
   return (void *)at;
 }
 void *mmap64(void *addr, size_t n, int prot, int flags, int fd, off_t off) { return mmap(addr, n, prot, flags, fd, off); }
-int munmap(void *p, size_t n) { look("munmap", HERE, (uintptr_t)p, n); return (int)syscall(SYS_munmap, p, n); }
+int munmap(void *p, size_t n) { if (p != file) look("munmap", HERE, (uintptr_t)p, n); return (int)syscall(SYS_munmap, p, n); }
 int mprotect(void *p, size_t n, int prot) { look("mprotect", HERE, (uintptr_t)p, n); return (int)syscall(SYS_mprotect, p, n, prot); }
 int madvise(void *p, size_t n, int what) { look("madvise", HERE, (uintptr_t)p, n); return (int)syscall(SYS_madvise, p, n, what); }
 void *mremap(void *p, size_t n, size_t room, int flags, ...) {
