@@ -221,8 +221,9 @@ MGC_API int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, voi
  * write, accept, waitpid and their like go on by themselves, but poll, select, epoll_wait, nanosleep,
  * sem_timedwait and others (signal(7)) return EINTR, as for any signal; not so between enter and leave. A
  * thread that blocks the signal is not interrupted: it answers when it calls the library. Until then the collection
- * waits for it, and so does a thread that exits: who blocks the signal and joins another one does so between
- * enter and leave, or both wait for ever. */
+ * waits for it, and so does whoever changes roots, calls mgc_collect or forks, and, while there are unbarriered
+ * roots, every other thread; threads begin, allocate and end meanwhile. Who blocks the signal and waits for one that
+ * may do the former waits between enter and leave, or both wait for ever. */
 
 /* mgc_blocking_enter, mgc_blocking_leave - around a call that may wait long: meanwhile the collector
  * does not interrupt this thread, and the thread touches no reference. They do not nest. */

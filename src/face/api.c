@@ -247,8 +247,11 @@ int mgc_stack_add_owned(struct mgc_stack *stack, void *start, size_t nbytes, voi
 		return api_fail(ENOMEM);
 	if (nbytes == 0 || lo + nbytes < lo || top == NULL)
 		return api_fail(EINVAL);
-	int err = roots_add_owned(&runtime.gc.roots, lo, lo + nbytes, (const uintptr_t *)(void *)top,
-				  stack != NULL ? &stack->owned : &m->owned);
+	struct roots *r = &runtime.gc.roots;
+	struct owned_range **list = stack != NULL ? &stack->owned : roots_own_list(r, m);
+	int err = list != NULL
+			  ? roots_add_owned(r, lo, lo + nbytes, (const uintptr_t *)(void *)top, list)
+			  : ENOMEM;
 	return err == 0 ? 0 : api_fail(err);
 }
 
@@ -262,8 +265,9 @@ int mgc_root_give(void *start, struct mgc_stack *stack)
 	struct mutator *m = api_self();
 	if (m == NULL)
 		return api_fail(ENOMEM);
-	int err = roots_give_owned(&runtime.gc.roots, (uintptr_t)start,
-				   stack != NULL ? &stack->owned : &m->owned);
+	struct roots *r = &runtime.gc.roots;
+	struct owned_range **list = stack != NULL ? &stack->owned : roots_own_list(r, m);
+	int err = list != NULL ? roots_give_owned(r, (uintptr_t)start, list) : ENOMEM;
 	return err == 0 ? 0 : api_fail(err);
 }
 

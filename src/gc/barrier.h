@@ -39,6 +39,7 @@
  *        (d) from another mutator by a store after ARM's Q: that store shaded W as its new word.
  *        An owned range is a stack: what it holds below its top is in its owner's snapshot, (a), nobody else
  *        loads from it, and another mutator's store into it shades, (d).
+ *        A mutator may come and go in any phase before CLOSED (snapshot.h: N3, N4).
  *        An object that is not published needs no barrier: what it refers to is held by its maker, whose
  *        snapshot either has it or comes later, when it has both (D2: nobody reads the object between).
  *        Termination: in TERM every buffer was taken after a Q, so it holds all that was shaded before;

@@ -30,12 +30,12 @@ static void attached(struct mutator *m)
 	snapshot_newcomer(gc, m);
 }
 
+/* detached - waits for no lock of the roots: snapshot.h, N4. */
 static void detached(struct mutator *m)
 {
-	struct roots *r = &m->heap->gc->roots;
-	roots_acquire(r);
-	stacks_detach(r, m);
-	roots_release(r);
+	mutator_enter(m);
+	stacks_detach(&m->heap->gc->roots, m);
+	mutator_leave(m);
 	barrier_hand_over(m);
 }
 

@@ -18,24 +18,25 @@ static void pause_or_yield(unsigned spins)
 }
 
 /* fence - one mutator, where there is no membarrier: its handler does it, or its next safepoint. A BLOCKED
- * thread passed a fence when it changed its status, and passes one before it touches anything. */
-static void fence(struct stw *stw, struct mutator *m, uint32_t number)
+ * thread passed a fence when it changed its status, and passes one before it touches anything. False: it is
+ * late. */
+static bool fence(struct stw *stw, struct mutator *m, uint32_t number)
 {
-	uint64_t begin = os_now_ns();
-	int err = stw_interrupt(stw, m);
-	for (unsigned spins = 0; err != ESRCH; spins++) {
+	for (unsigned spins = 0; spins < ASK_AGAIN; spins++) {
 		if (load_acquire(&m->fenced) == number || /* pairs: fenced */
 		    load_acquire(&m->quiet) == number || /* pairs: quiet */
 		    load_acquire(&m->status) != MUTATOR_RUNNING) /* pairs: mutator-status */
-			return;
-		if (err != 0 || (stw->poll && spins % ASK_AGAIN == 0)) /* too many signals are queued */
-			err = stw_interrupt(stw, m);
-		if (begin != 0 && spins % ASK_AGAIN == 0 && os_now_ns() - begin > STW_LATE_NS) {
-			stw_explain_late(stw, m);
-			begin = 0;
+			return true;
+		if (m->fence_asked != number || (stw->poll && spins == 0)) {
+			int err = stw_interrupt(stw, m);
+			if (err == ESRCH)
+				return true;
+			if (err == 0) /* else too many signals are queued */
+				m->fence_asked = number;
 		}
 		pause_or_yield(spins);
 	}
+	return false;
 }
 
 /* wait_outside - `sec` is seen 0, or m says that it was: one whose sections follow each other closely (a
@@ -51,20 +52,36 @@ static void wait_outside(struct mutator *m, uint32_t number)
 	}
 }
 
-void quiesce(struct stw *stw, struct mutator *self)
+/* pass_all - one after the other; who is late, or NULL. */
+static struct mutator *pass_all(struct stw *stw, struct mutator *self, uint32_t number, bool fenced)
 {
-	uint64_t begin = os_now_ns();
-	bool fenced = !stw->no_membarrier && os_membarrier();
-	lock_acquire(&stw->heap->registry_lock);
-	uint32_t number = stw->fence + 1;
-	store_seq(&stw->fence, number); /* pairs: fenced, quiet */
 	LIST_EACH(it, &stw->heap->mutators) {
 		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
 		if (m == self)
 			continue;
-		if (!fenced)
-			fence(stw, m, number);
+		if (!fenced && !fence(stw, m, number))
+			return m;
 		wait_outside(m, number);
+	}
+	return NULL;
+}
+
+void quiesce(struct stw *stw, struct mutator *self)
+{
+	uint64_t begin = os_now_ns();
+	bool fenced = !stw->no_membarrier && os_membarrier(), explained = false;
+	struct mutator *late;
+	lock_acquire(&stw->heap->registry_lock);
+	uint32_t number = stw->fence + 1;
+	store_seq(&stw->fence, number); /* pairs: fenced, quiet */
+	while ((late = pass_all(stw, self, number, fenced)) != NULL) {
+		if (!explained && os_now_ns() - begin > STW_LATE_NS) {
+			stw_explain_late(stw, late);
+			explained = true;
+		}
+		lock_release(&stw->heap->registry_lock); /* Q2 */
+		os_yield();
+		lock_acquire(&stw->heap->registry_lock);
 	}
 	lock_release(&stw->heap->registry_lock);
 	uint64_t ns = os_now_ns() - begin;

@@ -34,7 +34,9 @@ static bool in_no_section(const struct mutator *m)
 	return m != &mutator_none && m->sec == 0 && load_relaxed(&m->status) == MUTATOR_RUNNING;
 }
 
-void roots_acquire(struct roots *r)
+static void forget_left(struct roots *r);
+
+static void acquire(struct roots *r)
 {
 	struct mutator *m = mutator_self();
 	bool outside = in_no_section(m);
@@ -52,6 +54,12 @@ void roots_acquire(struct roots *r)
 	stw_unblock(r->stw, m);
 	store_relaxed(&m->sec, m->sec + 1); /* not through the gate: a fork that shut it waits for this lock */
 	MGC_COMPILER_FENCE();
+}
+
+void roots_acquire(struct roots *r)
+{
+	acquire(r);
+	forget_left(r);
 }
 
 void roots_release(struct roots *r)
@@ -166,6 +174,46 @@ static void drop_owned(struct roots *r, struct owned_range *o)
 	unhang(o);
 	o->next = r->free_owned;
 	r->free_owned = o;
+}
+
+struct owned_range **roots_own_list(struct roots *r, struct mutator *m)
+{
+	if (m->owned == NULL) {
+		roots_acquire(r);
+		struct owned_range *first = take_owned(r);
+		if (first != NULL)
+			*first = (struct owned_range){ .lo = 0 };
+		m->owned = first;
+		roots_release(r);
+	}
+	return m->owned != NULL ? &m->owned->next : NULL;
+}
+
+void roots_leave_owned(struct roots *r, struct mutator *m)
+{
+	struct owned_range *first = m->owned, *others = load_relaxed(&r->left);
+	m->owned = NULL;
+	if (first == NULL)
+		return;
+	do
+		first->left = others;
+	while (!cas_acq_rel(&r->left, &others, first)); /* pairs: owned-left */
+}
+
+/* forget_left - drops the ranges of threads that are gone. Lock held. */
+static void forget_left(struct roots *r)
+{
+	if (MGC_LIKELY(load_relaxed(&r->left) == NULL))
+		return;
+	struct owned_range *first =
+		swap_acq_rel(&r->left, (struct owned_range *)NULL); /* pairs: owned-left */
+	while (first != NULL) {
+		struct owned_range *left = first->left;
+		roots_drop_owned(r, &first->next);
+		first->next = r->free_owned;
+		r->free_owned = first;
+		first = left;
+	}
 }
 
 int roots_add_owned(struct roots *r, uintptr_t lo, uintptr_t hi, const uintptr_t *top,

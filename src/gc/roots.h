@@ -40,6 +40,7 @@ struct roots {
 	struct list stacks; /* struct mgc_stack.node */
 	struct mgc_stack *free_stacks;
 	struct owned_range *free_owned;
+	struct owned_range *left; /* atomic: lists of threads that are gone; who has ROOTS drops their ranges */
 	bool globals; /* atomic; data segments and TLS are roots. Changed under WORLD */
 	bool end_pointers; /* a root word that is just behind an object keeps it (libgc face) */
 	/* which data segments count; NULL: all. Asked in the loader's lock, before the world stops */
@@ -60,7 +61,7 @@ struct roots {
 bool roots_init(struct roots *r, struct stw *stw);
 void roots_destroy(struct roots *r);
 
-/* roots_acquire, roots_release - the lock; the calling mutator is in a section meanwhile. A cycle holds it
+/* roots_acquire, roots_release - the lock, when no range of a thread that is gone is left; the calling mutator is in a section meanwhile. A cycle holds it
  * while it waits for every mutator's snapshot, and the caller might be one that no signal can interrupt:
  * it waits as a BLOCKED thread. */
 void roots_acquire(struct roots *r);
@@ -71,6 +72,10 @@ void roots_release(struct roots *r);
 int roots_add(struct roots *r, uintptr_t lo, uintptr_t hi, unsigned flags);
 int roots_add_owned(struct roots *r, uintptr_t lo, uintptr_t hi, const uintptr_t *top,
 		    struct owned_range **list);
+/* roots_own_list - that of m, the caller, for its own stack; NULL: no memory. roots_leave_owned - m goes, in a
+ * section: its ranges are not read any more, and whoever takes ROOTS next removes them. */
+struct owned_range **roots_own_list(struct roots *r, struct mutator *m);
+void roots_leave_owned(struct roots *r, struct mutator *m);
 /* roots_is_owned - the address lies in an owned range. Lock held. */
 bool roots_is_owned(const struct roots *r, uintptr_t addr);
 /* roots_give_owned - it goes with another stack from now on. 0 or EINVAL. */

@@ -86,7 +86,7 @@ static bool ask(void *arg, struct mutator *m)
 
 void snapshot_collect(struct gc *gc, struct mutator *self)
 {
-	stw_ask_all(&gc->stw, self, ask, gc);
+	stw_ask_all(&gc->stw, self, ask, gc, true);
 }
 
 /* ── a newcomer ─────────────────────────────────────────────────────────────────────────── */
@@ -109,6 +109,8 @@ void snapshot_newcomer(struct gc *gc, struct mutator *m)
 	uint64_t pg = heap_phase_gen(gc->heap);
 	struct newcomer n = { gc, m };
 	MGC_CHECK(phase_gen_phase(pg) != PHASE_FLIP);
+	if (phase_gen_phase(pg) == PHASE_ROOTS)
+		store_relaxed(&m->pending, 1u); /* N3: it takes its own when this section ends */
 	if (phase_gen_phase(pg) <= PHASE_ROOTS)
 		return; /* no cycle, or it is asked like the others */
 	uintptr_t sp = (uintptr_t)__builtin_frame_address(0);

@@ -200,7 +200,7 @@ static void empty(struct mgc_stack *s)
 
 void stacks_detach(struct roots *r, struct mutator *m)
 {
-	roots_drop_owned(r, &m->owned);
+	roots_leave_owned(r, m);
 	if (m->announced != NULL)
 		empty(m->announced);
 }
@@ -345,7 +345,8 @@ static void read_stack(struct roots *r, struct sink *out, struct mutator *m, uin
 		read_parked(out, m->announced, gen);
 	for (struct stack_segment *s = m->segments; s != NULL; s = s->older)
 		sink_range(out, s->lo, s->hi);
-	read_owned(out, m->owned);
+	if (m->owned != NULL)
+		read_owned(out, m->owned->next);
 }
 
 /* read_fake_frames - what the words of [lo, hi) lead to there. */

@@ -29,10 +29,12 @@
 struct roots;
 
 /* A range that is part of a stack (an operand stack, an array of handles): hangs on a mutator's list, for
- * its own stack, or on a coroutine's. */
+ * its own stack, or on a coroutine's. A mutator's list begins with a record that is no range: whoever goes
+ * leaves the list behind by it. */
 struct owned_range {
 	struct owned_range *next;
-	struct owned_range **list;
+	struct owned_range **list; /* where it hangs */
+	struct owned_range *left; /* first record: the next list that was left behind */
 	uintptr_t lo, hi;
 	const uintptr_t *top; /* atomic, the program's: where the used part ends */
 };
@@ -57,8 +59,8 @@ void stacks_remove(struct roots *r, struct mgc_stack *s);
 /* stacks_prepare - what lies on it from sp on counts, though it has not run yet. In a section; the caller
  * shades it, for a cycle may have found nothing there. */
 void stacks_prepare(struct mgc_stack *s, uintptr_t sp);
-/* stacks_detach - the mutator goes; a coroutine that it ends on has nothing on its stack any more. ROOTS is
- * held. stacks_after_fork - so do all but the survivor, in the child. */
+/* stacks_detach - the mutator goes, in a section; a coroutine that it ends on has nothing on its stack any more.
+ * stacks_after_fork - so do all but the survivor, in the child. */
 void stacks_detach(struct roots *r, struct mutator *m);
 void stacks_after_fork(struct roots *r, struct heap *h, const struct mutator *survivor);
 /* stacks_switch - the owner, in a section, is about to leave `from` for `to` (NULL: its own). regs, sp: as

@@ -341,8 +341,18 @@ static unsigned ask_each(struct stw *stw, struct mutator *self,
 	return missing;
 }
 
+/* wait_answer - until somebody answers, or a while. Meanwhile, if `open`, threads come and go. */
+static void wait_answer(struct stw *stw, uint32_t seen, unsigned round, bool open)
+{
+	if (open)
+		lock_release(&stw->heap->registry_lock);
+	os_wait(&stw->nparked, seen, round < 4 ? 200000 : 2000000);
+	if (open)
+		lock_acquire(&stw->heap->registry_lock);
+}
+
 void stw_ask_all(struct stw *stw, struct mutator *self, bool (*ask)(void *arg, struct mutator *m),
-		 void *arg)
+		 void *arg, bool open)
 {
 	uint64_t begin = os_now_ns();
 	bool explained = false;
@@ -352,11 +362,11 @@ void stw_ask_all(struct stw *stw, struct mutator *self, bool (*ask)(void *arg, s
 		uint32_t seen = load_acquire(&stw->nparked); /* pairs: answered */
 		if (ask_each(stw, self, ask, arg, &late) == 0)
 			return;
-		os_wait(&stw->nparked, seen, round < 4 ? 200000 : 2000000);
 		if (!explained && os_now_ns() - begin > STW_LATE_NS) {
 			stw_explain_late(stw, late);
 			explained = true;
 		}
+		wait_answer(stw, seen, round, open);
 	}
 }
 
@@ -365,7 +375,7 @@ void stw_stop(struct stw *stw, struct mutator *self)
 	lock_acquire(&stw->heap->registry_lock);
 	uint32_t stop = ++stw->next_stop == 0 ? ++stw->next_stop : stw->next_stop;
 	store_seq(&stw->stopping, stop); /* pairs: stopping */
-	stw_ask_all(stw, self, stands_still, stw);
+	stw_ask_all(stw, self, stands_still, stw, false);
 }
 
 void stw_start(struct stw *stw, struct mutator *self)

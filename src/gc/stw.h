@@ -61,9 +61,10 @@ void stw_park(struct stw *stw, struct mutator *m);
 #define STW_LATE_NS UINT64_C(2000000000)
 
 /* stw_ask_all - calls ask(arg, m) for every mutator but `self` again and again, until each said true: it has
- * answered. REGISTRY is held. Names one that is late. */
+ * answered. REGISTRY is held; if `open`, not between two rounds: threads come and go then, and in the last round all
+ * that there are have answered. Names one that is late. */
 void stw_ask_all(struct stw *stw, struct mutator *self, bool (*ask)(void *arg, struct mutator *m),
-		 void *arg);
+		 void *arg, bool open);
 
 /* stw_block, stw_unblock - the caller is about to wait in the system: until then its stack and
  * registers stay as they are, and the collector reads them without asking. */

@@ -62,6 +62,7 @@ struct mutator {
 	uint32_t taken; /* atomic: sweep generation of the cycle whose snapshot has this thread: while it is
 			   the heap's, births are marked */
 	uint32_t asked; /* collector: the same of the last signal for a snapshot */
+	uint32_t fence_asked; /* collector: number of the last quiescence that it got a signal for */
 	uint32_t fenced; /* atomic: number of the last quiescence that this thread's handler fenced for */
 	uint32_t quiet; /* atomic: number of the last quiescence that this thread, in no section, answered */
 	uint32_t gone; /* collector: the thread ended without detaching; nothing of it is read */
@@ -80,7 +81,7 @@ struct mutator {
 	uintptr_t own_saved[MUTATOR_SAVED_REGS]; /* with own_sp: registers as the switch was announced */
 	struct mgc_stack *announced; /* the coroutine stack it runs on, or is about to; NULL: its own */
 	struct mgc_stack *left; /* the one it announced to leave, and may still be on */
-	struct owned_range *owned; /* ranges that are part of its own stack; ROOTS */
+	struct owned_range *owned; /* owner: the first record of its list (gc/stacks.h), or NULL; the list: ROOTS */
 	bool adrift; /* attached on another stack than its own, and announced none yet */
 	uintptr_t own_sp; /* the thread runs on a coroutine's stack; its own is in use from here; or 0 */
 	struct stack_segment *segments;

@@ -289,6 +289,95 @@ TEST(threads_that_block_all_signals)
 		check_holder(wait_masked);
 }
 
+/* ── and wait for others, as RUNNING ones: the cycle waits for their snapshot, and nobody else for the cycle ── */
+
+static struct mgc_type waited_type = { .name = "waited", .size = 48, .ptr_bytes = 48 };
+static void *waited_root;
+static struct {
+	void *words[16], *top; /* an owned range */
+	uint32_t in_cycle; /* one has begun, and waits */
+	uintptr_t hidden;
+} waited;
+
+/* end_in_cycle - it has an owned range, runs in hand and a shaded word, and ends while others are waited for. */
+static void *end_in_cycle(void *arg)
+{
+	waited.top = waited.words + 1;
+	CHECK_EQ(mgc_root_add_owned(waited.words, sizeof waited.words, &waited.top), 0);
+	waited.words[0] = mgc_new(&waited_type);
+	publish(&held.ready, 1);
+	spin_until(&waited.in_cycle, 1);
+	mgc_write(&waited_root, waited.words[0]);
+	waited.hidden = hide(waited.words[0]);
+	return arg;
+}
+
+static void *begin_in_cycle(void *arg)
+{
+	mgc_keep_alive(mgc_new(&waited_type)); /* its first call */
+	return arg;
+}
+
+static void *collect_and_tell(void *arg)
+{
+	mgc_collect();
+	return arg;
+}
+
+/* wait_for_births_and_deaths - in a cycle that waits for the caller in that phase. */
+static void wait_for_births_and_deaths(unsigned phase)
+{
+	pthread_t ending, beginning, collecting;
+	CHECK_EQ(mgc_root_add(&waited_root, sizeof waited_root, 0), 0);
+	mgc_set_percent(-1);
+	held.ready = waited.in_cycle = 0;
+	block_signals();
+	CHECK_EQ(pthread_create(&ending, NULL, end_in_cycle, NULL), 0);
+	mgc_blocking_enter();
+	spin_until(&held.ready, 1);
+	mgc_blocking_leave();
+	CHECK_EQ(pthread_create(&collecting, NULL, collect_and_tell, NULL), 0);
+	while (heap_phase(&runtime.heap) != phase)
+		sched_yield();
+	publish(&waited.in_cycle, 1);
+	pthread_join(ending, NULL);
+	for (int i = 0; i < 20; i++) {
+		CHECK_EQ(pthread_create(&beginning, NULL, begin_in_cycle, NULL), 0);
+		pthread_join(beginning, NULL);
+	}
+	CHECK_EQ(heap_phase(&runtime.heap), phase); /* all that while we were waited for */
+	mgc_safepoint();
+	mgc_blocking_enter();
+	pthread_join(collecting, NULL);
+	CHECK(is_alive(waited.hidden));
+	mgc_blocking_leave();
+	mgc_write(&waited_root, NULL);
+	/* the range went with its thread */
+	CHECK_EQ(mgc_root_add_owned(waited.words, sizeof waited.words, &waited.top), 0);
+	CHECK_EQ(mgc_root_remove(waited.words), 0);
+	CHECK_EQ(mgc_root_remove(&waited_root), 0);
+}
+
+static void wait_in_cycles(bool membarrier)
+{
+	setenv("MGC_DEBUG", "gcstress=1000000,clobberfree=1", 1);
+	mgc_thread_attach();
+	runtime.gc.stw.no_membarrier = !membarrier;
+	for (int i = 0; i < 10; i++)
+		wait_for_births_and_deaths(membarrier ? PHASE_ROOTS : PHASE_ARM);
+}
+
+TEST(threads_that_block_all_signals_and_join)
+{
+	wait_in_cycles(true);
+}
+
+/* Where the kernel has no membarrier the quiescence waits for them, too. */
+TEST(threads_that_block_all_signals_and_join_without_membarrier)
+{
+	wait_in_cycles(false);
+}
+
 /* ── the signal is somebody else's ──────────────────────────────────────────────────────── */
 
 static void wait_running(void)
