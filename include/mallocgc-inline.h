@@ -72,7 +72,7 @@ __attribute__((constructor(101), used)) static void mgc_inline_check_at_start(vo
 #define MGC_INLINE_FENCE() __asm__ volatile("" : : : "memory")
 #define MGC_INLINE_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-static inline void *mgc_inline_new(struct mgc_type *type)
+static inline MGC_NONNULL(1) void *mgc_inline_new(struct mgc_type *type)
 {
 	uint64_t id = __atomic_load_n(&type->mgc_id, __ATOMIC_ACQUIRE);
 	struct mgc_inline_thread *self = mgc_inline_this();
@@ -114,7 +114,7 @@ static inline void mgc_inline_leave(struct mgc_inline_thread *self)
 		mgc_safepoint();
 }
 
-static inline void mgc_inline_write(void *slot, void *ptr)
+static inline MGC_NONNULL(1) void mgc_inline_write(void *slot, void *ptr)
 {
 	struct mgc_inline_thread *self = mgc_inline_this();
 	if (!mgc_inline_enter(self)) {
@@ -125,7 +125,7 @@ static inline void mgc_inline_write(void *slot, void *ptr)
 	mgc_inline_leave(self);
 }
 
-static inline int mgc_inline_cas(void *slot, void *expected, void *ptr)
+static inline MGC_NONNULL(1) int mgc_inline_cas(void *slot, void *expected, void *ptr)
 {
 	struct mgc_inline_thread *self = mgc_inline_this();
 	if (!mgc_inline_enter(self))
@@ -136,7 +136,7 @@ static inline int mgc_inline_cas(void *slot, void *expected, void *ptr)
 	return stored;
 }
 
-static inline void *mgc_inline_exchange(void *slot, void *ptr)
+static inline MGC_NONNULL(1) void *mgc_inline_exchange(void *slot, void *ptr)
 {
 	struct mgc_inline_thread *self = mgc_inline_this();
 	if (!mgc_inline_enter(self))

@@ -17,6 +17,8 @@
  *          ENOMEM (the limit is reached or the system refuses), EINVAL (an argument), EOVERFLOW (a
  *          product of sizes). A mistake that would corrupt memory (a double free, a foreign pointer)
  *          ends the process with a message that names it.
+ * NULL     A pointer is not NULL unless the call says what that means. Most calls die of one with a message that
+ *          names the argument; mgc_new, the stores and mgc_link_get, which do not look, fault at address 0.
  * UNITS    Sizes are bytes, times nanoseconds, unless a name says otherwise.
  * ABI      Before 1.0 the soname changes with every incompatible change; structs that start with
  *          struct_size grow at their end. */
@@ -34,6 +36,11 @@ extern "C" {
 #define MGC_VERSION_MINOR 1
 #define MGC_VERSION_PATCH 0
 #define MGC_API __attribute__((visibility("default")))
+#ifdef MGC_IMPL /* the library itself looks */
+#define MGC_NONNULL(...)
+#else
+#define MGC_NONNULL(...) __attribute__((nonnull(__VA_ARGS__)))
+#endif
 
 /* ── start ──────────────────────────────────────────────────────────────────────────────── */
 
@@ -122,11 +129,11 @@ enum mgc_alloc_flags {
 /* mgc_new - one object of the type, all zero, aligned to 16 (to 8 when it is smaller than 32, to its
  * size's power of two when smaller than 8). NULL with ENOMEM. May collect.
  * cost: a handful of instructions when the thread's run has room. source src/gc/alloc.c */
-MGC_API void *mgc_new(struct mgc_type *type);
+MGC_API void *mgc_new(struct mgc_type *type) MGC_NONNULL(1);
 
 /* mgc_new_array - n objects of the type side by side. n = 0 gives a pointer that must not be read.
  * NULL with EOVERFLOW or ENOMEM. */
-MGC_API void *mgc_new_array(struct mgc_type *type, size_t n);
+MGC_API void *mgc_new_array(struct mgc_type *type, size_t n) MGC_NONNULL(1);
 
 /* mgc_alloc - size bytes laid out as the type says; type NULL: MGC_NOSCAN, or every word may be a
  * pointer. NULL with ENOMEM, or EINVAL for flags that exclude each other. */
@@ -162,7 +169,7 @@ static inline void mgc_keep_alive(const void *p)
  * the single stores are inlined. source src/gc/barrier.c */
 
 /* mgc_write - *(void **)slot = ptr. */
-MGC_API void mgc_write(void *slot, void *ptr);
+MGC_API void mgc_write(void *slot, void *ptr) MGC_NONNULL(1);
 /* mgc_write_range - stores n pointers from src, which is any memory, to consecutive slots. */
 MGC_API void mgc_write_range(void *slots, void *const *src, size_t n);
 /* mgc_move - memmove of nbytes (a multiple of 8) of pointer words; the ranges may overlap. The words are
@@ -172,9 +179,9 @@ MGC_API void mgc_move(void *dst, const void *src, size_t nbytes);
 /* mgc_clear - zeroes nbytes (a multiple of 8) of pointer words, likewise. */
 MGC_API void mgc_clear(void *dst, size_t nbytes);
 /* mgc_cas - if *slot == expected, stores ptr, atomically; 1 when it stored. Sequentially consistent. */
-MGC_API int mgc_cas(void *slot, void *expected, void *ptr);
+MGC_API int mgc_cas(void *slot, void *expected, void *ptr) MGC_NONNULL(1);
 /* mgc_exchange - stores ptr, atomically; returns what was there. Acquire and release. */
-MGC_API void *mgc_exchange(void *slot, void *ptr);
+MGC_API void *mgc_exchange(void *slot, void *ptr) MGC_NONNULL(1);
 
 struct mgc_stack;
 
@@ -187,7 +194,7 @@ enum mgc_root_flags {
 };
 
 /* mgc_root_add - every 8-byte word of [start, start + nbytes) is a reference that keeps its object
- * alive, until it is removed. 0, or -1: EINVAL (misaligned, overlaps a known root), ENOMEM. */
+ * alive, until it is removed. 0, or -1: EINVAL (NULL, misaligned, overlaps a known root), ENOMEM. */
 MGC_API int mgc_root_add(void *start, size_t nbytes, unsigned flags);
 /* mgc_root_remove - start as it was added. 0, or -1 with EINVAL. */
 MGC_API int mgc_root_remove(void *start);
@@ -214,7 +221,7 @@ MGC_API int mgc_thread_attach(void);
 /* mgc_thread_detach - the thread holds no reference any more. Happens by itself at thread exit. */
 MGC_API void mgc_thread_detach(void);
 /* mgc_thread_create - pthread_create, but `arg` stays alive until the new thread is attached, which it
- * is before fn runs. */
+ * is before fn runs. 0, or an errno: EINVAL (thread or fn NULL), or what pthread_create says. attr may be NULL. */
 MGC_API int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
 			      void *arg);
 /* A collection interrupts each running thread once, by a real-time signal (SA_RESTART, SA_ONSTACK): read,
@@ -240,11 +247,11 @@ MGC_API void mgc_safepoint(void);
 /* mgc_stack_register - [lo, hi) is a stack that does not run now, and on which nothing lies; NULL with
  * ENOMEM or EINVAL. If that memory is an object of this heap, it lives as long as it is registered. */
 MGC_API struct mgc_stack *mgc_stack_register(void *lo, void *hi);
-/* mgc_stack_unregister - what lies on it counts no more. Dies when a thread runs on it. */
+/* mgc_stack_unregister - what lies on it counts no more; NULL is ignored. Dies when a thread runs on it. */
 MGC_API void mgc_stack_unregister(struct mgc_stack *stack);
 /* mgc_stack_prepare - [sp, hi) of a stack that waits counts as used: a first frame was put there, with what
  * the fiber is started with. Not needed when that is kept elsewhere until it runs. */
-MGC_API void mgc_stack_prepare(struct mgc_stack *stack, void *sp);
+MGC_API void mgc_stack_prepare(struct mgc_stack *stack, void *sp) MGC_NONNULL(1);
 /* mgc_stack_switch - call right before this thread leaves `from` (NULL: its own stack) for `to` (NULL:
  * its own stack), whichever way it switches. What lies on `from` above the caller's frame counts as used
  * until it runs again, with what the callee-saved registers hold now. A thread that runs on a stack
@@ -347,7 +354,7 @@ MGC_API int mgc_link_set(void **link, const void *obj);
 MGC_API int mgc_link_clear(void **link);
 /* mgc_link_get - the object that the link names, or NULL when it is dead: the only way to read one, as
  * collections run beside the program. Whoever has the result keeps the object. */
-MGC_API void *mgc_link_get(void *const *link);
+MGC_API void *mgc_link_get(void *const *link) MGC_NONNULL(1);
 
 /* ── control ────────────────────────────────────────────────────────────────────────────── */
 /* FROM  Go's runtime.GC, SetGCPercent, SetMemoryLimit and FreeOSMemory. */
@@ -410,9 +417,9 @@ struct mgc_stats {
 	uint64_t limited_cycles; /* gc-cycles: collections after which the heap could pass its limit, because collecting had taken half of the processor time */
 };
 /* mgc_read_stats - fills as much of it as struct_size says. Dies of one that was not set. */
-MGC_API void mgc_read_stats(struct mgc_stats *stats);
+MGC_API void mgc_read_stats(struct mgc_stats *stats) MGC_NONNULL(1);
 /* mgc_write_stats - all of them to fd; format: "text" (name and value a line), "json" (one line), or
- * "openmetrics" (for Prometheus). 0, or -1: EINVAL (another format), or what write says. */
+ * "openmetrics" (for Prometheus). 0, or -1: EINVAL (another format, or NULL), or what write says. */
 MGC_API int mgc_write_stats(int fd, const char *format);
 
 /* mgc_write_profile - writes to fd the sampled heap and allocation profile, in pprof's format (go tool pprof): what

@@ -45,6 +45,11 @@ MGC_COLD void api_blocks(const struct mutator *m)
 		   m->tid);
 }
 
+MGC_COLD void api_null(const char *call, const char *argument)
+{
+	mgc_misuse("%s: %s is NULL", call, argument);
+}
+
 void *api_no_memory(void)
 {
 	errno = ENOMEM;
@@ -90,6 +95,8 @@ static MGC_NOINLINE void *new_slow(struct mgc_type *t)
 
 void *mgc_new(struct mgc_type *type)
 {
+	if (MGC_ASSERT && type == NULL) /* else address 0 says so */
+		api_null("mgc_new", "type");
 	uint64_t id = load_acquire(&type->mgc_id); /* pairs: type-id */
 	/* an unknown type, and a thread that is not attached, have an empty run: class 0 has none */
 	uintptr_t p = cache_pop(mutator_self(), type_spanclass(id), type_slot_nbytes(id));
@@ -100,6 +107,8 @@ void *mgc_new_array(struct mgc_type *type, size_t n)
 {
 	struct mutator *m = api_self();
 	size_t nbytes;
+	if (type == NULL)
+		api_null("mgc_new_array", "type");
 	if (mul_overflows(type->size, n, &nbytes) || nbytes > PTRDIFF_MAX) {
 		errno = EOVERFLOW;
 		return NULL;
@@ -232,7 +241,7 @@ int mgc_root_add(void *start, size_t nbytes, unsigned flags)
 	uintptr_t lo = (uintptr_t)start;
 	if (api_self() == NULL)
 		return api_fail(ENOMEM);
-	if (nbytes == 0 || lo + nbytes < lo ||
+	if (lo == 0 || nbytes == 0 || lo + nbytes < lo ||
 	    flags & ~(unsigned)(MGC_ROOT_UNBARRIERED | MGC_ROOT_AMBIGUOUS))
 		return api_fail(EINVAL);
 	int err = roots_add(&runtime.gc.roots, lo, lo + nbytes, flags);
@@ -245,7 +254,7 @@ int mgc_stack_add_owned(struct mgc_stack *stack, void *start, size_t nbytes, voi
 	uintptr_t lo = (uintptr_t)start;
 	if (m == NULL)
 		return api_fail(ENOMEM);
-	if (nbytes == 0 || lo + nbytes < lo || top == NULL)
+	if (lo == 0 || nbytes == 0 || lo + nbytes < lo || top == NULL)
 		return api_fail(EINVAL);
 	struct roots *r = &runtime.gc.roots;
 	struct owned_range **list = stack != NULL ? &stack->owned : roots_own_list(r, m);
@@ -340,6 +349,8 @@ static void *thread_main(void *p)
 int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
 {
 	struct thread_start s = { .fn = fn, .arg = arg };
+	if (thread == NULL || fn == NULL)
+		return EINVAL;
 	if (api_self() == NULL)
 		return ENOMEM;
 	int err = pthread_create(thread, attr, thread_main, &s);
@@ -380,7 +391,7 @@ struct mgc_stack *mgc_stack_register(void *lo, void *hi)
 	struct mutator *m = api_self();
 	if (m == NULL)
 		return api_no_memory();
-	if (lo >= hi) {
+	if (lo == NULL || lo >= hi) {
 		errno = EINVAL;
 		return NULL;
 	}
@@ -411,6 +422,8 @@ void mgc_stack_prepare(struct mgc_stack *stack, void *sp)
 {
 	struct mutator *m = api_writer();
 	uintptr_t from = (uintptr_t)sp;
+	if (stack == NULL)
+		api_null("mgc_stack_prepare", "stack");
 	if (from < stack->lo || from > stack->hi || from % sizeof(void *) != 0)
 		mgc_misuse("mgc_stack_prepare: %p is not in the stack from %p to %p", sp,
 			   (void *)stack->lo, (void *)stack->hi);
@@ -488,6 +501,8 @@ size_t mgc_release(void)
 
 void mgc_read_stats(struct mgc_stats *stats)
 {
+	if (stats == NULL)
+		api_null("mgc_read_stats", "stats");
 	struct mgc_stats s = { .struct_size = stats->struct_size };
 	runtime_start(&api_config);
 	gc_read_stats(&runtime.gc, &s);
@@ -502,7 +517,7 @@ int mgc_write_stats(int fd, const char *format)
 	enum stat_format f;
 	const char *file;
 	struct stat_values values;
-	if (!stat_target(format, &f, &file) || file != NULL) {
+	if (format == NULL || !stat_target(format, &f, &file) || file != NULL) {
 		errno = EINVAL;
 		return -1;
 	}

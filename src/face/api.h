@@ -14,6 +14,8 @@ void *api_no_memory(void);
 int api_fail(int err);
 
 MGC_NORETURN void api_blocks(const struct mutator *m);
+/* api_null - that argument of that call is NULL, and must not be. */
+MGC_NORETURN void api_null(const char *call, const char *argument);
 
 /* api_self - the calling thread; NULL: it cannot be attached. Dies when it is inside the library, or said that
  * it would not call it. */

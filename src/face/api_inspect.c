@@ -1,7 +1,7 @@
 /* api_inspect.c - the part of include/mallocgc.h that tells what is in the heap. */
 #include <errno.h>
 
-#include "face/runtime.h"
+#include "face/api.h"
 #include "gc/cycle.h"
 #include "gc/verify.h"
 #include "obs/census.h"
@@ -34,6 +34,8 @@ int mgc_dump_heap(int fd)
 size_t mgc_read_types(struct mgc_type_usage *rows, size_t n)
 {
 	struct mutator *m = self();
+	if (rows == NULL && n != 0)
+		api_null("mgc_read_types", "rows");
 	return m != NULL ? census_types(&runtime.gc, m, rows, n) : 0;
 }
 

@@ -214,6 +214,8 @@ size_t mgc_weakmap_each(struct mgc_weakmap *map, int (*fn)(void *key, void *valu
 	struct pair p;
 	size_t at = 0, n = 0;
 	weakmap_check(map, "mgc_weakmap_each");
+	if (fn == NULL)
+		api_null("mgc_weakmap_each", "fn");
 	struct pair *table = weakmap_table(map); /* our stack keeps it, also when the map gets another */
 	for (; weakmap_next(m, table, &at, &p); at++) {
 		n++;

@@ -17,6 +17,11 @@ static struct mgc_type node_type = { .name = "node", .size = sizeof(struct node)
 
 /* ── free ───────────────────────────────────────────────────────────────────────────────── */
 
+static void *same(void *arg)
+{
+	return arg;
+}
+
 static void free_twice(void *arg)
 {
 	void *neighbour = mgc_alloc((size_t)arg, NULL, 0), *p = mgc_alloc((size_t)arg, NULL, 0);
@@ -46,6 +51,91 @@ TEST(frees)
 	CHECK_DIES(free_inside, (void *)48, "inside an object");
 	CHECK_DIES(free_foreign, NULL, "never gave out");
 	CHECK_DIES(free_foreign, (void *)1, "never gave out");
+}
+
+/* ── NULL where none may be ─────────────────────────────────────────────────────────────── */
+
+static void use_null(void *arg)
+{
+	mgc_thread_attach();
+	switch ((size_t)arg) {
+#if MGC_ASSERT
+	case 0:
+		mgc_new(NULL);
+		break;
+#endif
+	case 1:
+		mgc_new_array(NULL, 3);
+		break;
+	case 2:
+		mgc_stack_prepare(NULL, NULL);
+		break;
+	case 3:
+		mgc_read_stats(NULL);
+		break;
+	case 4:
+		mgc_weakmap_get(NULL, NULL);
+		break;
+	case 5:
+		mgc_weakmap_each(mgc_weakmap_new(), NULL, NULL);
+		break;
+	case 6:
+		mgc_ephemeron_value(NULL);
+		break;
+	case 7:
+		mgc_read_types(NULL, 1);
+		break;
+	}
+}
+
+TEST(arguments_that_are_null)
+{
+#if MGC_ASSERT
+	CHECK_DIES(use_null, (void *)0, "mgc_new: type is NULL");
+#endif
+	CHECK_DIES(use_null, (void *)1, "mgc_new_array: type is NULL");
+	CHECK_DIES(use_null, (void *)2, "mgc_stack_prepare: stack is NULL");
+	CHECK_DIES(use_null, (void *)3, "mgc_read_stats: stats is NULL");
+	CHECK_DIES(use_null, (void *)4, "is no weak map");
+	CHECK_DIES(use_null, (void *)5, "mgc_weakmap_each: fn is NULL");
+	CHECK_DIES(use_null, (void *)6, "is no ephemeron");
+	CHECK_DIES(use_null, (void *)7, "mgc_read_types: rows is NULL");
+}
+
+TEST(arguments_that_are_null_and_refused)
+{
+	void *top = NULL;
+	pthread_t t;
+	CHECK(mgc_root_add(NULL, 64, 0) == -1 && errno == EINVAL);
+	CHECK(mgc_root_remove(NULL) == -1 && errno == EINVAL);
+	CHECK(mgc_root_add_owned(NULL, 64, &top) == -1 && errno == EINVAL);
+	CHECK(mgc_root_add_owned(&top, 8, NULL) == -1 && errno == EINVAL);
+	CHECK(mgc_root_give(NULL, NULL) == -1 && errno == EINVAL);
+	CHECK(mgc_stack_register(NULL, &top) == NULL && errno == EINVAL);
+	CHECK_EQ(mgc_thread_create(NULL, NULL, same, NULL), EINVAL);
+	CHECK_EQ(mgc_thread_create(&t, NULL, NULL, NULL), EINVAL);
+	CHECK(mgc_finalizer_set(NULL, NULL, NULL) == -1 && errno == EINVAL);
+	CHECK(mgc_cleanup_add(NULL, free_twice, NULL) == 0 && errno == EINVAL);
+	CHECK(mgc_weak_new(NULL) == NULL && errno == EINVAL);
+	CHECK(mgc_ephemeron_new(NULL, NULL) == NULL && errno == EINVAL);
+	CHECK(mgc_weakmap_set(mgc_weakmap_new(), NULL, NULL) == -1 && errno == EINVAL);
+	CHECK(mgc_handle_new(NULL) == 0 && errno == EINVAL);
+	CHECK(mgc_link_set(NULL, &top) == -1 && errno == EINVAL);
+	CHECK(mgc_link_clear(NULL) == -1 && errno == EINVAL);
+	CHECK(mgc_explain(NULL, 2) == -1 && errno == EINVAL);
+	CHECK(mgc_write_stats(2, NULL) == -1 && errno == EINVAL);
+}
+
+TEST(null_where_it_means_something)
+{
+	mgc_free(NULL);
+	mgc_handle_free(0);
+	mgc_stack_unregister(NULL);
+	mgc_keep_alive(NULL);
+	CHECK(mgc_weak_get(NULL) == NULL && mgc_handle_get(0) == NULL);
+	CHECK(mgc_base(NULL) == NULL && mgc_size(NULL) == 0 && mgc_is_heap(NULL) == 0);
+	CHECK(mgc_alloc(8, NULL, 0) != NULL);
+	CHECK_EQ(mgc_read_types(NULL, 0), 1);
 }
 
 /* ── a precise pointer to a freed object ────────────────────────────────────────────────── */
