@@ -27,9 +27,14 @@
  *        D4 from ARM to FLIP no allocation bit is cleared, and no span in use changes layout or pages
  *           [cache_free, central.c file_locked; D7]
  *        D5 at CLEAR nothing grey is left: buffers, blocks, rings, snapshots, pairs (ephemeron.h: E1)
- *           [marker_finish, ephemerons_check]
+ *           [marker_check_drained, ephemerons_check]
  *        D6 every mark bit is 0 when ARM begins   [concurrent.c check_unmarked]
  *        D7 sweeping begins in OFF only, in a section: it ends before ARM's Q does   [sweep_span]
+ *        D8 a mutator's status changes by compare-and-swap only, so one that is CLAIMED stays where it is
+ *           [snapshot_take, take_blocked]
+ *        D9 who stands still or takes its snapshot, in our handler or elsewhere, has no lock
+ *           [stw.c stand_still, give_snapshot]
+ *        D10 every mutator is taken when MARK begins   [concurrent.c check_taken]
  *
  * WHY    Say that a mutator holds a white object W after its snapshot. It got W (a) from the snapshot
  *        itself: then W is in a block and will be marked. (b) by allocation: no, D3. (c) by loading it

@@ -95,6 +95,15 @@ static void take_shared(struct cycle *c, bool unbarriered)
 	sink_close(&out);
 }
 
+/* check_taken - D10. REGISTRY is held. */
+static void check_taken(const struct heap *h)
+{
+	LIST_EACH(it, &h->mutators) {
+		const struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		MGC_CHECK(load_relaxed(&m->taken) == heap_sweepgen(h));
+	}
+}
+
 static void take_roots_running(struct cycle *c)
 {
 	struct gc *gc = c->gc;
@@ -103,6 +112,8 @@ static void take_roots_running(struct cycle *c)
 	take_own(c, false);
 	snapshot_collect(gc, c->self);
 	take_shared(c, false);
+	if (MGC_HOSTILE)
+		check_taken(gc->heap);
 	set_phase(c, PHASE_MARK);
 	lock_release(&gc->heap->registry_lock);
 }
@@ -121,6 +132,8 @@ static void take_roots_stopped(struct cycle *c)
 			snapshot_take(gc, m, true);
 	}
 	take_shared(c, true);
+	if (MGC_HOSTILE)
+		check_taken(gc->heap);
 	set_phase(c, PHASE_MARK);
 	stw_start(&gc->stw, c->self);
 	c->rec.pause_ns = os_now_ns() - begin;
@@ -221,6 +234,8 @@ void cycle_clear(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	set_phase(c, PHASE_CLEAR);
+	if (MGC_HOSTILE)
+		marker_check_drained(&c->mk); /* D5 */
 	if (MGC_HOSTILE || gc->knobs.verify)
 		ephemerons_check(gc->heap);
 	specials_null_links(&gc->specials, &c->mk);

@@ -57,17 +57,23 @@ static void flush_pending(struct marker *mk)
 	mk->npending = 0;
 }
 
+void marker_check_drained(const struct marker *mk)
+{
+	for (unsigned i = 0; i < MARK_RING; i++)
+		MGC_CHECK(mk->ring[i] == 0);
+	for (unsigned i = 0; i < MARK_FIFO; i++)
+		MGC_CHECK(mk->fifo[i] == 0);
+	MGC_CHECK(mk->block == NULL || mk->block->n == 0);
+}
+
 void marker_finish(struct marker *mk)
 {
 	flush_pending(mk);
 	tell(mk, mk->marked_nbytes);
-	for (unsigned i = 0; i < MARK_RING; i++)
-		MGC_CHECK(mk->ring[i] == 0);
+	marker_check_drained(mk);
 	memset(mk->recent, 0, sizeof mk->recent); /* what stays on this stack would keep objects later */
-	if (mk->block != NULL) {
-		MGC_CHECK(mk->block->n == 0);
+	if (mk->block != NULL)
 		grey_put_empty(mk->pool, mk->block);
-	}
 	mk->block = NULL;
 }
 

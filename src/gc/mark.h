@@ -63,6 +63,8 @@ struct marker {
 void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool ignore_invalid);
 /* marker_finish - gives its block back; the queues are empty. */
 void marker_finish(struct marker *mk);
+/* marker_check_drained - dies if it has anything left (barrier.h: D5). */
+void marker_check_drained(const struct marker *mk);
 
 /* marker_candidate - a word that may point into the heap; `ambiguous` is MARK_AMBIGUOUS or 0. */
 void marker_candidate_slow(struct marker *mk, uintptr_t tagged);

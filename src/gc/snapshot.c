@@ -25,6 +25,8 @@ static void note_duration(struct gc *gc, struct mutator *m, uint64_t ns)
 void snapshot_take(struct gc *gc, struct mutator *m, bool tls)
 {
 	bool itself = m == mutator_self(); /* else it takes none of its time */
+	MGC_ASSERTION(itself || m->gone || load_relaxed(&gc->stw.stopping) != 0 ||
+		      load_relaxed(&m->status) == MUTATOR_CLAIMED); /* gc/barrier.h: D8 */
 	uint64_t begin = itself ? os_thread_cpu_ns() : 0;
 	annotate_quiet(true);
 	uint32_t gen = heap_sweepgen(gc->heap);
@@ -56,7 +58,8 @@ static bool take_blocked(struct gc *gc, struct mutator *m)
 	if (load_relaxed(&m->taken) != heap_sweepgen(gc->heap))
 		snapshot_take(gc, m, false);
 	status = MUTATOR_CLAIMED;
-	(void)cas_acq_rel(&m->status, &status, (uint32_t)MUTATOR_BLOCKED); /* pairs: mutator-status */
+	bool kept = cas_acq_rel(&m->status, &status, (uint32_t)MUTATOR_BLOCKED); /* pairs: mutator-status */
+	MGC_ASSERTION(kept); /* gc/barrier.h: D8 */
 	return true;
 }
 

@@ -41,6 +41,7 @@ MGC_NOINLINE void regs_wipe(void)
 /* stand_still - the stack and registers are published; waits until the stop is over. */
 static void stand_still(struct stw *stw, struct mutator *m, uint32_t stop)
 {
+	MGC_ASSERTION(lock_thread.nheld == 0); /* T1; gc/barrier.h: D9 */
 	store_release(&m->parked, stop); /* pairs: parked */
 	add_acq_rel(&stw->nparked, 1u);
 	os_wake(&stw->nparked, 1);
@@ -68,7 +69,9 @@ static bool wants_snapshot(const struct stw *stw, const struct mutator *m)
 
 static void give_snapshot(struct stw *stw, struct mutator *m)
 {
+	MGC_ASSERTION(lock_thread.nheld == 0); /* gc/barrier.h: D9 */
 	stw->snapshot(m);
+	MGC_ASSERTION(lock_thread.nheld == 0);
 	add_acq_rel(&stw->nparked, 1u); /* pairs: answered */
 	os_wake(&stw->nparked, 1);
 }
