@@ -88,7 +88,9 @@ enum mgc_type_flags {
  *   ptr_tag_mask, ptr_tags  tagged words: those low bits (at most 15) say what a word is; it is a
  *              pointer if bit t of ptr_tags is set, where t is the word's tag. ptr_tags 0: every tag
  *              is. Elsewhere (stacks, roots, mgc_write) a tagged pointer counts as it is, for it
- *              points into its object. For masks and callbacks alike
+ *              points into its object. For masks and callbacks alike. A pointer that stands at an offset (behind
+ *              a header, say) is one to the inside, and needs no declaration; an offset below 16 is a tag of a
+ *              16-aligned object, if it is to tell pointers from other words
  *   trace_part  instead of trace, for objects of any size that may be large: as trace, but for the
  *              bytes [from, to) of obj only; pieces of one object, of 128 KiB, are traced in any
  *              order, at the same time. `to` may lie behind the size that was asked for

@@ -422,6 +422,69 @@ TEST(tags_and_callbacks)
 	check_tagged(t, 5000, 0x60);
 }
 
+/* ── pointers to the inside ─────────────────────────────────────────────────────────────── */
+
+static uintptr_t behind_header(uintptr_t address, size_t word)
+{
+	(void)word;
+	return address + 8;
+}
+
+static uintptr_t anywhere_inside(uintptr_t address, size_t word)
+{
+	return address + word % 16;
+}
+
+/* What a declared offset leaves for others: words without it are no pointers. */
+static uintptr_t every_third_behind_header(uintptr_t address, size_t word)
+{
+	return word % 3 == 0 ? address + 8 : address;
+}
+
+static void check_inside(struct mgc_type *t, size_t n)
+{
+	struct build b = { t, n, 0, 0, n * (t->size / 8) };
+	build(&b);
+	for (size_t w = 0; w < b.nwords; w++) {
+		size_t in = w % (t->size / 8);
+		bool named = t->ptr_mask == NULL || (t->ptr_mask[in / 8] >> (in % 8) & 1);
+		CHECK_EQ(alive[w], named && (t->ptr_tag_mask == 0 || w % 3 == 0));
+	}
+}
+
+static void check_all_inside(uintptr_t (*how)(uintptr_t address, size_t word), unsigned tag_mask,
+			     unsigned tags)
+{
+	struct rng r = { test_seed() };
+	static const size_t sizes[] = { 1, 2, 3, 8, 64, 65, 5000 };
+	encode = how;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		struct mgc_type *t =
+			make_type(sizes[i], sizes[i], i % 2 ? random_mask(&r, sizes[i], 2) : NULL);
+		t->ptr_tag_mask = (uint8_t)tag_mask;
+		t->ptr_tags = (uint16_t)tags;
+		check_inside(t, 1);
+		check_inside(t, 39000 / sizes[i] / 2 + 1);
+	}
+	struct mgc_type *t = make_type(6, 0, NULL);
+	t->trace = trace_all_six;
+	t->ptr_tag_mask = (uint8_t)tag_mask;
+	t->ptr_tags = (uint16_t)tags;
+	check_inside(t, 5000);
+}
+
+TEST(pointers_to_the_inside)
+{
+	check_all_inside(behind_header, 0, 0);
+	check_all_inside(anywhere_inside, 0, 0);
+}
+
+/* An offset below 16 is a tag of an object that is 16-aligned. */
+TEST(offsets_that_say_what_is_a_pointer)
+{
+	check_all_inside(every_third_behind_header, 15, 1 << 8);
+}
+
 /* ── boxed words ────────────────────────────────────────────────────────────────────────── */
 
 static uintptr_t box(uintptr_t word, size_t at)
