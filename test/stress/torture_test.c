@@ -14,6 +14,9 @@
 #include "lib/afar.h"
 
 #include <ucontext.h>
+#ifdef MGC_SANITIZE_THREAD
+#include <sanitizer/tsan_interface.h>
+#endif
 
 #include "face/runtime.h"
 
@@ -25,16 +28,12 @@
 #define NLINKS 4
 #define NMAIL 8
 #define NSLOTS 6
-#ifdef MGC_SANITIZE_THREAD /* it loses track of switched stacks, and lets no child start threads */
-#define NFIBERS 0
-#define WITH_FORKS false
-#else
 #define NFIBERS 6
-#ifdef MGC_SANITIZE_ADDRESS /* its allocator may stay locked in a child */
+#if defined(MGC_SANITIZE_THREAD) || defined(MGC_SANITIZE_ADDRESS)
+/* ThreadSanitizer lets no child start threads; AddressSanitizer's allocator may stay locked in one. */
 #define WITH_FORKS false
 #else
 #define WITH_FORKS true
-#endif
 #endif
 
 struct box {
@@ -332,10 +331,22 @@ struct fiber {
 	struct mgc_stack *stack;
 	struct life life;
 	uint32_t busy;
+	void *tsan_home, *tsan_self; /* what ThreadSanitizer calls the two */
 };
 static struct fiber fibers[NFIBERS + 1];
 
 #define FIBER_STACK ((size_t)64 << 10)
+
+/* Macros, for the switch belongs to no function of its own. */
+#ifdef MGC_SANITIZE_THREAD
+#define TSAN_CREATE() __tsan_create_fiber(0)
+#define TSAN_CURRENT() __tsan_get_current_fiber()
+#define TSAN_SWITCH(to) __tsan_switch_to_fiber((to), 0)
+#else
+#define TSAN_CREATE() NULL
+#define TSAN_CURRENT() NULL
+#define TSAN_SWITCH(to) ((void)(to))
+#endif
 
 static void fiber_main(unsigned index)
 {
@@ -347,6 +358,7 @@ static void fiber_main(unsigned index)
 			operate(&f->life);
 		look_at_all(&f->life);
 		mgc_stack_switch(f->stack, NULL);
+		TSAN_SWITCH(f->tsan_home);
 		swapcontext(&f->self, &f->home);
 	}
 }
@@ -358,6 +370,7 @@ static void make_fiber(unsigned index)
 		mmap(NULL, FIBER_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(memory != MAP_FAILED);
 	f->stack = mgc_stack_register(memory, memory + FIBER_STACK);
+	f->tsan_self = TSAN_CREATE();
 	getcontext(&f->self);
 	f->self.uc_stack.ss_sp = memory;
 	f->self.uc_stack.ss_size = FIBER_STACK;
@@ -369,7 +382,9 @@ static void run_a_fiber(struct life *l)
 	struct fiber *f = &fibers[rng_below(&l->rng, NFIBERS + 1)];
 	if (f->stack == NULL || __atomic_exchange_n(&f->busy, 1, __ATOMIC_ACQUIRE) != 0)
 		return;
+	f->tsan_home = TSAN_CURRENT();
 	mgc_stack_switch(NULL, f->stack);
+	TSAN_SWITCH(f->tsan_self);
 	swapcontext(&f->home, &f->self);
 	__atomic_store_n(&f->busy, 0, __ATOMIC_RELEASE);
 }
