@@ -1,5 +1,5 @@
 /* malloc.c - malloc and free for every program: the C interface.
- * WHAT   the short ways, for blocks of up to 1 KiB and all frees of own blocks; behind them the long ones.
+ * WHAT   the short ways, for blocks of up to 32 KiB and all frees of own blocks; behind them the long ones.
  *        Blocks are multiples of 16 bytes at multiples of 16 (the ABI's alignment for anything), also
  *        those of less than 16 bytes. malloc(0) is a block of its own.
  * WHO    programs, by LD_PRELOAD or by linking.
@@ -67,19 +67,15 @@ MGC_NOINLINE void *malloc_long(size_t nbytes)
 {
 	struct mcache *c = malloc_self;
 	void *p = NULL;
-	if (nbytes > MGC_MAX_SMALL) {
-		if (nbytes <= c->quick_run_nbytes)
-			p = mcache_alloc_run(c, nbytes);
-	} else if (nbytes > MCACHE_DIRECT_NBYTES) {
-		p = slab_pop(c->quick[sizeclass_of(nbytes)]);
-	}
+	if (nbytes > MGC_MAX_SMALL && nbytes <= c->quick_run_nbytes)
+		p = mcache_alloc_run(c, nbytes);
 	return MGC_LIKELY(p != NULL) ? p : malloc_slow(nbytes, BLOCK_ALIGN, NULL);
 }
 
 void *malloc_aligned(size_t nbytes, size_t align)
 {
 	unsigned sc = nbytes <= MGC_MAX_SMALL ? mcache_class_aligned(nbytes, align) : 0;
-	void *p = sc != 0 ? slab_pop(malloc_self->quick[sc]) : NULL;
+	void *p = sc != 0 ? mcache_pop(malloc_self, sizeclass_table[sc].slot_nbytes) : NULL;
 	return MGC_LIKELY(p != NULL) ? p : malloc_slow(nbytes, align, NULL);
 }
 

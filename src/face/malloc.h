@@ -110,9 +110,9 @@ void free_aligned_sized(void *p, size_t align, size_t nbytes);
 /* malloc_short - a block of the thread's current slab, or NULL: then the long way. */
 MGC_INLINE void *malloc_short(size_t nbytes)
 {
-	if (MGC_UNLIKELY(nbytes > MCACHE_DIRECT_NBYTES))
-		return NULL;
-	return slab_pop(malloc_self->direct[(nbytes + BLOCK_ALIGN - 1) / BLOCK_ALIGN]);
+	if (MGC_LIKELY(nbytes <= MCACHE_DIRECT_NBYTES)) /* and not mcache_pop: each way reads malloc_self where it wants it */
+		return mcache_pop_direct(malloc_self, nbytes);
+	return MGC_LIKELY(nbytes <= MGC_MAX_SMALL) ? mcache_pop_medium(malloc_self, nbytes) : NULL;
 }
 
 /* malloc_slab - the record that the address finds: its own, if it lies in the heap. */

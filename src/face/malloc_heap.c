@@ -44,7 +44,7 @@ static void *allocate(struct mgc_heap *heap, size_t nbytes, size_t align, bool *
 void *mgc_heap_malloc(struct mgc_heap *heap, size_t nbytes)
 {
 	bool zero;
-	void *p = nbytes <= MGC_MAX_SMALL ? slab_pop(cache_of(heap)->quick[mcache_class(nbytes)]) : NULL;
+	void *p = mcache_pop(cache_of(heap), nbytes);
 	return MGC_LIKELY(p != NULL) ? p : allocate(heap, nbytes, BLOCK_ALIGN, &zero);
 }
 

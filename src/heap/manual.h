@@ -43,9 +43,12 @@
 #include "os/os.h"
 #include "sample/sampler.h"
 
-/* Sizes that find their slab by size alone. */
+/* Sizes find their slab by size alone: up to so many bytes in steps of 16, above to MGC_MAX_SMALL in steps of which every
+ * class there is a multiple. */
 #define MCACHE_DIRECT_NBYTES ((size_t)1024)
 #define MCACHE_NDIRECT (MCACHE_DIRECT_NBYTES / BLOCK_ALIGN + 1)
+#define MCACHE_MEDIUM_STEP ((size_t)128)
+#define MCACHE_NMEDIUM ((MGC_MAX_SMALL - MCACHE_DIRECT_NBYTES) / MCACHE_MEDIUM_STEP)
 #define MCACHE_NOUTBOX 32
 #define MCACHE_NSPARE 4
 /* Units of the longest run that a cache keeps. */
@@ -68,10 +71,12 @@ enum mcache_kind {
 
 /* One thread's slabs. Its thread alone uses all but the mailbox, and who visits it (mcache_visit). */
 struct mcache {
-	/* What the short ways see: quick is current, direct the same by (size + 15) / 16, and runs of up to so many
-	 * bytes may be taken. slab_none and 0 for all while each allocation has to come the slow way. */
-	struct slab *direct[MCACHE_NDIRECT];
-	struct slab *quick[MGC_NSIZECLASS];
+	/* What the short ways see: the current slabs by size, each as so many bytes from here on, modulo 2^64, and that runs of
+	 * up to so many bytes may be taken. 0 for all while each allocation has to come the slow way: then the slab is the
+	 * cache itself, whose first word is as a slab's with an empty list. So a cache of zeros but for `none` has nothing,
+	 * and needs no relocations in the library. */
+	struct block *none; /* block_end */
+	uintptr_t direct[MCACHE_NDIRECT], medium[MCACHE_NMEDIUM];
 	size_t quick_run_nbytes;
 	struct slab *current[MGC_NSIZECLASS];
 	struct manual *heap;

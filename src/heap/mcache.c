@@ -21,20 +21,31 @@ struct mcache mcache_none = MCACHE_NONE;
 /* show_current - to the short ways. */
 static void show_current(struct mcache *c, unsigned sc)
 {
-	size_t hi = sizeclass_table[sc].slot_nbytes / BLOCK_ALIGN;
-	struct slab *s = c->slow ? &slab_none : c->current[sc];
-	c->quick[sc] = s;
-	if (hi >= MCACHE_NDIRECT)
+	const struct slab *s = c->current[sc];
+	uintptr_t offset = c->slow || s == &slab_none ? 0 : (uintptr_t)s - (uintptr_t)c;
+	size_t below = sizeclass_table[sc - 1].slot_nbytes, most = sizeclass_table[sc].slot_nbytes;
+	if (most <= MCACHE_DIRECT_NBYTES) {
+		size_t from = sc == 1 ? 0 : below / BLOCK_ALIGN + 1;
+		for (size_t i = from; i <= most / BLOCK_ALIGN; i++)
+			c->direct[i] = offset;
 		return;
-	size_t lo = sc == 1 ? 0 : sizeclass_table[sc - 1].slot_nbytes / BLOCK_ALIGN + 1;
-	for (size_t i = lo; i <= hi; i++)
-		c->direct[i] = s;
+	}
+	for (size_t nbytes = below; nbytes < most; nbytes += MCACHE_MEDIUM_STEP)
+		c->medium[(nbytes - MCACHE_DIRECT_NBYTES) / MCACHE_MEDIUM_STEP] = offset;
 }
 
 static void set_current(struct mcache *c, unsigned sc, struct slab *s)
 {
 	c->current[sc] = s;
 	show_current(c, sc);
+}
+
+void mcache_forget_slabs(struct mcache *c)
+{
+	memset(c, 0, offsetof(struct mcache, current));
+	c->none = &block_end;
+	for (unsigned sc = 0; sc < MGC_NSIZECLASS; sc++)
+		c->current[sc] = &slab_none;
 }
 
 void mcache_set_slow(struct mcache *c, bool slow)
@@ -402,7 +413,7 @@ static struct mcache *new_cache(struct manual *h)
 		c = (struct mcache *)os_alloc(align_up(sizeof *c, os_page_size()));
 	if (c == NULL)
 		return NULL;
-	memcpy(c, &mcache_none, offsetof(struct mcache, heap));
+	mcache_forget_slabs(c);
 	c->heap = h;
 	list_init(&c->node);
 	lock_acquire(&h->registry_lock);

@@ -1,6 +1,6 @@
 /* mcache.h - one thread's slabs: allocation and free by hand.
  *
- * WHAT   The short ways are slab_pop of direct[size] and slab_push after a compare of keys; they stand in
+ * WHAT   The short ways are mcache_pop and slab_push after a compare of keys; they stand in
  *        the face. Here is the rest: what happens when a list is empty or a countdown runs out, frees of
  *        other threads' blocks, large objects, the thread's end.
  *        Next slab of a class: what others freed of the current one; blocks never used of it; slabs whose
@@ -9,7 +9,8 @@
  * WHO    the malloc face, and its regions.
  * LOCKS  none is held on entry.
  * UNITS  bytes.
- * COST   short ways: 13 and 15 instructions on x86-64, returns included (test/unit/malloc_path_test). */
+ * COST   short ways: 13 (above 1 KiB 15) and 15 instructions on x86-64, returns included
+ *        (test/conform/malloc/path_test.py). */
 #ifndef MGC_HEAP_MCACHE_H
 #define MGC_HEAP_MCACHE_H
 #ifndef MGC_IMPL
@@ -22,19 +23,11 @@
 #include "heap/manual.h"
 #include "heap/mcache_visit.h"
 
-/* The cache of a thread that has none: every slab of it is slab_none. Never written to. */
+/* The cache of a thread that has none. Never written to, and only the short ways read it. */
 extern struct mcache mcache_none;
-#define MCACHE_NONE4 &slab_none, &slab_none, &slab_none, &slab_none
-#define MCACHE_NONE16 MCACHE_NONE4, MCACHE_NONE4, MCACHE_NONE4, MCACHE_NONE4
-#define MCACHE_NONE64 MCACHE_NONE16, MCACHE_NONE16, MCACHE_NONE16, MCACHE_NONE16
-#define MCACHE_NONE_CLASSES { MCACHE_NONE64, MCACHE_NONE4, MCACHE_NONE4, &slab_none, &slab_none }
-#define MCACHE_NONE \
-	{ \
-		.direct = { MCACHE_NONE64, &slab_none }, \
-		.quick = MCACHE_NONE_CLASSES, \
-		.current = MCACHE_NONE_CLASSES, \
-	}
-_Static_assert(MCACHE_NDIRECT == 65 && MGC_NSIZECLASS == 74, "MCACHE_NONE");
+#define MCACHE_NONE { .none = &block_end }
+_Static_assert(offsetof(struct slab, free) == 0 && offsetof(struct mcache, none) == 0,
+	       "MCACHE_NONE");
 
 /* mcache_open - a cache, for the calling thread if of that kind. NULL: no memory. */
 struct mcache *mcache_open(struct manual *h, enum mcache_kind kind);
@@ -84,6 +77,41 @@ MGC_INLINE unsigned mcache_class_aligned(size_t nbytes, size_t align)
 			return 0;
 	return sc;
 }
+
+MGC_INLINE struct slab *mcache_shown(struct mcache *c, uintptr_t offset)
+{
+	return (struct slab *)((uintptr_t)c + offset);
+}
+/* The slab in another register than the one that returns the block: else that is moved there at the end. And not the same
+ * on both ways: else the one jumps to the other's end. It is one instruction each. */
+#if defined(__x86_64__)
+#define MCACHE_KEEP_IN(reg, s) __asm__("" : "+" reg(s))
+#else
+#define MCACHE_KEEP_IN(reg, s) ((void)0)
+#endif
+/* mcache_pop_direct, mcache_pop_medium - a block of at least nbytes, up to MCACHE_DIRECT_NBYTES and beyond up to
+ * MGC_MAX_SMALL, of the current slab that the short ways see, or NULL: then mcache_alloc. mcache_pop - of any size; NULL
+ * for what is larger. */
+MGC_INLINE void *mcache_pop_direct(struct mcache *c, size_t nbytes)
+{
+	struct slab *s = mcache_shown(c, c->direct[(nbytes + BLOCK_ALIGN - 1) / BLOCK_ALIGN]);
+	MCACHE_KEEP_IN("d", s);
+	return slab_pop(s);
+}
+MGC_INLINE void *mcache_pop_medium(struct mcache *c, size_t nbytes)
+{
+	size_t i = (nbytes - MCACHE_DIRECT_NBYTES - 1) / MCACHE_MEDIUM_STEP;
+	struct slab *s = mcache_shown(c, c->medium[i]);
+	MCACHE_KEEP_IN("c", s);
+	return slab_pop(s);
+}
+MGC_INLINE void *mcache_pop(struct mcache *c, size_t nbytes)
+{
+	if (MGC_LIKELY(nbytes <= MCACHE_DIRECT_NBYTES))
+		return mcache_pop_direct(c, nbytes);
+	return MGC_LIKELY(nbytes <= MGC_MAX_SMALL) ? mcache_pop_medium(c, nbytes) : NULL;
+}
+#undef MCACHE_KEEP_IN
 
 /* mcache_alloc - a block of that class, contents undefined. NULL: no memory. */
 void *mcache_alloc(struct mcache *c, unsigned sizeclass);

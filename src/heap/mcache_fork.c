@@ -42,7 +42,7 @@ static void inherit(void *arg, struct slab *s, uintptr_t base)
 static void empty_cache(struct mcache *c)
 {
 	size_t from = offsetof(struct mcache, full);
-	memcpy(c, &mcache_none, offsetof(struct mcache, heap));
+	mcache_forget_slabs(c);
 	memset((char *)c + from, 0, offsetof(struct mcache, kind) - from);
 }
 

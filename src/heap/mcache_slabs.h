@@ -15,6 +15,9 @@ MGC_INLINE void mcache_set_state(struct slab *s, enum slab_state state)
 		os_sleep_ns(1000); /* in the middle of a change: nobody else may be there */
 }
 
+/* mcache_forget_slabs - it has no current ones, whatever its words held. */
+void mcache_forget_slabs(struct mcache *c);
+
 /* mcache_show_runs - to the short ways, while neither `slow` nor `metered` asks for the long one. */
 MGC_INLINE void mcache_show_runs(struct mcache *c)
 {

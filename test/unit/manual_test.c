@@ -63,6 +63,37 @@ TEST(classes)
 		}
 }
 
+/* shown_to - the class whose slab the short way of that size pops from; 0: none. */
+static unsigned shown_to(struct mcache *c, size_t nbytes)
+{
+	void *p = mcache_pop(c, nbytes);
+	if (p == NULL)
+		return 0;
+	struct slab *s = slab_at(p);
+	release(c, p);
+	return s->sizeclass;
+}
+
+TEST(short_ways_find_the_class)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	CHECK_EQ(mcache_pop(&mcache_none, 1024) == NULL && mcache_pop(&mcache_none, 1025) == NULL, 1);
+	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
+		CHECK_EQ(shown_to(c, sizeclass_table[sc].slot_nbytes), 0);
+		release(c, mcache_alloc(c, sc));
+	}
+	for (size_t n = 0; n <= MGC_MAX_SMALL; n++)
+		CHECK_EQ(shown_to(c, n), mcache_class(n));
+	CHECK_EQ(shown_to(c, MGC_MAX_SMALL + 1), 0);
+	mcache_set_slow(c, true);
+	for (size_t n = 0; n <= MGC_MAX_SMALL; n++)
+		CHECK_EQ(shown_to(c, n), 0);
+	mcache_set_slow(c, false);
+	CHECK_EQ(shown_to(c, 5000), mcache_class(5000));
+	finish(c);
+}
+
 TEST(states)
 {
 	start();
@@ -422,7 +453,7 @@ TEST(nth_call_fails)
 static void *alloc_metered(struct mcache *c, unsigned sc, uint32_t *since, uint32_t *due)
 {
 	++*since;
-	void *p = slab_pop(c->quick[sc]);
+	void *p = mcache_pop(c, sizeclass_table[sc].slot_nbytes);
 	if (p != NULL)
 		return p;
 	if (mcache_is_due(c, sc)) {

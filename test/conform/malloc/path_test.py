@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """path_test.py - the short ways of malloc and free stay as short as they are: counted in the library's
 disassembly, from the entry to the first return, nothing taken that jumps forward. An entry that needs more
-instructions than its row says fails; one that needs fewer fails too, so that the row is kept true.
+instructions than its row says fails; one that needs fewer fails too, so that the row is kept true. That programs come
+that way, and the one for more than 1 KiB, is steps_test.c's.
 
 usage: path_test.py COMMAND      (its library lies in ../lib)"""
 import os
