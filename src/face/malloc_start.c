@@ -20,7 +20,7 @@
 
 struct mcache malloc_gone = MCACHE_NONE;
 
-struct malloc_face malloc_face = { .late_lock = LOCK_INIT(CLIENT) };
+struct malloc_face malloc_face;
 uintptr_t malloc_records = (uintptr_t)&slab_none, malloc_index_mask;
 MGC_TLS struct mcache *malloc_self = &mcache_none;
 
@@ -91,6 +91,7 @@ static bool start_heap(void)
 {
 	struct malloc_face *f = &malloc_face;
 	read_settings();
+	lock_init(&f->late_lock, LOCK_CLIENT);
 	int err = manual_init(&f->heap, f->knobs_read ? (size_t)f->knobs.reserve : 0);
 	if (err != 0)
 		return false;

@@ -31,7 +31,6 @@
 
 int manual_init(struct manual *h, size_t max_nbytes)
 {
-	memset(h, 0, sizeof *h);
 	int err = pageheap_init_spanless(&h->pageheap, max_nbytes);
 	if (err != 0)
 		return err;

@@ -137,7 +137,7 @@ struct manual {
 	struct mcache first; /* the first thread's: a process that has one maps none */
 };
 
-/* manual_init - 0 or an errno. max_nbytes as in pageheap_init. */
+/* manual_init - h is all zeros, as manual_destroy leaves it, too. 0 or an errno. max_nbytes as in pageheap_init. */
 int manual_init(struct manual *h, size_t max_nbytes);
 void manual_destroy(struct manual *h);
 

@@ -40,12 +40,18 @@ static void set_current(struct mcache *c, unsigned sc, struct slab *s)
 	show_current(c, sc);
 }
 
-void mcache_forget_slabs(struct mcache *c)
+/* have_none - of a cache whose memory is zeros: it has no current slabs. */
+static void have_none(struct mcache *c)
 {
-	memset(c, 0, offsetof(struct mcache, current));
 	c->none = &block_end;
 	for (unsigned sc = 0; sc < MGC_NSIZECLASS; sc++)
 		c->current[sc] = &slab_none;
+}
+
+void mcache_forget_slabs(struct mcache *c)
+{
+	memset(c, 0, offsetof(struct mcache, current));
+	have_none(c);
 }
 
 void mcache_set_slow(struct mcache *c, bool slow)
@@ -413,7 +419,7 @@ static struct mcache *new_cache(struct manual *h)
 		c = (struct mcache *)os_alloc(align_up(sizeof *c, os_page_size()));
 	if (c == NULL)
 		return NULL;
-	mcache_forget_slabs(c);
+	have_none(c);
 	c->heap = h;
 	list_init(&c->node);
 	lock_acquire(&h->registry_lock);

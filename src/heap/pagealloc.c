@@ -74,8 +74,12 @@ int pagealloc_init(struct pagealloc *pa, size_t npages)
 	if (pa->memory == 0)
 		return ENOMEM;
 	lay_out(pa);
-	if (pagealloc_reach(pa, 1))
+	if (pagealloc_reach(pa, 1)) {
+		/* where the range begins, so do heaps: pages that are read before they are written come in twice */
+		for (unsigned l = 0; l < pa->nlevels; l++)
+			pa->summary[l][0] = (struct page_summary){ 0, 0, 0 };
 		return 0;
+	}
 	pagealloc_destroy(pa);
 	return ENOMEM;
 }

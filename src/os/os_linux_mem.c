@@ -86,7 +86,7 @@ size_t os_page_size(void)
 	static size_t page;
 	size_t n = load_relaxed(&page);
 	if (MGC_UNLIKELY(n == 0)) {
-		n = (size_t)sysconf(_SC_PAGESIZE);
+		n = getauxval(AT_PAGESZ); /* sysconf lies with what no process needs at its start */
 		store_relaxed(&page, n);
 	}
 	return n;
