@@ -197,7 +197,7 @@ foreach(kind ${MGC_KINDS})
 endforeach()
 
 # Programs on the malloc face again, with every allocation in secure mode.
-foreach(test model/malloc_model conform/interface stress/fork)
+foreach(test model/malloc_model conform/interface stress/malloc_fork)
   string(REPLACE "/" ";" kind_name ${test})
   list(GET kind_name 0 kind)
   string(REPLACE "/" "-" exe test-${test})

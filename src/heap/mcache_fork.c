@@ -53,6 +53,7 @@ void mcache_after_fork(struct manual *h, struct mcache *own, struct mcache *late
 	h->orphans.mailbox = NULL;
 	h->nthreads = own != NULL;
 	h->scavenging.on = h->scavenging.asleep = h->scavenging.due = 0;
+	h->giveback.busy = 0;
 	LIST_EACH(each, &h->caches)
 		LIST_ENTRY(each, struct mcache, node)->mailbox = NULL;
 	LIST_EACH(each, &h->idle)

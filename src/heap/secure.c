@@ -11,14 +11,15 @@
 #define UNITS_PER_ARENA (MGC_ARENA_SIZE >> SLAB_SHIFT)
 #define BLOCK_WORDS (SLAB_NBYTES / BLOCK_ALIGN / 64)
 /* The system allows 65530 mappings; a guard makes two of one, and the program needs some. */
-#define MAX_GUARDS 16384u
+#define MAX_GUARDS (MGC_HOSTILE ? 16u : 16384u)
 /* From so many draws on a class's random numbers begin anew. */
 #define MAX_DRAWS 256u
 /* A larger object's addresses do not wait. */
 #define HELD_LARGE_PAGES ((size_t)16 << 20 >> MGC_PAGE_SHIFT)
 
 struct secure_bits {
-	uint64_t used[BLOCK_WORDS], waits[BLOCK_WORDS];
+	uint64_t used[BLOCK_WORDS]; /* atomic; written under the class's lock, who checks looks without */
+	uint64_t waits[BLOCK_WORDS]; /* the lock */
 };
 
 /* ── chance ─────────────────────────────────────────────────────────────────────────────── */
@@ -39,12 +40,15 @@ static size_t guard_pages(void)
 	return max_size(1, os_page_size() >> MGC_PAGE_SHIFT);
 }
 
-/* set_guard - the pages at addr; none when there are many, or the system refuses. */
+/* set_guard - the pages at addr; none when there are many, or the system refuses: then they read as zero, as they do
+ * when a guard is lifted. */
 static void set_guard(struct secure *x, uintptr_t addr)
 {
-	if (add_relaxed(&x->nguards, (size_t)1) >= MAX_GUARDS ||
-	    os_decommit(addr, guard_pages() << MGC_PAGE_SHIFT) != 0)
-		sub_relaxed(&x->nguards, (size_t)1);
+	size_t nbytes = guard_pages() << MGC_PAGE_SHIFT;
+	if (add_relaxed(&x->nguards, (size_t)1) < MAX_GUARDS && os_decommit(addr, nbytes) == 0)
+		return;
+	sub_relaxed(&x->nguards, (size_t)1);
+	memset((void *)addr, 0, nbytes);
 }
 
 /* lift_guard - the pages behind [base, base + npages) belong to the heap again. False: the system refused. */
@@ -141,7 +145,7 @@ static uintptr_t pick(struct secure *x, struct secure_class *c, struct slab *s)
 		unsigned turn = (unsigned)draw(c, 64);
 		uint64_t turned = some >> turn | (turn != 0 ? some << (64 - turn) : 0);
 		unsigned bit = (bits_ctz(turned) + turn) % 64;
-		b->used[w] |= UINT64_C(1) << bit;
+		store_relaxed(&b->used[w], b->used[w] | UINT64_C(1) << bit);
 		if (++s->countdown == n)
 			slab_list_remove(&c->usable, s);
 		return base + (64 * w + bit) * slab_block_nbytes(s);
@@ -215,7 +219,7 @@ static bool free_small(struct secure *x, struct slab *s, uintptr_t p)
 	lock_acquire(&c->lock);
 	bool ok = (b->used[word] & bit) != 0;
 	if (ok) {
-		b->used[word] &= ~bit;
+		store_relaxed(&b->used[word], b->used[word] & ~bit);
 		b->waits[word] |= bit;
 		memset((void *)p, 0, slab_block_nbytes(s));
 		uintptr_t *place = &c->held[draw(c, c->nheld)], old = *place;
