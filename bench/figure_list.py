@@ -8,6 +8,7 @@ import statistics
 import sys
 
 from figures import Figure, Source
+from malloc_programs import ONE, REAL_GROUP, TWO, c_programs, real_programs
 from run import Histogram, parse_histograms
 
 PYTHON = sys.executable
@@ -220,6 +221,34 @@ def malloc_modes(*texts):
                                 for key in ("cpu_s", "rss_mib"))] for p in programs))
 
 
+PEERS = Source("malloc-peers", [PYTHON, "bench/malloc.py", "--peers", "mallocgc,mi3,mi2,sn,glibc,je,tc", "--share", "0.4", "--reps", "9",
+                                "--minutes", "11", "--out", "{csv}"], quick=["--quick"])
+GROUPS = {program.name: program.group for program in c_programs() + real_programs()}
+PEER_NAMES = {"mallocgc": "ours", "mi2": "mimalloc 2", "sn": "snmalloc", "glibc": "glibc", "je": "jemalloc", "tc": "tcmalloc"}
+
+
+def malloc_peers(text):
+    """Time and peak memory of each malloc, as geometric means of the ratios to mimalloc 3; and what is judged by them."""
+    runs, columns = Runs(text), {}  # malloc → program → (wall time, peak memory), to mimalloc 3's
+    for program, name in runs.rows:
+        if name != "mi3":
+            columns.setdefault(name, {})[program] = [runs.ratio(program, name, "mi3", key) for key in ("wall_s", "rss_mib")]
+    def row(label, group, key):
+        chosen = [[ratios[key] for p, ratios in of.items() if group in (None, GROUPS[p])] for of in columns.values()]
+        return [f"{label} ({len(chosen[0])})", *(short(statistics.geometric_mean(c)) for c in chosen)]
+    def extreme(of):
+        worst = max(of, key=lambda p: of[p][0])
+        return f"{short(of[worst][0])} `{worst}`"
+    ours = columns["mallocgc"]
+    best = min((n for n in columns if n != "mallocgc"),
+               key=lambda n: statistics.geometric_mean(columns[n][p][0] for p in ours if p in columns[n]))
+    to_best = statistics.geometric_mean(ours[p][0] / columns[best][p][0] for p in ours if p in columns[best])
+    return table(["to mimalloc 3", *map(PEER_NAMES.get, columns)], row("time: all programs", None, 0), row("one thread", ONE, 0),
+                 row("two threads", TWO, 0), row("real programs", REAL_GROUP, 0), row("peak memory: all programs", None, 1),
+                 row("real programs", REAL_GROUP, 1), ["worst time", *map(extreme, columns.values())],
+                 ) + f"\n\nThe fastest of the others is {PEER_NAMES[best]}; ours takes {short(to_best)} of its time."
+
+
 # ---- programs on libgc ----------------------------------------------------------------------------
 
 DEMO = Source("demo", [PYTHON, "demo/run.py"], quick=["-n", "1", "words"])
@@ -269,6 +298,7 @@ FIGURES = [
     Figure("forks", [FORKS], forks),
     Figure("watched", [COST], cost),
     Figure("malloc-modes", MODES, malloc_modes),
+    Figure("malloc-peers", [PEERS], malloc_peers),
     Figure("libgc-clients", CLIENTS, clients),
     Figure("lua", [Source("lua", [PYTHON, "bench/adapters/lua.py"])], as_it_is),
     Figure("tuning-percent", [GO_PROGRAMS["binary-trees"], AT_GOS_MEMORY], percent_choice),

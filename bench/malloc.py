@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Run the malloc benchmarks: our malloc face beside glibc, mimalloc, snmalloc, jemalloc and tcmalloc.
 
-    python3 bench/malloc.py [--quick] [--only NAME]... [--peers A,B] [--reps N] [--micro]
+    python3 bench/malloc.py [--quick] [--only NAME]... [--peers A,B] [--reps N] [--minutes M] [--share X]
+                            [--micro]
 
 Each program of bench/malloc_programs.py runs under each malloc in turn, so that a noisy neighbour hits
-all alike. A figure in the table is the median over the repetitions of the ratio to mimalloc 3 (mi3) in
+all alike; then all do so again. A figure in the table is the median over the repetitions of the ratio to mimalloc 3 (mi3) in
 the same repetition; the last lines are geometric means. A run that fails, or whose output differs, is
 shown as FAIL and counts as a failure. Every run becomes a row of the CSV. --micro takes single patterns
 of calls instead: ns and instructions for one malloc and its free, and the start-up of a process.
@@ -19,6 +20,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from collections import Counter
 from common import WARM_AT_START_MIB, ROOT, Launcher, Log, compile_c, idlest_cpu, number, parse_lines, skip
 from malloc_peers import NAMES, OURS, VARIANTS, Finder
@@ -40,7 +42,7 @@ class Context:
     """What a program needs to run: where its binary is, the launcher, a scratch folder."""
 
     def __init__(self, options):
-        self.quick = options.quick
+        self.quick, self.share = options.quick, options.share
         self.folder = os.path.join(options.build, "bench", "malloc")
         self.work = os.path.join(self.folder, "work")
         os.makedirs(self.work, exist_ok=True)
@@ -87,17 +89,25 @@ class Runs:
         else:
             self.failed[program.name, peer.name] = self.failed.get((program.name, peer.name), 0) + 1
 
-    def program(self, program):
-        names = list(self.peers)
+    def rounds(self, programs, minutes):
+        """All programs, then all again; the first round is whole, the later ones end when the minutes are over."""
+        end = time.monotonic() + 60 * minutes if minutes else math.inf
         for rep in range(self.reps):
-            for i in range(len(names)):  # another one starts each round
-                self.one(program, self.peers[names[(i + rep) % len(names)]], rep)
-        for text in self.different_output(program):
-            self.log.fail(text)
-        ours = OURS if OURS in self.peers else names[0]
-        print(f"{program.name:16} " + "  ".join(
+            for program in programs:
+                if rep > 0 and time.monotonic() > end:
+                    break
+                self.program(program, rep)
+        for program in programs:
+            for text in self.different_output(program):
+                self.log.fail(text)
+
+    def program(self, program, rep):
+        names = list(self.peers)
+        for i in range(len(names)):  # another one starts each round
+            self.one(program, self.peers[names[(i + rep) % len(names)]], rep)
+        print(f"{rep + 1}: {program.name:16} " + "  ".join(
             f"{name} {self.cell(program.name, name, 'wall_s', True)}" for name in names)
-            + f"   [{ours} wall s]", flush=True)
+            + "   [wall s, median so far]", flush=True)
 
     def different_output(self, program):
         """What to say of each malloc under which the program printed something else; they have failed."""
@@ -280,6 +290,8 @@ def options_of(parser):
                         "group (one, two, real, idle), with commas; with --micro: operations, hello")
     parser.add_argument("--peers", metavar="A,B", help="of " + ", ".join([*NAMES, *VARIANTS]))
     parser.add_argument("--reps", type=int, help="runs of each (default 5, quick 1)")
+    parser.add_argument("--share", type=float, default=1, metavar="X", help="sizes between quick and full: X of the full ones")
+    parser.add_argument("--minutes", type=float, help="no run begins after so many, but the first of each")
     parser.add_argument("--micro", action="store_true", help="single patterns of calls, and start-up")
     parser.add_argument("--out", metavar="FILE.csv", help="default bench/results/<time>-malloc-<commit>.csv")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="build tree with lib/")
@@ -363,8 +375,7 @@ def run_programs(context, peers, log, options, programs):
             program.prepare(context)
             usable.append(program)
     runs = Runs(context, peers, log, options.reps)
-    for program in usable:
-        runs.program(program)
+    runs.rounds(usable, options.minutes)
     return show(runs, usable)
 
 

@@ -36,7 +36,8 @@ class Program:
         return self.group == ONE
 
     def size(self, context):
-        return self.n[1 if context.quick else 0]
+        full, quick = self.n
+        return quick if context.quick else max(quick, round(full * context.share))
 
     def command(self, context):
         return [context.binary(self.source), *self.args.format(n=self.size(context)).split()]
