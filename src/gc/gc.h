@@ -83,7 +83,7 @@ struct forking {
 
 /* Of young.h. */
 struct young {
-	bool sticky; /* sweeping keeps marks: the next cycle may be a young one. Changes in a stop */
+	bool sticky; /* sweeping keeps marks: the next cycle may be a young one. Changes before FLIP */
 	bool whole_next; /* but not that one */
 	bool brief; /* the last one was, and the next one is to stop the world even where others do not */
 	uint32_t nfailed; /* young ones in turn that were not worth it, up to a few */

@@ -930,9 +930,6 @@ void marker_rescan(struct marker *mk, uintptr_t lo, uintptr_t hi)
 static void rescan_waiting_span(void *arg, struct span *s)
 {
 	struct marker *mk = arg;
-	const struct spanclass *sc = &mk->spanclass[s->spanclass];
-	if (sc->scan != SCAN_TRACE || !(sc->flags & LAYOUT_STOPPED))
-		return;
 	for (uint32_t slot = 0; slot < s->nslots; slot++)
 		if (space_is_marked(&mk->heap->pageheap.space, span_slot_addr(s, slot)))
 			marker_scan_object(mk, span_slot_addr(s, slot));
@@ -940,7 +937,11 @@ static void rescan_waiting_span(void *arg, struct span *s)
 
 void marker_rescan_waiting(struct marker *mk)
 {
-	pageheap_each(&mk->heap->pageheap, rescan_waiting_span, mk);
+	struct heap *h = mk->heap;
+	unsigned n = load_acquire(&h->layouts.nspanclasses); /* pairs: spanclass */
+	for (unsigned sc = 1; sc < n; sc++)
+		if (mk->spanclass[sc].scan == SCAN_TRACE && (mk->spanclass[sc].flags & LAYOUT_STOPPED))
+			central_each(heap_central(h, sc), rescan_waiting_span, mk);
 }
 
 /* ── overflow ───────────────────────────────────────────────────────────────────────────── */

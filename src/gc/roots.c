@@ -359,8 +359,9 @@ void roots_read_unbarriered(struct roots *r, struct sink *out)
 		sink_range(out, r->segment[i].lo, r->segment[i].hi);
 }
 
-static void mark_uncollectable_span(struct marker *mk, struct span *s)
+static void mark_uncollectable_span(void *arg, struct span *s)
 {
+	struct marker *mk = arg;
 	for (uint32_t slot = 0; slot < s->nslots; slot++)
 		marker_candidate(mk, span_slot_addr(s, slot), MARK_AMBIGUOUS);
 }
@@ -374,11 +375,8 @@ static void mark_uncollectable(struct marker *mk)
 		if (!(h->layouts.spanclass[sc].flags & LAYOUT_UNCOLLECTABLE))
 			continue;
 		struct central *c = heap_central(h, sc);
-		struct list *lists[] = { &c->unswept, &c->partial, &c->full, &c->cached };
 		lock_acquire(&c->lock);
-		for (unsigned l = 0; l < 4; l++)
-			LIST_EACH(it, lists[l])
-				mark_uncollectable_span(mk, LIST_ENTRY(it, struct span, node));
+		central_each(c, mark_uncollectable_span, mk);
 		lock_release(&c->lock);
 	}
 }

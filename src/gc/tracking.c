@@ -27,9 +27,9 @@
 
 /* A smaller heap is marked in a shorter stop than tracking it takes to set up. */
 #define FROM_NBYTES ((uint64_t)4 << 20)
-/* Rounds before the last stop; no more when one did not halve what is left, or when so little is left that
- * the stop is short. */
-#define MOST_ROUNDS 4
+/* Rounds before the last stop; no more when one did not take away a quarter of what is left, or when so little is left
+ * that the stop is short. */
+#define MOST_ROUNDS 8
 #define FEW_NBYTES ((size_t)256 << 10)
 
 /* To help or to wait for a cycle is as long as the stop that it saves: the heap may grow a little instead. */
@@ -105,7 +105,7 @@ static void look_in_rounds(struct cycle *c)
 		cycle_drain(&c->mk);
 		now += c->mk.marked_nbytes - marked;
 		c->left_nbytes = now;
-		if (now <= FEW_NBYTES || now > before / 2)
+		if (now <= FEW_NBYTES || now > before / 4 * 3)
 			return;
 		before = now;
 	}
@@ -158,7 +158,6 @@ static void finish(struct cycle *c)
 	if (c->gc->knobs.gccheckmark)
 		checkmark_end(c->gc, &c->mk);
 	cycle_clear(c);
-	young_end(c);
 	cycle_tell(c->gc, CYCLE_MARKED);
 }
 
@@ -209,6 +208,9 @@ void tracking_phases(struct cycle *c)
 	c->rec.mark_ns = os_now_ns() - begin;
 	c->nstop_helpers = workers_prepare(&c->gc->workers, c->gc->workers.limit);
 	stopped(c, finish);
+	young_end(c); /* it looks at each span: no longer stop for a larger heap */
+	if (c->rec.young) /* what lives was counted, what was born black meanwhile among it */
+		c->rec.heap_before = load_relaxed(&c->gc->heap->live_nbytes);
 	cycle_flip(c);
 	cycle_account(c, c->rec.heap_before);
 }

@@ -125,7 +125,7 @@ static bool may_close(const struct cycle *c, const struct span *s, uint32_t live
 {
 	enum scan_kind scan = scan_of(c, s);
 	return live != 0 && live * 4 >= s->nslots * DENSE_QUARTERS && scan != SCAN_NONE &&
-	       scan != SCAN_TRACE && s->where != SPAN_CACHED;
+	       scan != SCAN_TRACE && load_relaxed(&s->where) != SPAN_CACHED;
 }
 
 static void count_span(void *arg, struct span *s)

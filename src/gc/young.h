@@ -7,18 +7,19 @@
  *        Pages are written by nearly everybody who allocates; so it is that few faults happen, and that
  *        a heap whose live objects lie scattered gains nothing: then young cycles are not begun.
  * STATE  of gc.young:  plain → (whole cycle: pays) → sticky → (young cycles) → whole cycle → plain or sticky
- *        span.closed is set in a stop only; mark bits are cleared at the beginning of a whole cycle
+ *        span.closed is set by young_end only; mark bits are cleared at the beginning of a whole cycle
  *        when marks were kept, else by sweeping.
  * INV    G1 at the end of a cycle's mark every reachable object is marked. Of a young one: say that an old
  *           object refers to an unmarked one. It was scanned in the cycle that made it old, or in a later
  *           one, when it referred to nothing unmarked; so it was written to later. Its page is noted, or its
  *           span is open: it was scanned again.
  *        G2 what a callback reads may lie anywhere, so objects with callbacks are never in closed spans
- *        G3 slots in hand are marked in the stop, and born old; their spans are CACHED, and open
- *        G4 a tracked whole cycle (tracking.c) watched all closed spans when it began, or since they were
- *           filled: what was written after that and not scanned again is noted
+ *        G3 slots in hand are marked in the stop, and born old. Of a cycle that stops the world their spans are
+ *           CACHED, and open. Of a tracked one they may be in a closed span: what they are filled with is noted
+ *        G4 a page of a closed span that a tracked cycle (tracking.c) left protected has not been written to since it was
+ *           scanned last; one that is not protected counts as written. So it does not matter when the span is closed
  * WHO    stopping.c and tracking.c for the steps, cycle.c for the choice.
- * LOCKS  WORLD; steps with the world stopped.
+ * LOCKS  WORLD; steps with the world stopped, those of a tracked cycle beside the program.
  * FROM   sticky mark bits: Demers et al. 1990; the choice of what to protect is ours (docs/adr/0025). */
 #ifndef MGC_GC_YOUNG_H
 #define MGC_GC_YOUNG_H
@@ -40,8 +41,9 @@ void young_begin(struct cycle *c);
 /* young_rescan - what of the old may have been written to. Beside the program: of that in closed spans, and from here
  * on writes to it are noted anew. */
 void young_rescan(struct cycle *c);
-/* young_end - after the mark, in the stop: counts what lives, closes dense spans for the next. Of a tracked
- * cycle what was not written to since the last round is forgotten already, and the rest may count as written.
+/* young_end - after the mark: counts what lives, closes dense spans for the next. In the stop; of a tracked cycle
+ * after it, before FLIP: no span is freed, and what was not written to since the last round is forgotten already, and the rest
+ * may count as written.
  * young_opened - after such a one: writes to open spans are not noted any more. */
 void young_end(struct cycle *c);
 void young_opened(struct cycle *c);

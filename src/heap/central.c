@@ -274,6 +274,14 @@ void central_sweep_cached(struct heap *h, struct central *c)
 		central_ensure_swept(h, s);
 }
 
+void central_each(struct central *c, void (*fn)(void *arg, struct span *s), void *arg)
+{
+	struct list *lists[] = { &c->unswept, &c->partial, &c->full, &c->cached };
+	for (unsigned l = 0; l < sizeof lists / sizeof lists[0]; l++)
+		LIST_EACH(it, lists[l])
+			fn(arg, LIST_ENTRY(it, struct span, node));
+}
+
 static uint32_t verify_list(struct heap *h, struct list *head, enum span_where where)
 {
 	uint32_t n = 0;

@@ -78,6 +78,9 @@ void central_settle(struct heap *h, struct span *s);
 /* central_sweep_cached - sweeps every CACHED span that is still unswept, while no cycle is under way. */
 void central_sweep_cached(struct heap *h, struct central *c);
 
+/* central_each - fn for each span of the class. CENTRAL is held, or the world stands still. */
+void central_each(struct central *c, void (*fn)(void *arg, struct span *s), void *arg);
+
 void central_verify(struct heap *h, struct central *c);
 
 #endif

@@ -53,7 +53,7 @@ struct span {
 	uint8_t where; /* atomic; written under the central's lock */
 	uint8_t needzero; /* atomic: slots may hold old contents */
 	uint8_t overflow; /* atomic: holds marked objects that no grey queue knows */
-	uint8_t closed; /* atomic: nobody takes slots from it, though some may be free; written with the world stopped */
+	uint8_t closed; /* atomic: nobody takes slots from it, though some may be free; written by a cycle, with the world stopped or before FLIP */
 	uint8_t spare[2];
 };
 
