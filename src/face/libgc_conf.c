@@ -200,6 +200,7 @@ LIBGC_API void GC_enable_incremental(void);
 LIBGC_API int GC_is_incremental_mode(void);
 LIBGC_API void GC_start_incremental_collection(void);
 LIBGC_API void GC_start_mark_threads(void);
+LIBGC_API size_t GC_get_heap_size(void);
 LIBGC_API int GC_expand_hp(size_t nbytes);
 LIBGC_API void GC_set_max_heap_size(GC_word nbytes);
 LIBGC_API void GC_set_free_space_divisor(GC_word d);
@@ -316,8 +317,20 @@ static void raise_min_heap(struct gc *gc, uint64_t nbytes)
 		gc->pacer.min_nbytes = wanted;
 }
 
+/* has_room - the limit lets the heap grow by so much. */
+static bool has_room(size_t nbytes)
+{
+	libgc_ready();
+	lock_acquire(&runtime.gc.world);
+	uint64_t limit = runtime.gc.pacer.limit_nbytes;
+	lock_release(&runtime.gc.world);
+	return limit == UINT64_MAX || (nbytes <= limit && GC_get_heap_size() <= limit - nbytes);
+}
+
 int GC_expand_hp(size_t nbytes)
 {
+	if (!has_room(nbytes))
+		return 0;
 	change_pacer(raise_min_heap, nbytes);
 	libgc_tell_heap_resize();
 	return 1;
@@ -354,7 +367,6 @@ GC_word GC_get_free_space_divisor(void)
 
 /* ── statistics ─────────────────────────────────────────────────────────────────────────── */
 
-LIBGC_API size_t GC_get_heap_size(void);
 LIBGC_API size_t GC_get_free_bytes(void);
 LIBGC_API size_t GC_get_unmapped_bytes(void);
 LIBGC_API size_t GC_get_bytes_since_gc(void);

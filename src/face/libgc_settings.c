@@ -196,6 +196,7 @@ void libgc_init_settings(void)
 
 void *libgc_out_of_memory(size_t nbytes)
 {
+	libgc_warn("mallocgc: no memory for an object of %lu bytes\n", nbytes);
 	return GC_oom_fn != NULL ? GC_oom_fn(nbytes) : NULL;
 }
 

@@ -434,7 +434,7 @@ static bool keep_referents(void *arg, struct ptrmap_entry *e)
 	enum finalizer_order order = order_of(e);
 	if (!is_dead(p, e->key))
 		return false;
-	if (order == FINALIZE_ORDERED) {
+	if (order == FINALIZE_ORDERED || order == FINALIZE_UNREACHABLE) {
 		marker_scan_object(p->mk, e->key);
 	} else if (order == FINALIZE_IGNORE_SELF) {
 		marker_settle(p->mk); /* what others said of it still counts */

@@ -37,7 +37,7 @@ enum finalizer_order {
 	FINALIZE_ORDERED, /* before the objects it refers to; never in a cycle */
 	FINALIZE_IGNORE_SELF, /* the same, but its pointers to itself do not count */
 	FINALIZE_NO_ORDER, /* as soon as it is unreachable from the roots */
-	FINALIZE_UNREACHABLE, /* when not even other finalizable objects reach it */
+	FINALIZE_UNREACHABLE, /* as ORDERED, and not while an object that is finalized without order reaches it */
 };
 
 struct finalizer {

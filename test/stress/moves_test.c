@@ -1,6 +1,7 @@
 /* moves_test.c (plain) - the only reference to an object moves from one old object to another while a cycle
  * runs beside a program without a barrier: the store falls on a page that may have been scanned already, and
- * that nobody writes to again before the cycle ends. Many pages, and few stores between two looks at them. */
+ * that nobody writes to again before the cycle ends. The same of an object that was born just before. Many pages, and few
+ * stores between two looks at them. */
 #include "lib/plain.h"
 
 #include "face/runtime.h"
@@ -61,6 +62,16 @@ static void move(void)
 	held[from] = 0;
 }
 
+/* renew - what was just made is referred to by an old object alone. */
+static void renew(uint64_t number)
+{
+	uint32_t at = any_cell();
+	struct treasure *t = mgc_new(&treasure_type);
+	*t = (struct treasure){ number, number };
+	cells[at]->treasure = t;
+	held[at] = number;
+}
+
 static void look(void)
 {
 	for (uint32_t i = 0; i < NCELLS; i++) {
@@ -105,7 +116,7 @@ static void moves(const char *settings)
 	CHECK_EQ(pthread_create(&collector, NULL, collect_all_the_time, &done), 0);
 	for (unsigned i = 0; i < NMOVES; i++) {
 		move();
-		CHECK(mgc_new(&treasure_type) != NULL); /* young ones begin here */
+		renew(NCELLS + i); /* young ones begin here */
 		if (i % MOVES_PER_PAUSE == 0)
 			usleep(1);
 		if (i % (NMOVES / 20) == 0)

@@ -247,6 +247,27 @@ TEST(unreachable)
 	CHECK_EQ(run_finalizers(), 1);
 }
 
+/* Among themselves they are ordered. */
+TEST(unreachable_in_a_row)
+{
+	setup(4);
+	for (unsigned i = 0; i < 4; i++)
+		command(FINALIZER, i, FINALIZE_UNREACHABLE, 0);
+	command(EDGE, 0, 0, 1);
+	command(EDGE, 2, 0, 3);
+	command(EDGE, 3, 0, 2);
+	for (unsigned i = 0; i < 4; i++)
+		command(DROP, i, 0, 0);
+	collect_afar();
+	CHECK_EQ(run_finalizers(), 1);
+	CHECK(run_at[0] != 0);
+	collect_afar();
+	CHECK_EQ(run_finalizers(), 1);
+	CHECK(run_at[1] != 0);
+	collect_afar();
+	CHECK_EQ(run_finalizers(), 0);
+}
+
 /* ── registering ────────────────────────────────────────────────────────────────────────── */
 
 static void never(void *obj, void *arg)

@@ -298,6 +298,11 @@ int main(void)
 	round_of("ignoring itself");
 	selfish = 0, cyclic = 1, order = GC_register_finalizer;
 	round_of("ordered, in a cycle");
+	order = GC_register_finalizer_unreachable;
+	round_of("unreachable, in a cycle");
+	cyclic = 0;
+	round_of("unreachable, in a row");
+	cyclic = 1;
 	order = GC_register_finalizer_no_order;
 	round_of("without order, in a cycle");
 	unreachable();

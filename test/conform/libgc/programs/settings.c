@@ -25,6 +25,15 @@ static void *on_oom(size_t n)
 	return NULL;
 }
 
+static int nwarned;
+
+static void on_warning(char *format, GC_word arg)
+{
+	(void)format;
+	(void)arg;
+	nwarned++;
+}
+
 static int events[12];
 
 static void on_event(GC_EventType e)
@@ -200,5 +209,10 @@ int main(void)
 	statistics();
 	stopping();
 	pointers();
+	GC_set_max_heap_size(GC_get_heap_size() + (64 << 20));
+	printf("expands: %d, beyond the limit: %d\n", GC_expand_hp(1 << 20), GC_expand_hp(1 << 30));
+	GC_set_warn_proc(on_warning);
+	printf("no memory: %d", GC_malloc_atomic(1 << 30) == NULL);
+	printf(" %d\n", nwarned > 0);
 	return 0;
 }
