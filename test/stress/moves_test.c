@@ -11,6 +11,7 @@
 #define NCELLS 60000 /* a few thousand pages */
 #define NMOVES 120000
 #define MOVES_PER_PAUSE 32
+#define NYOUNG 16
 
 struct treasure {
 	uint64_t number, again;
@@ -62,14 +63,19 @@ static void move(void)
 	held[from] = 0;
 }
 
-/* renew - what was just made is referred to by an old object alone. */
-static void renew(uint64_t number)
+/* renew - what was just made is in `young` alone, which is on the stack; and then for as long in an old object alone. */
+static void renew(struct treasure *volatile *young, uint64_t number)
 {
 	uint32_t at = any_cell();
-	struct treasure *t = mgc_new(&treasure_type);
+	struct treasure *t = *young;
+	if (t != NULL) {
+		CHECK_EQ(t->number, t->again);
+		cells[at]->treasure = t;
+		held[at] = t->number;
+	}
+	t = mgc_new(&treasure_type);
 	*t = (struct treasure){ number, number };
-	cells[at]->treasure = t;
-	held[at] = number;
+	*young = t;
 }
 
 static void look(void)
@@ -101,6 +107,7 @@ static bool system_tells(void)
 
 static void moves(const char *settings)
 {
+	struct treasure *volatile young[NYOUNG] = { NULL };
 	bool done = false;
 	pthread_t collector;
 	setenv("MGC_DEBUG", settings, 1);
@@ -116,7 +123,7 @@ static void moves(const char *settings)
 	CHECK_EQ(pthread_create(&collector, NULL, collect_all_the_time, &done), 0);
 	for (unsigned i = 0; i < NMOVES; i++) {
 		move();
-		renew(NCELLS + i); /* young ones begin here */
+		renew(&young[i % NYOUNG], NCELLS + i); /* young ones begin here */
 		if (i % MOVES_PER_PAUSE == 0)
 			usleep(1);
 		if (i % (NMOVES / 20) == 0)
