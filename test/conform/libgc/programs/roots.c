@@ -51,6 +51,30 @@ static void on_start(void)
 	started++;
 }
 
+#define NUNCOLLECTABLE 3000
+
+/* uncollectable - nobody refers to the objects, and they alone to others; the thread goes on taking from their spans. */
+static void uncollectable(void)
+{
+	static GC_word hidden[NUNCOLLECTABLE];
+	int whole = 0;
+	for (int i = 0; i < NUNCOLLECTABLE; i++) {
+		long **u = GC_MALLOC_UNCOLLECTABLE(48);
+		*u = GC_MALLOC_ATOMIC(48);
+		**u = i;
+		hidden[i] = GC_HIDE_POINTER(u);
+		if (i % 500 == 250)
+			collect();
+	}
+	collect();
+	for (int i = 0; i < NUNCOLLECTABLE; i++)
+		memset(GC_MALLOC_ATOMIC(48), 0xff, 48);
+	for (int i = 0; i < NUNCOLLECTABLE; i++)
+		whole += **(long **)GC_REVEAL_POINTER(hidden[i]) == i;
+	say("uncollectable", whole, NUNCOLLECTABLE);
+	printf("  each one: %d\n", whole == NUNCOLLECTABLE);
+}
+
 int main(void)
 {
 	use_all();
@@ -77,5 +101,6 @@ int main(void)
 	mode = 3;
 	run("inside the object: kept");
 	printf("told of the start: %d %d\n", started >= 3, GC_get_start_callback() == on_start);
+	uncollectable();
 	return 0;
 }
