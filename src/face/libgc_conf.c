@@ -21,6 +21,8 @@
 /* Huge pages from here on: smaller heaps of these programs are faster without (docs/adr/0024). */
 #define HUGE_FROM_NBYTES ((size_t)128 << 20)
 #define EXTRA_NBYTES ((uint64_t)4 << 20)
+/* A goal that lasts a while when most has died: libgc's heap never shrinks. */
+#define LASTING_NBYTES ((uint64_t)16 << 20)
 
 struct libgc libgc = { .lock = { 0, LOCK_CLIENT } };
 
@@ -148,6 +150,7 @@ static void after_start(void)
 	if (runtime.gc.knobs.hugepages)
 		runtime.heap.pageheap.huge_from_pages = HUGE_FROM_NBYTES >> MGC_PAGE_SHIFT;
 	runtime.gc.pacer.extra_nbytes = EXTRA_NBYTES;
+	runtime.gc.pacer.lasting_nbytes = LASTING_NBYTES;
 	cycle_set_goal(&runtime.gc);
 	GC_parallel = (int)runtime.gc.workers.limit;
 	libgc_init_settings();

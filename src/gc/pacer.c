@@ -44,6 +44,8 @@ static uint64_t percent_goal(const struct pacer *p)
 	uint64_t grow = sum(share_of(base, p->percent), extra);
 	grow = grow > p->least_growth_nbytes ? grow : p->least_growth_nbytes;
 	uint64_t goal = sum(p->live_nbytes, grow), least = share_of(p->min_nbytes, p->percent);
+	uint64_t lasting = least_of(p->lately_nbytes / 4 * 3, p->lasting_nbytes);
+	least = least > lasting ? least : lasting;
 	return goal > least ? goal : least;
 }
 
@@ -266,6 +268,8 @@ void pacer_end_cycle(struct pacer *p, const struct pacer_cycle *c)
 {
 	learn_speeds(p, c);
 	learn_even(p, c);
+	uint64_t lately = p->lately_nbytes - p->lately_nbytes / 16;
+	p->lately_nbytes = lately > c->heap_nbytes ? lately : c->heap_nbytes;
 	p->live_nbytes = c->live_nbytes;
 	p->scan_nbytes = c->scan_nbytes;
 	p->roots_nbytes = c->roots_nbytes;

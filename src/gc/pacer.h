@@ -44,6 +44,8 @@ struct pacer {
 				* collect seldom */
 	uint64_t small_nbytes; /* a heap with less live than this grows by `percent` of the difference besides, and of what
 				* is live at most: a goal that never falls when more lives */
+	uint64_t lasting_nbytes; /* the goal is three quarters of what the heap was lately at least, up to this: who had so much will
+				  * have it again */
 	uint64_t least_growth_nbytes; /* over what is live, but for the limit */
 	uint32_t late_pct; /* a concurrent cycle may end beyond its goal, by this much of the way to it, and nobody
 			    * helps before the goal: where a program without a barrier wants short stops */
@@ -54,6 +56,7 @@ struct pacer {
 	uint64_t slack_nbytes; /* held beside live objects: fragmentation, free pages, tables */
 
 	/* set by pacer_end_cycle */
+	uint64_t lately_nbytes; /* the heap's size; falls by a sixteenth with each cycle */
 	uint64_t scan_nbytes; /* scanned inside the heap by the last cycle: live objects with pointers */
 	double cons_mark[PACER_HISTORY]; /* bytes allocated per byte marked, in equal processor time */
 	uint32_t ncycles;

@@ -46,6 +46,27 @@ TEST(cases)
 	}
 }
 
+/* What dies leaves three quarters of the heap to grow to, for a while, so that a heap that comes and goes is not collected all the time. */
+TEST(lasting)
+{
+	struct pacer p = PACER(100, 4 * MB, NONE, 0, 0, 0);
+	const struct pacer_cycle large = { .heap_nbytes = 64 * MB, .live_nbytes = 2 * MB };
+	const struct pacer_cycle small = { .heap_nbytes = 4 * MB, .live_nbytes = 2 * MB };
+	pacer_end_cycle(&p, &large);
+	CHECK_EQ(pacer_goal(&p), 4 * MB);
+	p.lasting_nbytes = 10 * MB;
+	CHECK_EQ(pacer_goal(&p), 10 * MB);
+	p.lasting_nbytes = 100 * MB;
+	CHECK_EQ(pacer_goal(&p), 48 * MB);
+	pacer_end_cycle(&p, &small);
+	CHECK_EQ(pacer_goal(&p), 45 * MB);
+	for (unsigned i = 0; i < 50; i++)
+		pacer_end_cycle(&p, &small);
+	CHECK_EQ(pacer_goal(&p), 4 * MB);
+	p.percent = -1;
+	CHECK_EQ(pacer_goal(&p), NONE);
+}
+
 TEST(extra)
 {
 	struct pacer p = PACER(10, 0, NONE, 10 * MB, 0, 0);
@@ -108,6 +129,8 @@ TEST(properties)
 			      rng_next(&r) >> (30 + rng_below(&r, 34)));
 		p.extra_nbytes = rng_below(&r, 2) * (rng_next(&r) >> (40 + rng_below(&r, 24)));
 		p.small_nbytes = rng_below(&r, 2) * (rng_next(&r) >> (20 + rng_below(&r, 44)));
+		p.lasting_nbytes = rng_below(&r, 2) * (rng_next(&r) >> (40 + rng_below(&r, 24)));
+		p.lately_nbytes = rng_next(&r) >> (20 + rng_below(&r, 44));
 		uint64_t goal = pacer_goal(&p);
 		CHECK(goal >= p.live_nbytes); /* else it would collect without end */
 		struct pacer q = p;
