@@ -11,7 +11,7 @@
 #include "face/malloc.h"
 #include "os/os.h"
 
-enum { CHUNK_PAGES = 4096, MAX_THREADS = 100000 };
+enum { CHUNK_PAGES = 4096, MAX_THREADS = 100000, COUNT_TRIES = 4 };
 
 /* ── counters ───────────────────────────────────────────────────────────────────────────── */
 
@@ -46,6 +46,7 @@ static bool read_collected(const struct target *t, struct view *out)
 	const struct gc *gc = &r.gc;
 	out->live_nbytes = r.heap.live_nbytes;
 	out->goal_nbytes = gc->goal_nbytes;
+	out->counted = true;
 	out->allocated_nbytes = r.heap.allocated_nbytes;
 	out->phase = phase_gen_phase(r.heap.phase_gen);
 	out->ncycles = gc->ncycles;
@@ -56,6 +57,60 @@ static bool read_collected(const struct target *t, struct view *out)
 	out->start_ns = gc->start_ns;
 	view_pages(&r.heap.pageheap, out);
 	return true;
+}
+
+/* reused_nbytes - what was freed into the current slabs of malloc's cache since it last counted, and so is allocated again. */
+static uint64_t reused_nbytes(const struct target *t, const struct mcache *c)
+{
+	uint64_t nbytes = 0;
+	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
+		struct slab s;
+		if (c->current[sc] != NULL && target_read(t, (uintptr_t)c->current[sc], &s, sizeof s) &&
+		    s.state == SLAB_CURRENT && s.sizeclass == sc)
+			nbytes += (uint64_t)(s.until - s.countdown) * sizeclass_table[sc].slot_nbytes;
+	}
+	return nbytes;
+}
+
+/* allocated_by - the cache at `at`, whose link in the list is *link. What its thread counts while one looks is looked at
+ * again. */
+static uint64_t allocated_by(const struct target *t, uintptr_t at, struct list *link)
+{
+	static struct mcache c, after;
+	uint64_t reused, units;
+	bool ok = target_read(t, at, &c, sizeof c);
+	for (unsigned i = 0;; i++) {
+		*link = ok ? c.node : (struct list){ NULL, NULL };
+		reused = ok ? reused_nbytes(t, &c) : 0;
+		if (!ok || i == COUNT_TRIES || !(ok = target_read(t, at, &after, sizeof after)) ||
+		    after.listed_nbytes == c.listed_nbytes)
+			break;
+		c = after;
+	}
+	units = c.runs_bound != 0 ? c.runs_bound - MCACHE_MAX_KEPT - c.runs_given : 0;
+	return ok ? c.listed_nbytes + units * SLAB_NBYTES + reused : 0;
+}
+
+/* read_allocated - by malloc; see mcache_allocated. */
+static void read_allocated(const struct target *t, struct view *out)
+{
+	static const size_t lists[] = { offsetof(struct malloc_face, heap.caches),
+					offsetof(struct malloc_face, heap.idle) };
+	uintptr_t root = (uintptr_t)t->watch.root;
+	struct manual *secure;
+	if (!target_read(t, root + offsetof(struct malloc_face, secure.heap), &secure, sizeof secure))
+		return;
+	out->counted = secure == NULL;
+	for (size_t i = 0; i < 2 && out->counted; i++) {
+		struct list link;
+		uintptr_t head = root + lists[i];
+		if (!target_read(t, head, &link, sizeof link))
+			return;
+		for (int n = 0;
+		     n < MAX_THREADS && link.next != NULL && (uintptr_t)link.next != head; n++)
+			out->allocated_nbytes += allocated_by(
+				t, (uintptr_t)link.next - offsetof(struct mcache, node), &link);
+	}
 }
 
 bool view_read(const struct target *t, struct view *out)
@@ -71,6 +126,7 @@ bool view_read(const struct target *t, struct view *out)
 				 &ph, sizeof ph))
 			return false;
 		view_pages(&ph, out);
+		read_allocated(t, out);
 	}
 	out->now_ns = os_now_ns();
 	out->rss_nbytes = view_rss(t->pid);

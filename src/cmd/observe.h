@@ -11,8 +11,10 @@
 
 struct view {
 	uint64_t now_ns, rss_nbytes;
-	bool collected; /* a face with a collector: the members up to `last` mean something */
-	uint64_t live_nbytes, goal_nbytes, allocated_nbytes;
+	bool counted; /* allocated_nbytes is known: since the start; malloc's a little more, and what it reused when it next looks */
+	uint64_t allocated_nbytes;
+	bool collected; /* a face with a collector: the members up to start_ns mean something */
+	uint64_t live_nbytes, goal_nbytes;
 	unsigned phase; /* enum gc_phase */
 	uint64_t ncycles;
 	struct cycle_record recent[RECENT_CYCLES]; /* cycle N at N % RECENT_CYCLES */

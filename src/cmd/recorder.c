@@ -26,6 +26,7 @@
 #define CENSUS_NS UINT64_C(50000000)
 #define CENSUSES_PER_AGE 6
 #define CENSUS_COST 100 /* a census may take a hundredth of the time */
+#define SAMPLE_COST 20 /* and what is read for a sample a twentieth: of each of malloc's threads */
 
 struct recorder {
 	FILE *out;
@@ -64,6 +65,7 @@ static void take_census(struct recorder *r)
 static void look(struct recorder *r, bool all)
 {
 	static struct view v;
+	uint64_t begin = os_now_ns();
 	if (r->over)
 		return;
 	if (!view_read(&r->t, &v) || (v.collected && v.ncycles < r->rec.ncycles)) {
@@ -75,7 +77,9 @@ static void look(struct recorder *r, bool all)
 	if (all || v.now_ns >= r->sample_at_ns) {
 		recording_sample(&r->rec, &v);
 		r->sample_at_ns =
-			v.now_ns + max_size(SAMPLE_NS, (v.now_ns - r->begin_ns) / SAMPLES_PER_AGE);
+			v.now_ns +
+			max_size(max_size(SAMPLE_NS, (v.now_ns - r->begin_ns) / SAMPLES_PER_AGE),
+				 (v.now_ns - begin) * SAMPLE_COST);
 	}
 	if (all || v.now_ns >= r->census_at_ns)
 		take_census(r);

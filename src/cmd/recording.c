@@ -105,10 +105,12 @@ void recording_sample(struct recording *r, const struct view *v)
 		since(r, v->now_ns), (ull)v->rss_nbytes, (ull)v->used_nbytes, (ull)v->dirty_nbytes,
 		(ull)v->clean_nbytes);
 	fprintf(r->out, ",\"scavenged\":%llu", (ull)v->scavenged_nbytes);
+	if (v->counted)
+		fprintf(r->out, ",\"allocated\":%llu", (ull)v->allocated_nbytes);
 	if (v->collected)
-		fprintf(r->out, ",\"heap\":%llu,\"goal\":%llu,\"allocated\":%llu,\"cycles\":%llu,\"phase\":\"%s\"",
-			(ull)v->live_nbytes, (ull)v->goal_nbytes, (ull)v->allocated_nbytes,
-			(ull)v->ncycles, phase_name(v->phase));
+		fprintf(r->out, ",\"heap\":%llu,\"goal\":%llu,\"cycles\":%llu,\"phase\":\"%s\"",
+			(ull)v->live_nbytes, (ull)v->goal_nbytes, (ull)v->ncycles,
+			phase_name(v->phase));
 	fputs("}\n", r->out);
 }
 

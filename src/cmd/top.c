@@ -68,17 +68,23 @@ static void put_durations(struct page *p, const char *what, const struct histogr
 		    ms(histogram_percentile(h, 99), b), ms(histogram_percentile(h, 100), c));
 }
 
-static void put_collected(struct page *p, const struct view *v, const struct view *before)
+/* put_rate - of allocation since the view before. Malloc's counts are read one after the other, so they may seem to go back. */
+static void put_rate(struct page *p, const struct view *v, const struct view *before)
 {
 	double seconds = (double)(v->now_ns - before->now_ns) / 1e9;
+	uint64_t nbytes = v->allocated_nbytes - before->allocated_nbytes;
+	if (seconds > 0 && v->counted)
+		put(p, "   allocating %s/s",
+		    bytes_text((int64_t)nbytes > 0 ? (uint64_t)((double)nbytes / seconds) : 0).s);
+}
+
+static void put_collected(struct page *p, const struct view *v, const struct view *before)
+{
 	const struct cycle_record *last = view_cycle(v, v->ncycles);
 	char a[24];
 	put(p, "heap        %8s of %s goal", bytes_text(v->live_nbytes).s,
 	    bytes_text(v->goal_nbytes).s);
-	if (seconds > 0)
-		put(p, "   allocating %s/s",
-		    bytes_text((uint64_t)((double)(v->allocated_nbytes - before->allocated_nbytes) / seconds))
-			    .s);
+	put_rate(p, v, before);
 	put(p, "   %llu cycles, phase %s\n", (unsigned long long)v->ncycles, phase_name(v->phase));
 	if (last != NULL)
 		put(p, "last cycle  %8s found live   %s beside the program, %s stopped, %llu objects\n",
@@ -131,8 +137,13 @@ static bool compose(struct page *p, const struct target *t, struct view *before,
 	put(p, "resident    %8s   pages in use %s   free %s resident, %s not   given back %s\n",
 	    bytes_text(v.rss_nbytes).s, bytes_text(v.used_nbytes).s, bytes_text(v.dirty_nbytes).s,
 	    bytes_text(v.clean_nbytes).s, bytes_text(v.scavenged_nbytes).s);
-	if (v.collected)
+	if (v.collected) {
 		put_collected(p, &v, before);
+	} else if (v.counted) {
+		put(p, "allocated   %8s", bytes_text(v.allocated_nbytes).s);
+		put_rate(p, &v, before);
+		put(p, "\n");
+	}
 	put_classes(p, &c, rows / 2);
 	put_threads(p, t, rows / 2);
 	*before = v;

@@ -36,11 +36,13 @@ void malloc_read_stats(struct stat_values *out)
 	memset(out->absent, true, sizeof out->absent);
 	out->face = "malloc";
 	malloc_count(&n);
+	bool counted = malloc_started() && !secure_on(&malloc_face.secure);
 	const struct {
 		enum stat_id id;
 		uint64_t value;
 	} rows[] = {
 		{ STAT_heap_now, n.small_nbytes + n.large_nbytes },
+		{ STAT_total_allocated, counted ? mcache_allocated(&malloc_face.heap) : 0 },
 		{ STAT_heap_in_spans, n.pages.used_nbytes },
 		{ STAT_heap_free_dirty, n.pages.dirty_nbytes },
 		{ STAT_heap_free_clean, n.pages.clean_nbytes },
@@ -55,4 +57,5 @@ void malloc_read_stats(struct stat_values *out)
 		out->value[rows[i].id] = rows[i].value;
 		out->absent[rows[i].id] = false;
 	}
+	out->absent[STAT_total_allocated] = !counted;
 }

@@ -341,7 +341,7 @@ void manual_abandon(struct manual *h, struct slab *s, uint32_t count)
 		give_slab(h, s);
 }
 
-struct slab *manual_adopt(struct manual *h, struct mcache *c, unsigned sizeclass)
+struct slab *manual_adopt(struct manual *h, struct mcache *c, unsigned sizeclass, uint32_t *used)
 {
 	if (load_relaxed(&h->norphans[sizeclass]) == 0)
 		return NULL;
@@ -349,6 +349,7 @@ struct slab *manual_adopt(struct manual *h, struct mcache *c, unsigned sizeclass
 	struct slab *s = h->orphan[sizeclass].first;
 	if (s != NULL) {
 		unlist_orphan(h, s);
+		*used = slab_used_idle(s);
 		set_state(s, SLAB_CURRENT);
 		s->countdown = CURRENT_COUNT;
 		store_release(&s->owner, c); /* pairs: slab-owner */

@@ -85,7 +85,11 @@ struct mcache {
 	struct slab *spare[MCACHE_NSPARE]; /* empty */
 	/* Large objects that were freed, by their units, newest first; see mcache_alloc_run. */
 	struct slab *run[MCACHE_MAX_RUN + 1];
-	uint32_t nspare, run_units; /* units in all runs */
+	uint32_t nspare;
+	/* Units of runs that came in ever, and that went out ever and MCACHE_MAX_KEPT: as many are kept as the difference
+	 * falls short of that. Of those that went out, so many were given back. */
+	uint64_t runs_in, runs_bound,
+		runs_given; /* owner, or its visitor; who only counts reads them as they are */
 	struct outbox outbox[MCACHE_NOUTBOX];
 	struct sample_clock sample;
 	uint32_t due[MGC_NSIZECLASS]; /* allocations of the class to the next one that is sampled: mcache_sample.h */
@@ -99,6 +103,7 @@ struct mcache {
 	uint8_t kind; /* atomic: enum mcache_kind */
 	struct slab_list objects; /* a region's large ones */
 	struct list node; /* of manual.caches or manual.idle */
+	uint64_t listed_nbytes; /* atomic: mcache_allocated */
 	MGC_ALIGNED(MGC_CACHE_LINE) struct slab *mailbox; /* atomic: slabs with remote frees */
 };
 
@@ -205,8 +210,8 @@ size_t manual_allowed_dirty(const struct manual *h, size_t used_pages);
 void manual_post(struct manual *h, struct slab *s);
 /* manual_abandon - the calling owner leaves the slab, of whose blocks `count` are in use. */
 void manual_abandon(struct manual *h, struct slab *s, uint32_t count);
-/* manual_adopt - an orphan of the class with something to give, now without owner, or NULL. */
-struct slab *manual_adopt(struct manual *h, struct mcache *c, unsigned sizeclass);
+/* manual_adopt - an orphan of the class with something to give, c's from here on, or NULL. *used: blocks of it in use. */
+struct slab *manual_adopt(struct manual *h, struct mcache *c, unsigned sizeclass, uint32_t *used);
 
 /* manual_each - calls fn for every record that is not NONE, in address order. Others may change them. */
 void manual_each(struct manual *h, void (*fn)(void *arg, struct slab *s, uintptr_t base), void *arg);

@@ -62,10 +62,11 @@ void mcache_set_slow(struct mcache *c, bool slow)
 		show_current(c, sc);
 }
 
-/* set_owned - the slab is c's current one. */
-static void set_owned(struct mcache *c, struct slab *s)
+/* set_owned - the slab, of whose blocks so many are in use, is c's current one. */
+static void set_owned(struct mcache *c, struct slab *s, uint32_t used)
 {
-	s->countdown = CURRENT_COUNT;
+	mcache_count(c, s, slab_length(s, used));
+	s->countdown = s->until = CURRENT_COUNT;
 	store_relaxed(&s->held, &block_end);
 	mcache_set_state(s, SLAB_CURRENT);
 	if (c->kind == MCACHE_THREAD)
@@ -142,15 +143,17 @@ static struct slab *empty_slab(struct mcache *c, unsigned sc)
 	return s;
 }
 
-static struct slab *next_slab(struct mcache *c, unsigned sc)
+/* next_slab - NULL: no memory. *used: of its blocks. */
+static struct slab *next_slab(struct mcache *c, unsigned sc, uint32_t *used)
 {
 	struct slab *s = c->partial[sc].first;
-	if (s != NULL)
-		mcache_unlist(c, s);
-	else
-		s = manual_adopt(c->heap, c, sc);
-	if (s == NULL)
-		s = empty_slab(c, sc);
+	*used = 0;
+	if (s == NULL) {
+		s = manual_adopt(c->heap, c, sc, used);
+		return s != NULL ? s : empty_slab(c, sc);
+	}
+	*used = slab_used_idle(s);
+	mcache_unlist(c, s);
 	return s;
 }
 
@@ -158,21 +161,22 @@ static struct slab *next_slab(struct mcache *c, unsigned sc)
 static bool fill(struct mcache *c, struct slab *s)
 {
 	uintptr_t base = manual_base(c->heap, s);
-	uint32_t npages;
-	if (slab_take_held(s) || slab_take_remote(s, base) || slab_carve(s, base))
+	uint32_t npages, n = 0;
+	if (slab_take_held(s))
 		return true;
-	while ((npages = slab_fill_hole(s, base)) != 0) {
+	if ((n = slab_take_remote(s, base)) == 0)
+		n = slab_carve(s, base);
+	while (n == 0 && (npages = slab_fill_hole(s, base, &n)) != 0)
 		manual_note_filled(c->heap, npages);
-		if (s->free != &block_end)
-			return true;
-	}
-	return false;
+	mcache_count(c, s, n);
+	return n != 0;
 }
 
 /* make_current - the class's current slab is one with a free block. */
 static bool make_current(struct mcache *c, unsigned sc)
 {
 	struct slab *s = c->current[sc];
+	uint32_t used;
 	if (s != &slab_none) {
 		if (MGC_UNLIKELY(s->free != &block_end))
 			mcache_corrupt((uintptr_t)s->free);
@@ -180,16 +184,17 @@ static bool make_current(struct mcache *c, unsigned sc)
 			mcache_meter_count(c, s);
 		if (fill(c, s))
 			return true;
+		mcache_count_frees(c, s);
 		mcache_set_state(s, SLAB_FULL);
 		s->countdown = 1;
 		slab_list_push_back(&c->full, s);
 		set_current(c, sc, &slab_none);
 	}
 	read_mail(c);
-	s = next_slab(c, sc);
+	s = next_slab(c, sc, &used);
 	if (s == NULL)
 		return false;
-	set_owned(c, s);
+	set_owned(c, s, used);
 	set_current(c, sc, s);
 	return s->free != &block_end || fill(c, s);
 }
@@ -233,6 +238,12 @@ static void *claim_run(struct mcache *c, struct slab *s, size_t npages)
 	return claim_large(c, s);
 }
 
+/* count_large - the cache has allocated one of so many pages, that was no run (mcache_allocated). */
+static void count_large(struct mcache *c, size_t npages)
+{
+	store_relaxed(&c->listed_nbytes, c->listed_nbytes + (npages << MGC_PAGE_SHIFT));
+}
+
 /* A run: a large object of up to MCACHE_MAX_RUN units. It has them to the end, also what it did not ask for, as
  * nobody else could use that; so runs of as many units are alike. */
 static size_t run_pages(size_t npages)
@@ -260,6 +271,7 @@ void *mcache_alloc_large(struct mcache *c, size_t nbytes, size_t align, bool *ze
 		return NULL;
 	*zero = nclean == npages;
 	store_relaxed(&s->carved, (uint16_t)0);
+	count_large(c, npages);
 	return claim_run(c, s, npages);
 }
 
@@ -271,6 +283,7 @@ void *mcache_move_large(struct mcache *c, struct slab *s, size_t nbytes)
 	if (to == NULL)
 		return NULL;
 	store_relaxed(&to->carved, (uint16_t)0);
+	count_large(c, npages);
 	bool moved = manual_move(h, s, to, npages, nclean);
 	if (!moved)
 		memcpy((void *)manual_base(h, to), (void *)manual_base(h, s),
@@ -282,11 +295,13 @@ void *mcache_move_large(struct mcache *c, struct slab *s, size_t nbytes)
 }
 
 /* give_runs - the largest first, until no more than so many units are kept. */
-static void give_runs(struct mcache *c, uint32_t units)
+static void give_runs(struct mcache *c, uint64_t units)
 {
-	for (size_t n = MCACHE_MAX_RUN; c->run_units > units; n--)
-		while (c->run[n] != NULL && c->run_units > units)
+	for (size_t n = MCACHE_MAX_RUN; mcache_run_units(c) > units; n--)
+		while (c->run[n] != NULL && mcache_run_units(c) > units) {
+			c->runs_given += n;
 			manual_give_large(c->heap, mcache_take_run(c, n), false);
+		}
 }
 
 void mcache_trim_runs(struct mcache *c)
@@ -436,6 +451,8 @@ struct mcache *mcache_open(struct manual *h, enum mcache_kind kind)
 	if (c == NULL)
 		return NULL;
 	store_relaxed(&c->kind, (uint8_t)kind);
+	if (c->runs_bound == 0)
+		c->runs_bound = MCACHE_MAX_KEPT;
 	if (kind == MCACHE_THREAD)
 		add_acq_rel(&h->nthreads, 1u); /* pairs: scavenger-on */
 	mcache_set_slow(c, false);
@@ -486,9 +503,11 @@ static void abandon_class(struct mcache *c, unsigned sc)
 	struct slab *s = c->current[sc];
 	if (s != &slab_none) {
 		set_current(c, sc, &slab_none);
-		uint32_t nfree = slab_count_free(s, manual_base(c->heap, s));
-		manual_abandon(c->heap, s,
-			       s->carved - nfree - remote_counted(load_relaxed(&s->remote)));
+		uint32_t used = s->carved - slab_count_free(s, manual_base(c->heap, s)) -
+				remote_counted(load_relaxed(&s->remote));
+		mcache_count_frees(c, s);
+		mcache_count(c, s, -(int64_t)slab_length(s, used));
+		manual_abandon(c->heap, s, used);
 	}
 	while ((s = c->partial[sc].first) != NULL) {
 		mcache_unlist(c, s);
@@ -558,7 +577,7 @@ static void count_slab(const struct mcache *c, const struct slab *s, struct mcac
 
 void mcache_read_stats(const struct mcache *c, struct mcache_stats *st)
 {
-	*st = (struct mcache_stats){ 0, 0, (c->run_units + c->nspare) * SLAB_NBYTES };
+	*st = (struct mcache_stats){ 0, 0, (mcache_run_units(c) + c->nspare) * SLAB_NBYTES };
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
 		if (c->current[sc] != &slab_none)
 			count_slab(c, c->current[sc], st);
@@ -573,4 +592,34 @@ void mcache_read_stats(const struct mcache *c, struct mcache_stats *st)
 		st->used_nbytes += nbytes;
 		st->held_nbytes += nbytes;
 	}
+}
+
+/* allocated_by - of somebody's cache: what it counted; runs that went out, and were not given back; and of its current
+ * slabs the frees that are not counted yet, less what the lists hold. */
+MGC_NO_SANITIZE static uint64_t allocated_by(const struct mcache *c)
+{
+	uint64_t units = c->runs_bound == 0 ? 0 : c->runs_bound - MCACHE_MAX_KEPT - c->runs_given;
+	uint64_t nbytes = c->listed_nbytes + units * SLAB_NBYTES;
+	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
+		const struct slab *s = c->current[sc];
+		if (s == &slab_none || load_relaxed(&s->state) != SLAB_CURRENT)
+			continue;
+		uint32_t used = s->carved - slab_count_free(s, manual_base(c->heap, s)) -
+				remote_counted(load_relaxed(&s->remote));
+		int64_t n = (int64_t)(s->until - s->countdown) - slab_length(s, used);
+		nbytes += (uint64_t)n * slab_block_nbytes(s);
+	}
+	return nbytes;
+}
+
+uint64_t mcache_allocated(struct manual *h)
+{
+	uint64_t nbytes = 0;
+	lock_acquire(&h->registry_lock);
+	LIST_EACH(it, &h->caches)
+		nbytes += allocated_by(LIST_ENTRY(it, struct mcache, node));
+	LIST_EACH(it, &h->idle)
+		nbytes += allocated_by(LIST_ENTRY(it, struct mcache, node));
+	lock_release(&h->registry_lock);
+	return nbytes;
 }

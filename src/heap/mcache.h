@@ -40,6 +40,13 @@ struct mcache_stats {
 };
 /* mcache_read_stats - of a region. */
 void mcache_read_stats(const struct mcache *c, struct mcache_stats *st);
+/* mcache_allocated - bytes that all caches of h have allocated since the start, in whole blocks; what realloc did in place is
+ * not in it. No allocation counts anything. Each was of a block that had come into a list, and lists are filled on the long
+ * way, which counts: with untouched blocks, with what others freed, with what a slab has when it becomes current; and by
+ * frees into the current slab, which its countdown counts anyway. Of a large object, the long way counts, or the runs that
+ * went out. What lists hold at the moment is taken off again here; not what they held when a region was dropped, or, in the
+ * child of a fork, the other threads' lists. Right for a process at rest, near it otherwise. */
+uint64_t mcache_allocated(struct manual *h);
 /* mcache_trim - hands over remote frees and gives back what is empty or cached. */
 void mcache_trim(struct mcache *c);
 
@@ -127,9 +134,14 @@ MGC_INLINE struct slab *mcache_take_run(struct mcache *c, size_t units)
 	struct slab *s = c->run[units];
 	if (s != NULL) {
 		c->run[units] = s->next;
-		c->run_units -= (uint32_t)units;
+		c->runs_bound += units; /* one instruction; see allocated_by */
 	}
 	return s;
+}
+/* mcache_run_units - units in all runs that are kept. */
+MGC_INLINE uint64_t mcache_run_units(const struct mcache *c)
+{
+	return c->runs_in + MCACHE_MAX_KEPT - c->runs_bound;
 }
 void mcache_trim_runs(struct mcache *c);
 MGC_INLINE void mcache_keep_run(struct mcache *c, struct slab *s)
@@ -140,8 +152,8 @@ MGC_INLINE void mcache_keep_run(struct mcache *c, struct slab *s)
 	store_relaxed(&s->state, (uint8_t)SLAB_CACHED);
 	s->next = c->run[units];
 	c->run[units] = s;
-	c->run_units += units;
-	if (MGC_UNLIKELY(c->run_units > MCACHE_MAX_KEPT))
+	c->runs_in += units;
+	if (MGC_UNLIKELY(c->runs_in > c->runs_bound))
 		mcache_trim_runs(c);
 	else
 		mcache_leave(c);

@@ -42,8 +42,12 @@ static void inherit(void *arg, struct slab *s, uintptr_t base)
 static void empty_cache(struct mcache *c)
 {
 	size_t from = offsetof(struct mcache, full);
+	uint64_t bound = c->runs_bound, given = c->runs_given;
 	mcache_forget_slabs(c);
 	memset((char *)c + from, 0, offsetof(struct mcache, kind) - from);
+	c->runs_bound = bound;
+	c->runs_in = bound - MCACHE_MAX_KEPT;
+	c->runs_given = given;
 }
 
 void mcache_after_fork(struct manual *h, struct mcache *own, struct mcache *late)

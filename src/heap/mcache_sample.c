@@ -44,7 +44,7 @@ void mcache_meter_count(struct mcache *c, struct slab *s)
 		mcache_corrupt((uintptr_t)last);
 	*due -= (uint32_t)min_size(most - left, *due - 1);
 	s->shown = left;
-	s->until = s->countdown;
+	mcache_count_frees(c, s);
 }
 
 /* hold - the list's blocks behind `last` (NULL: all) wait, before those that do already. First they leave the list: P2. */
@@ -91,14 +91,14 @@ bool mcache_is_due(struct mcache *c, unsigned sc)
 }
 
 /* unmeter - the slab's list is whole again. */
-static void unmeter(struct slab *s)
+static void unmeter(struct mcache *c, struct slab *s)
 {
 	struct block *last;
 	(void)walk(s, UINT32_MAX, &last);
 	struct block *held = s->held;
 	store_release(&s->held, &block_end); /* pairs: carved */
 	store_release(last != NULL ? &last->next : &s->free, held); /* pairs: carved */
-	s->countdown = CURRENT_COUNT;
+	mcache_count_anew(c, s);
 }
 
 void mcache_meter(struct mcache *c, bool on)
@@ -106,10 +106,14 @@ void mcache_meter(struct mcache *c, bool on)
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
 		struct slab *s = c->current[sc];
 		c->due[sc] = on ? draw(c, sc) : 0;
-		if (s != &slab_none && on)
-			mcache_meter_cut(c, s, 0);
-		else if (s != &slab_none)
-			unmeter(s);
+		if (s == &slab_none)
+			continue;
+		if (!on) {
+			unmeter(c, s);
+			continue;
+		}
+		mcache_count_frees(c, s);
+		mcache_meter_cut(c, s, 0);
 	}
 	c->metered = on;
 	mcache_show_runs(c);

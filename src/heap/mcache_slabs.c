@@ -124,7 +124,7 @@ void mcache_count_down_slab(struct mcache *c, struct slab *s)
 		if (c->metered)
 			mcache_meter_recount(c, s);
 		else
-			s->countdown = CURRENT_COUNT;
+			mcache_count_anew(c, s);
 		break;
 	case SLAB_FULL:
 		slab_list_remove(&c->full, s);

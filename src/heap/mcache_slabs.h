@@ -24,6 +24,24 @@ MGC_INLINE void mcache_show_runs(struct mcache *c)
 	c->quick_run_nbytes = c->slow || c->metered ? 0 : MCACHE_MAX_RUN * SLAB_NBYTES;
 }
 
+/* mcache_count - so many blocks came into the list of one of c's current slabs (mcache_allocated). */
+MGC_INLINE void mcache_count(struct mcache *c, const struct slab *s, int64_t n)
+{
+	store_relaxed(&c->listed_nbytes, c->listed_nbytes + (uint64_t)n * slab_block_nbytes(s));
+}
+/* mcache_count_frees - those of the current slab since they were last counted. mcache_count_anew - and its countdown
+ * starts from the top. */
+MGC_INLINE void mcache_count_frees(struct mcache *c, struct slab *s)
+{
+	mcache_count(c, s, s->until - s->countdown);
+	s->until = s->countdown;
+}
+MGC_INLINE void mcache_count_anew(struct mcache *c, struct slab *s)
+{
+	mcache_count_frees(c, s);
+	s->until = s->countdown = CURRENT_COUNT;
+}
+
 /* mcache_corrupt - a list of free blocks is not what was made of it: ends the program. */
 void mcache_corrupt(uintptr_t block);
 

@@ -11,7 +11,7 @@
 struct block block_end = { &block_end };
 struct slab slab_none = { .free = &block_end };
 
-bool slab_carve(struct slab *s, uintptr_t base)
+uint32_t slab_carve(struct slab *s, uintptr_t base)
 {
 	size_t nbytes = slab_block_nbytes(s), from = s->carved * nbytes;
 	size_t step = from < SLAB_NBYTES / 4 ? CARVE_NBYTES : 4 * CARVE_NBYTES;
@@ -20,7 +20,7 @@ bool slab_carve(struct slab *s, uintptr_t base)
 	size_t room = align_down(from, CARVE_NBYTES) + step - from;
 	uint32_t n = (uint32_t)min_size(max_size(room / nbytes, 1), left);
 	if (n == 0)
-		return false;
+		return 0;
 	struct block *first = (struct block *)(base + from), *b = first;
 	for (uint32_t i = 1; i < n; i++) {
 		struct block *next = (struct block *)((uintptr_t)b + nbytes);
@@ -32,18 +32,18 @@ bool slab_carve(struct slab *s, uintptr_t base)
 	 * before may look like a link to one that is in use */
 	store_release(&s->carved, (uint16_t)(s->carved + n)); /* pairs: carved */
 	store_release(&s->free, first); /* pairs: carved */
-	return true;
+	return n;
 }
 
-bool slab_take_remote(struct slab *s, uintptr_t base)
+uint32_t slab_take_remote(struct slab *s, uintptr_t base)
 {
 	uintptr_t old = load_relaxed(&s->remote);
 	if (remote_count(old) == 0)
-		return false;
+		return 0;
 	while (!cas_acq_rel(&s->remote, &old, old & (REMOTE_POSTED | REMOTE_HOLES))) /* pairs: remote */
 		;
 	s->free = remote_first(old, base);
-	return true;
+	return remote_count(old);
 }
 
 uint32_t slab_gather(struct slab *s, uintptr_t base)
@@ -201,7 +201,7 @@ uint32_t slab_make_holes(struct slab *s, uintptr_t base, size_t os_page_nbytes)
 	return set;
 }
 
-uint32_t slab_fill_hole(struct slab *s, uintptr_t base)
+uint32_t slab_fill_hole(struct slab *s, uintptr_t base, uint32_t *nblocks)
 {
 	uint32_t holes = slab_holes(s);
 	if (holes == 0)
@@ -218,6 +218,7 @@ uint32_t slab_fill_hole(struct slab *s, uintptr_t base)
 		next = b;
 	}
 	store_release(&s->free, next); /* pairs: carved */
+	*nblocks = h.nblocks;
 	return h.npages;
 }
 
@@ -247,6 +248,13 @@ uint32_t slab_count_free(const struct slab *s, uintptr_t base)
 {
 	return count_list(s, base, load_relaxed(&s->free)) + count_list(s, base, held_blocks(s)) +
 	       count_blocks_in(s, slab_holes(s));
+}
+
+uint32_t slab_length(const struct slab *s, uint32_t used)
+{
+	uint32_t holes = slab_holes(s);
+	uint32_t n = s->carved - used - remote_counted(load_relaxed(&s->remote));
+	return MGC_LIKELY(holes == 0) ? n : n - count_blocks_in(s, holes);
 }
 
 /* mend_list - that of free blocks, and `behind` joins it. */

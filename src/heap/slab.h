@@ -111,7 +111,8 @@ struct slab {
 		};
 		struct { /* of a CURRENT one, which is in none: mcache_sample.h */
 			struct block *held; /* atomic; owner: more free blocks */
-			uint32_t shown, until; /* owner */
+			uint32_t shown;
+			uint32_t until; /* owner: the countdown when its frees were last counted */
 		};
 	};
 	struct slab *mail; /* in a mailbox */
@@ -214,7 +215,7 @@ MGC_INLINE bool slab_is_sparse(const struct slab *s)
 	return slab_is_listed(s) && load_relaxed(&s->state) != SLAB_PARTIAL;
 }
 
-/* slab_floor - blocks in use at which the countdown of a listed slab ends. slab_used - of such a slab. */
+/* slab_floor - blocks in use at which the countdown of a listed slab, or an orphan, ends. slab_used - of such a slab. */
 MGC_INLINE uint32_t slab_floor(const struct slab *s)
 {
 	return load_relaxed(&s->state) == SLAB_PARTIAL ? load_relaxed(&s->carved) / 8u : 0;
@@ -222,6 +223,11 @@ MGC_INLINE uint32_t slab_floor(const struct slab *s)
 MGC_INLINE uint32_t slab_used(const struct slab *s)
 {
 	return s->countdown + slab_floor(s);
+}
+/* slab_used_idle - the same where the unit may be kept though all came home. */
+MGC_INLINE uint32_t slab_used_idle(const struct slab *s)
+{
+	return s->countdown == IDLE_COUNT ? 0 : slab_used(s);
 }
 
 /* remote_first - of the unit at `base`; the list's end when there is none. */
@@ -246,8 +252,8 @@ MGC_INLINE void slab_list_push_back(struct slab_list *l, struct slab *s)
 }
 
 /* slab_carve - links some more untouched blocks of the slab at `base` into its empty list: about a page of
- * the system, at least one. False: all are carved. */
-bool slab_carve(struct slab *s, uintptr_t base);
+ * the system, at least one. How many; 0: all are carved. */
+uint32_t slab_carve(struct slab *s, uintptr_t base);
 
 /* slab_is_block - addr, inside the slab at `base`, is the start of a carved block. */
 MGC_INLINE bool slab_is_block(const struct slab *s, uintptr_t base, uintptr_t addr)
@@ -269,8 +275,8 @@ MGC_INLINE bool slab_take_held(struct slab *s)
 	return true;
 }
 
-/* slab_take_remote - the empty list of the slab at `base` becomes what others freed. False: that is empty too. */
-bool slab_take_remote(struct slab *s, uintptr_t base);
+/* slab_take_remote - the empty list of the slab at `base` becomes what others freed. How many blocks. */
+uint32_t slab_take_remote(struct slab *s, uintptr_t base);
 
 /* slab_gather - what others freed joins the list, which need not be empty. How many blocks nobody had counted. */
 uint32_t slab_gather(struct slab *s, uintptr_t base);
@@ -279,9 +285,9 @@ uint32_t slab_gather(struct slab *s, uintptr_t base);
  * give back; whole pages of the system, and 0 if they are less than an eighth of what is resident. */
 uint32_t slab_make_holes(struct slab *s, uintptr_t base, size_t os_page_nbytes);
 
-/* slab_fill_hole - the empty list becomes the blocks of some pages that were given back, and there are no holes
+/* slab_fill_hole - the empty list becomes the *nblocks blocks of some pages that were given back, and there are no holes
  * there any more. How many pages; 0: there were none. */
-uint32_t slab_fill_hole(struct slab *s, uintptr_t base);
+uint32_t slab_fill_hole(struct slab *s, uintptr_t base, uint32_t *nblocks);
 
 /* slab_is_in_hole - of a block. slab_holes - pages of 4 KiB that are. */
 bool slab_is_in_hole(const struct slab *s, uintptr_t base, uintptr_t addr);
@@ -301,6 +307,9 @@ bool slab_add_remote(struct slab *s, struct block *first, struct block *last, ui
 /* slab_count_free - length of the list, and blocks in holes. Stops at the first link that cannot be one, so the list may be
  * somebody else's and change meanwhile: then it is only about right. */
 uint32_t slab_count_free(const struct slab *s, uintptr_t base);
+
+/* slab_length - of the list, without a look at it: of a slab that has so many blocks in use, by B4. */
+uint32_t slab_length(const struct slab *s, uint32_t used);
 
 /* slab_mend - the same for a list that its owner may have left half made: cut off where it stops being one. */
 uint32_t slab_mend(struct slab *s, uintptr_t base);

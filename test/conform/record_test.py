@@ -135,6 +135,9 @@ class Contents(Case):
         self.assertEqual(lines[0]["face"], "malloc")
         most = max(s["pages"] for s in of(lines, "sample"))
         self.assertGreater(most, 60e6)
+        allocated = [s["allocated"] for s in of(lines, "sample")]
+        self.assertGreater(allocated[-1], 60e6)
+        self.assertGreaterEqual(allocated[-1], sorted(allocated)[-1] - (4 << 20))
         self.assertEqual(of(lines, "cycle"), [])
         sites = of(lines, "site")
         self.assertGreater(sum(s["bytes"] for s in sites), 40e6)

@@ -4,6 +4,7 @@ large screen and a phone, in light and dark; what it shows is what the recording
 
 usage: report_test.py [COMMAND]      default: build/bin/mallocgc; the libraries and examples are beside it
 Without a browser only the file is tested, and it says so."""
+import glob
 import json
 import os
 import re
@@ -192,6 +193,21 @@ class Page(Case):
                 self.show(name + ".html")
                 if name != "head":
                     self.assertGreater(self.value(f"{PAINTED}('heap')")[1], 0.02)
+                self.assertEqual(self.value("document.getElementById('rate-card').hidden"), name != "cut")
+
+    def test_malloc_and_its_rate(self):
+        if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
+            self.skipTest("this build has no malloc face")
+        done = call("run", "--malloc", "--report", "pairs.html", sys.executable, "-c",
+                    "for i in range(300000): bytearray(1000 + i % 3000)", folder=self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.show("pairs.html")
+        self.assertGreater(self.value(f"{PAINTED}('rate')")[1], 0.02)
+        self.assertIn("counts nothing", self.value("document.getElementById('rate-note').innerText"))
+        self.assertEqual(self.value("Chart.getChart('rate').data.datasets.length"), 1)
+        tile = self.value("[...document.querySelectorAll('.tile')].map(t => t.innerText).find(t => t.includes('allocated'))")
+        self.assertRegex(tile, r"\A\d+ MiB\s+allocated, [\d.]+ [MG]iB each second")
+        self.assertEqual(self.browser.problems, [])
 
 
 if __name__ == "__main__":

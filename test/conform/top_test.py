@@ -18,6 +18,49 @@ import unittest
 
 from command import COMMAND, beside, main
 
+PAIRS = r"""
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+static size_t nbytes; /* atomic */
+static void *get(size_t n)
+{
+	__atomic_fetch_add(&nbytes, n, __ATOMIC_RELAXED);
+	return malloc(n);
+}
+static void *pairs(void *arg)
+{
+	for (int i = 0; i < 1000000; i++)
+		free(get(48));
+	for (int i = 0; i < 500; i++) {
+		void *a = get(65536), *b = get(131072);
+		free(a);
+		free(b);
+	}
+	for (int i = 0; i < 100; i++)
+		free(get(5 << 20));
+	return arg;
+}
+int main(void)
+{
+	static void *kept[100000];
+	pthread_t t;
+	pairs(NULL);
+	for (int i = 0; i < 100000; i++)
+		kept[i] = get(16 + i % 64 * 16);
+	pthread_create(&t, NULL, pairs, NULL);
+	pthread_join(t, NULL);
+	for (int i = 0; i < 100000; i++) {
+		free(kept[i]);
+		kept[i] = get(64);
+	}
+	printf("%zu\n", nbytes);
+	fflush(stdout);
+	getchar();
+	for (;;)
+		pairs(NULL);
+}
+"""
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
@@ -104,6 +147,26 @@ class Top(unittest.TestCase):
         child.communicate("")
         with open(os.path.join(self.folder, "stats.json"), encoding="utf-8") as file:
             self.assertEqual(json.load(file)["face"], "malloc")
+
+    def test_malloc_that_counts_nothing(self):
+        """Pairs that never leave the short ways, runs of large objects, another thread, others' frees: all of it is seen."""
+        if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
+            return
+        program = os.path.join(self.folder, "pairs")
+        subprocess.run([os.environ.get("CC", "cc"), "-O1", "-fno-builtin", "-pthread", "-x", "c", "-", "-o", program],
+                       input=PAIRS, text=True, check=True)
+        for knob in ("samplerate=0", "samplerate=64KiB"):  # sampled, its lists are cut
+            child = self.start(COMMAND, "run", "--malloc", program, MGC_DEBUG=knob)
+            truth = int(child.stdout.readline())
+            self.assertAlmostEqual(nbytes(re.search(r"allocated +(\S+ \w+)", self.look(child.pid)).group(1)) / truth, 1,
+                                   delta=0.01)
+            child.stdin.write("\n")
+            child.stdin.flush()
+            text = self.top("--batch", "--count", 2, "--delay", 0.5, child.pid).stdout
+            rate = re.findall(r"allocated .*allocating (\S+ \w+)/s", text)
+            self.assertEqual(len(rate), 1, text)
+            self.assertGreater(nbytes(rate[0]), 10e6)
+            child.kill()
 
     def test_rates_and_batches(self):
         child = self.start(beside("examples", "service"), "20", "1")

@@ -17,9 +17,41 @@ static size_t used_pages(void)
 	return st.used_nbytes >> MGC_PAGE_SHIFT;
 }
 
+static struct slab *slab_at(const void *p)
+{
+	return slab_of(&heap.slabs, (uintptr_t)p);
+}
+
+static uint64_t granted; /* atomic: bytes of all blocks that were allocated */
+
+static void *counted(void *p)
+{
+	if (p != NULL)
+		__atomic_fetch_add(&granted, mcache_usable(slab_at(p)), __ATOMIC_RELAXED);
+	return p;
+}
+
+static void *take(struct mcache *c, unsigned sizeclass)
+{
+	return counted(mcache_alloc(c, sizeclass));
+}
+
+static void *take_large(struct mcache *c, size_t nbytes, size_t align, bool *zero)
+{
+	return counted(mcache_alloc_large(c, nbytes, align, zero));
+}
+
 static void start(void)
 {
+	granted = 0;
 	CHECK_EQ(manual_init(&heap, 0), 0);
+}
+
+/* end - the heap knows what it gave, though it counted none of it. */
+static void end(void)
+{
+	CHECK_EQ(mcache_allocated(&heap), granted);
+	manual_destroy(&heap);
 }
 
 /* finish - with the last cache all pages come back. */
@@ -28,12 +60,7 @@ static void finish(struct mcache *c)
 	mcache_close(c);
 	CHECK_EQ(used_pages(), 0);
 	pageheap_verify(&heap.pageheap);
-	manual_destroy(&heap);
-}
-
-static struct slab *slab_at(const void *p)
-{
-	return slab_of(&heap.slabs, (uintptr_t)p);
+	end();
 }
 
 /* release - as the face does: short where the key fits. */
@@ -103,10 +130,10 @@ TEST(states)
 	void *p[128];
 	CHECK(n < 128);
 	for (uint32_t i = 0; i < n; i++)
-		p[i] = mcache_alloc(c, sc);
+		p[i] = take(c, sc);
 	struct slab *s = slab_at(p[0]);
 	CHECK_EQ(s->state, SLAB_CURRENT);
-	void *q = mcache_alloc(c, sc);
+	void *q = take(c, sc);
 	CHECK_EQ(s->state, SLAB_FULL);
 	CHECK(slab_at(q) != s && slab_at(q)->state == SLAB_CURRENT);
 	for (uint32_t i = 0; i < n; i++) {
@@ -120,7 +147,7 @@ TEST(states)
 	mcache_close(c);
 	CHECK_EQ(used_pages(), 0);
 	CHECK_EQ(mcache_check(&heap, s, (uintptr_t)p[0]), BLOCK_FOREIGN);
-	manual_destroy(&heap);
+	end();
 }
 
 TEST(every_class_fills_and_empties)
@@ -132,7 +159,7 @@ TEST(every_class_fills_and_empties)
 		size_t nbytes = sizeclass_table[sc].slot_nbytes;
 		size_t n = 3 * slab_nblocks(sc) + 1;
 		for (size_t i = 0; i < n; i++) {
-			p[i] = mcache_alloc(c, sc);
+			p[i] = take(c, sc);
 			memset(p[i], (int)sc, nbytes);
 			*(size_t *)p[i] = i;
 		}
@@ -155,7 +182,7 @@ TEST(remote_frees)
 	static void *p[4096];
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < 4096; i++)
-			p[i] = mcache_alloc(owner, sc);
+			p[i] = take(owner, sc);
 		size_t before = used_pages();
 		for (int i = 0; i < 4096; i++)
 			release(other, p[i]);
@@ -165,7 +192,7 @@ TEST(remote_frees)
 	}
 	/* the owner ends first */
 	for (int i = 0; i < 4096; i++)
-		p[i] = mcache_alloc(owner, sc);
+		p[i] = take(owner, sc);
 	mcache_close(owner);
 	CHECK(used_pages() >= 4 * SLAB_PAGES);
 	for (int i = 0; i < 4096; i++)
@@ -173,7 +200,7 @@ TEST(remote_frees)
 	mcache_trim(other);
 	CHECK_EQ(used_pages(), 0);
 	mcache_close(other);
-	manual_destroy(&heap);
+	end();
 }
 
 TEST(orphans_are_adopted)
@@ -181,18 +208,18 @@ TEST(orphans_are_adopted)
 	start();
 	struct mcache *a = mcache_open(&heap, MCACHE_SHARED), *b = mcache_open(&heap, MCACHE_SHARED);
 	unsigned sc = mcache_class(256);
-	void *p = mcache_alloc(a, sc);
+	void *p = take(a, sc);
 	struct slab *s = slab_at(p);
 	mcache_close(a);
 	CHECK_EQ(s->state, SLAB_ORPHAN);
 	CHECK_EQ(used_pages(), SLAB_PAGES);
-	void *q = mcache_alloc(b, sc);
+	void *q = take(b, sc);
 	CHECK(slab_at(q) == s && s->state == SLAB_CURRENT && s->owner == b && q != p);
 	release(b, p);
 	release(b, q);
 	mcache_close(b);
 	CHECK_EQ(used_pages(), 0);
-	manual_destroy(&heap);
+	end();
 }
 
 TEST(large)
@@ -201,7 +228,7 @@ TEST(large)
 	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
 	bool zero;
 	for (size_t nbytes = 33000; nbytes < (size_t)40 << 20; nbytes = nbytes * 5 / 3) {
-		char *p = mcache_alloc_large(c, nbytes, 16, &zero);
+		char *p = take_large(c, nbytes, 16, &zero);
 		CHECK(p != NULL && (uintptr_t)p % SLAB_NBYTES == 0);
 		struct slab *s = slab_at(p);
 		CHECK(mcache_usable(s) >= nbytes && mcache_usable(s) < nbytes + SLAB_NBYTES);
@@ -215,11 +242,11 @@ TEST(large)
 		release(c, p);
 	}
 	for (size_t align = 32; align <= MGC_ARENA_SIZE / 4; align *= 4) {
-		void *p = mcache_alloc_large(c, 100000, align, &zero);
+		void *p = take_large(c, 100000, align, &zero);
 		CHECK(p != NULL && (uintptr_t)p % align == 0);
 		release(c, p);
 	}
-	CHECK(mcache_alloc_large(c, SIZE_MAX / 2, 16, &zero) == NULL);
+	CHECK(take_large(c, SIZE_MAX / 2, 16, &zero) == NULL);
 	finish(c);
 }
 
@@ -228,14 +255,14 @@ TEST(large_in_place)
 	start();
 	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
 	bool zero;
-	char *p = mcache_alloc_large(c, 1 << 20, 16, &zero);
+	char *p = take_large(c, 1 << 20, 16, &zero);
 	struct slab *s = slab_at(p);
 	memset(p, 1, 1 << 20);
 	for (size_t n = 1 << 20; n < (size_t)20 << 20; n += 1 << 20)
 		CHECK(mcache_resize_large(&heap, s, n)); /* nothing lies behind */
 	memset(p, 2, (size_t)19 << 20);
 	CHECK(mcache_resize_large(&heap, s, 100000));
-	char *q = mcache_alloc_large(c, 100000, 16, &zero);
+	char *q = take_large(c, 100000, 16, &zero);
 	CHECK(q > p && q < p + (1 << 20));
 	CHECK(!mcache_resize_large(&heap, s, 1 << 20)); /* now something does */
 	CHECK(!mcache_resize_large(&heap, s, SIZE_MAX / 4));
@@ -266,15 +293,15 @@ static unsigned grow_apart(struct mcache *c, bool refuse)
 	unsigned nmoved = 0;
 	size_t n = (size_t)2 << 20;
 	void *after[8];
-	size_t *p = mcache_alloc_large(c, n, 16, &zero);
+	size_t *p = take_large(c, n, 16, &zero);
 	stamp(p, n);
 	for (unsigned i = 0; i < 5; i++, n *= 2) {
-		after[i] = mcache_alloc_large(c, n, 16, &zero); /* in the way, and never touched */
+		after[i] = take_large(c, n, 16, &zero); /* in the way, and never touched */
 		CHECK(!mcache_resize_large(&heap, slab_at(p), 2 * n));
 		uint64_t before = os_fake_calls("move");
 		if (refuse)
 			os_fake_fail("move", 1, 1, EFAULT);
-		size_t *q = mcache_move_large(c, slab_at(p), 2 * n);
+		size_t *q = counted(mcache_move_large(c, slab_at(p), 2 * n));
 		CHECK(q != NULL && q != p && is_stamped(q, n));
 		CHECK_EQ(mcache_check(&heap, slab_at(p), (uintptr_t)p), BLOCK_FOREIGN);
 		CHECK_EQ(mcache_usable(slab_at(q)), 2 * n);
@@ -308,7 +335,7 @@ TEST(large_moves)
 		CHECK(heap.nmoved <= 5);
 	CHECK_EQ(grow_apart(c, true), 0);
 	for (size_t n = (size_t)2 << 20; n < (size_t)64 << 20; n *= 2) {
-		char *p = mcache_alloc_large(c, n, 16, &zero);
+		char *p = take_large(c, n, 16, &zero);
 		for (size_t i = 0; zero && i < n; i += 4096)
 			CHECK_EQ(p[i], 0);
 		memset(p, 1, n);
@@ -334,19 +361,18 @@ TEST(huge_pages_where_it_is_dense)
 	bool zero, any = os_huge_page_size() != 0;
 	heap.pageheap.huge_from_pages = 0;
 	os_set_fault_hook(count_advice);
-	void *p = mcache_alloc_large(c, (size_t)40 << 20, 16, &zero);
+	void *p = take_large(c, (size_t)40 << 20, 16, &zero);
 	CHECK(p != NULL);
 	CHECK_EQ(advised, 0);
 	CHECK(mcache_resize_large(&heap, slab_at(p), (size_t)60 << 20));
 	CHECK_EQ(advised != 0, any);
 	advised = 0;
 	for (size_t n = 0; n < 2 * MGC_CHUNK_SIZE; n += SLAB_NBYTES)
-		CHECK(mcache_alloc(c, mcache_class(32768)) != NULL &&
-		      mcache_alloc(c, mcache_class(32768)) != NULL);
+		CHECK(take(c, mcache_class(32768)) != NULL && take(c, mcache_class(32768)) != NULL);
 	CHECK_EQ(advised != 0, any);
 	os_set_fault_hook(NULL);
 	release(c, p);
-	manual_destroy(&heap);
+	end();
 }
 
 /* ── many threads at once ───────────────────────────────────────────────────────────────── */
@@ -361,7 +387,7 @@ static void *churn(void *arg)
 		struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
 		CHECK(c != NULL);
 		for (int i = 0; i < (TEST_SLOW ? 500 : 5000); i++) {
-			void *p = mcache_alloc(c, (unsigned)rng_below(&r, 8) * 3 + 1);
+			void *p = take(c, (unsigned)rng_below(&r, 8) * 3 + 1);
 			CHECK(p != NULL);
 			p = __atomic_exchange_n(&cells[rng_below(&r, NCELLS)], p, __ATOMIC_ACQ_REL);
 			if (p != NULL)
@@ -386,7 +412,7 @@ TEST_SECONDS(threads_come_and_go, 50)
 			release(NULL, cells[i]);
 	CHECK_EQ(used_pages(), 0);
 	pageheap_verify(&heap.pageheap);
-	manual_destroy(&heap);
+	end();
 }
 
 /* ── refusals ───────────────────────────────────────────────────────────────────────────── */
@@ -406,13 +432,13 @@ static size_t live_with_refusals(void)
 {
 	size_t got = 0;
 	bool zero;
+	granted = 0;
 	if (manual_init(&heap, (size_t)1 << 30) != 0)
 		return 0;
 	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
 	void *p[64] = { NULL };
 	for (unsigned i = 0; c != NULL && i < 64; i++) {
-		p[i] = i % 8 == 7 ? mcache_alloc_large(c, (size_t)i << 17, 16, &zero)
-				  : mcache_alloc(c, i + 1);
+		p[i] = i % 8 == 7 ? take_large(c, (size_t)i << 17, 16, &zero) : take(c, i + 1);
 		if (p[i] != NULL)
 			memset(p[i], 1, mcache_usable(slab_at(p[i])));
 		got += p[i] != NULL;
@@ -424,7 +450,7 @@ static size_t live_with_refusals(void)
 		mcache_close(c);
 	CHECK_EQ(used_pages(), 0);
 	pageheap_verify(&heap.pageheap);
-	manual_destroy(&heap);
+	end();
 	return got;
 }
 
@@ -453,7 +479,7 @@ TEST(nth_call_fails)
 static void *alloc_metered(struct mcache *c, unsigned sc, uint32_t *since, uint32_t *due)
 {
 	++*since;
-	void *p = mcache_pop(c, sizeclass_table[sc].slot_nbytes);
+	void *p = counted(mcache_pop(c, sizeclass_table[sc].slot_nbytes));
 	if (p != NULL)
 		return p;
 	if (mcache_is_due(c, sc)) {
@@ -462,7 +488,7 @@ static void *alloc_metered(struct mcache *c, unsigned sc, uint32_t *since, uint3
 		*due = c->due[sc];
 		return NULL; /* the face takes another block */
 	}
-	return mcache_alloc(c, sc);
+	return take(c, sc);
 }
 
 /* live_metered - blocks come and go in a random walk, in turn, or in waves. How many were due. */
@@ -526,7 +552,7 @@ TEST(held_blocks_are_inherited)
 	mcache_meter(c, true);
 	unsigned sc = mcache_class(16);
 	c->due[sc] = 1000;
-	void *p = mcache_alloc(c, sc);
+	void *p = take(c, sc);
 	CHECK(slab_at(p)->held != &block_end);
 	release(c, p);
 	mcache_after_fork(&heap, NULL, NULL);
@@ -540,7 +566,7 @@ TEST(held_blocks_are_inherited)
 static void *fill(struct mcache *c, void **p, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		p[i] = mcache_alloc(c, mcache_class(4096));
+		p[i] = take(c, mcache_class(4096));
 	return p;
 }
 
@@ -561,7 +587,7 @@ TEST(gives_back_and_learns)
 	CHECK(given[0] > (size_t)24 << 20); /* nearly all at the first */
 	CHECK(given[2] == given[1]); /* and none any more, once it swings */
 	mcache_close(c);
-	manual_destroy(&heap);
+	end();
 }
 
 /* ── holes in slabs, and visits ─────────────────────────────────────────────────────────── */
@@ -580,7 +606,7 @@ static size_t fill_blocks(struct mcache *c, unsigned sc)
 	size_t nbytes = sizeclass_table[sc].slot_nbytes,
 	       n = min_size(4 * slab_nblocks(sc), HOLE_BLOCKS);
 	for (size_t i = 0; i < n; i++) {
-		blocks[i] = mcache_alloc(c, sc);
+		blocks[i] = take(c, sc);
 		memset(blocks[i], (int)(i | 1), nbytes);
 	}
 	return n;
@@ -626,7 +652,7 @@ TEST(holes_of_every_class)
 			CHECK(count_holes(n) >= n * nbytes / 4096 / 2);
 		for (size_t i = 0; i < n; i++)
 			if (!survives((uintptr_t)blocks[i], nbytes)) {
-				blocks[i] = mcache_alloc(c, sc);
+				blocks[i] = take(c, sc);
 				memset(blocks[i], (int)(i | 1), nbytes);
 			}
 		for (size_t i = 0; i < n; i++)
@@ -639,7 +665,7 @@ TEST(holes_of_every_class)
 	mcache_close(c);
 	CHECK_EQ(heap.nholes, 0);
 	CHECK_EQ(used_pages(), 0);
-	manual_destroy(&heap);
+	end();
 }
 
 /* What another thread freed comes home though the owner does nothing: a visit takes the mail. */
@@ -666,7 +692,7 @@ TEST(visit_takes_mail)
 	owner->inside++;
 	mcache_close(owner);
 	mcache_close(other);
-	manual_destroy(&heap);
+	end();
 }
 
 static uint32_t visiting;
@@ -691,7 +717,7 @@ static void *waves(void *arg)
 		unsigned sc = (unsigned)rng_below(&r, 8) * 3 + 1;
 		size_t nbytes = sizeclass_table[sc].slot_nbytes, keep = 8 + rng_below(&r, 60);
 		for (size_t i = 0; i < WAVE; i++) {
-			own[i] = mcache_alloc(c, sc);
+			own[i] = take(c, sc);
 			memset(own[i], (int)(i | 1), nbytes);
 		}
 		for (size_t i = 0; i < WAVE; i++) {
@@ -732,5 +758,5 @@ TEST_SECONDS(visits_beside_work, 50)
 			release(c, cells[i]);
 	mcache_close(c);
 	CHECK_EQ(used_pages(), 0);
-	manual_destroy(&heap);
+	end();
 }

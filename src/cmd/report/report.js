@@ -13,6 +13,7 @@
   const histograms = rows("histogram");
   const sites = rows("site");
   const collected = head.face !== "malloc";
+  const counted = samples.length > 1 && samples.every((s) => "allocated" in s);
 
   /* ── numbers as text ── */
 
@@ -115,6 +116,10 @@
     if (!collected) {
       tile(bytes(most(samples, (s) => s.pages)), "most in use, in pages");
       tile(bytes(last.pages || 0), "in use at the end");
+      if (counted) {
+        const nbytes = last.allocated - samples[0].allocated, ns = last.sample - samples[0].sample;
+        tile(bytes(nbytes), `allocated, ${bytes(ns > 0 ? (nbytes * 1e9) / ns : 0)} each second`);
+      }
       tile(bytes(last.scavenged || 0), "given back to the system");
       return;
     }
@@ -284,12 +289,12 @@
   /* Rates over windows of equal length, so that a sample that came late is no peak. */
   function windows(n) {
     const out = [], width = lastNs / n;
-    let i = 0, before = { sample: 0, allocated: 0 };
+    let i = 0, before = collected ? { sample: 0, allocated: 0 } : samples[0]; /* malloc's may have begun long before */
     for (let w = 1; w <= n; w++) {
       while (i < samples.length && samples[i].sample <= w * width) i++;
       const now = i > 0 ? samples[i - 1] : before;
       if (now.sample > before.sample)
-        out.push([(before.sample + now.sample) / 2, ((now.allocated - before.allocated) * 1e9) / (now.sample - before.sample)]);
+        out.push([(before.sample + now.sample) / 2, (Math.max(now.allocated - before.allocated, 0) * 1e9) / (now.sample - before.sample)]);
       if (now.sample > before.sample) before = now;
     }
     return out;
@@ -306,9 +311,9 @@
     timed.push(chart("rate", { type: "line", plugins: [zoom],
       data: { datasets: [
         line("allocated each second", rate.map(([ns, v]) => ({ x: toX(ns), y: v / unit.size })), "heap", { fill: true, yAxisID: "y" }),
-        line("processor time of collecting", shares(n), "stop", { yAxisID: "share" })] },
-      options: options({ x: timeAxis(), y: axis(unit.name + "/s", { beginAtZero: true }),
-        share: axis("% of all processors", { position: "right", beginAtZero: true, suggestedMax: 10, grid: { display: false } }) },
+        ...(collected ? [line("processor time of collecting", shares(n), "stop", { yAxisID: "share" })] : [])] },
+      options: options({ x: timeAxis(), y: axis(unit.name + "/s", { beginAtZero: true }), ...(collected && {
+        share: axis("% of all processors", { position: "right", beginAtZero: true, suggestedMax: 10, grid: { display: false } }) }) },
       { title: (i) => `${i[0].parsed.x.toFixed(2)} ${xTitle}`,
         label: (i) => (i.dataset.yAxisID === "y" ? `allocated: ${bytes(i.parsed.y * unit.size)}/s` : `collecting: ${i.parsed.y.toFixed(1)} %`) }) }));
     $("rate").setAttribute("aria-label", "Allocation rate and share of processor time for collecting, over time");
@@ -586,7 +591,7 @@
     classChart = null;
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     drawHeap();
-    if (collected) drawRate();
+    if (counted) drawRate();
     if (cycles.length > 0) drawCycles();
     drawWaits();
     if (censuses.length > 0) showCensus(shownCensus);
@@ -595,7 +600,9 @@
   function begin() {
     showHead();
     showNumbers();
-    $("rate-card").hidden = !collected || samples.length < 2;
+    $("rate-card").hidden = !counted;
+    $("rate-note").hidden = collected;
+    if (!collected) $("rate-title").textContent = "Allocation";
     $("cycles-card").hidden = cycles.length === 0;
     $("map-card").hidden = censuses.length === 0;
     $("sites-card").hidden = sites.length === 0;
