@@ -8,6 +8,7 @@ declare -A group=(
     [test]="libcriterion-dev libcmocka-dev clang-19 libclang-rt-19-dev llvm-19 valgrind chromium gdb liblua5.4-dev libsqlite3-dev python3-dev"
     [lint]="clang-format-19 clang-tidy-19"
     [model]="spin"
+    [bindings]="bindgen rustc libclang-dev"
     [package]="dpkg-dev debootstrap"
     [demo]="guile-3.0 w3m ecl libgc1 libgc-dev"
     [bench]="libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 valgrind python3 python3-pip gcc g++ git perl lua5.4 sqlite3 redis-server redis-tools nodejs"

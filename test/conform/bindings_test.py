@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """bindings_test.py MALLOCGC - the starting points for bindings in examples/ run, and their struct mgc_type is the
-header's. rustc is asked for, not required."""
+header's; bindgen reads the header, and what it writes is right and enough for a program. rustc and bindgen are asked for, not
+required."""
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import tempfile
 import unittest
 import command
 
+RUST = os.path.join(command.TOP, "examples", "rust")
 LIBRARY = command.beside("lib", "libmallocgc.so")
 LAYOUT = """#include <mallocgc.h>
 #include <stdio.h>
@@ -57,17 +59,35 @@ class Bindings(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("rustc"), "no rustc here")
     def test_rust(self):
-        source = os.path.join(command.TOP, "examples", "rust", "list.rs")
         with tempfile.TemporaryDirectory() as folder:
-            program = os.path.join(folder, "list")
-            done = subprocess.run(["rustc", "-O", source, "-o", program, "-L", command.beside("lib"), "-l", "mallocgc",
-                                   "-C", "link-arg=-Wl,-rpath," + command.beside("lib")],
-                                  capture_output=True, text=True)
+            self.rust(os.path.join(RUST, "list.rs"), folder)
+
+    @unittest.skipUnless(shutil.which("rustc") and shutil.which("bindgen"), "no rustc and bindgen here (make test-long gets them)")
+    def test_bindgen(self):
+        """By the command that the example prints; bindgen writes tests of each struct's layout along."""
+        example = os.path.join(RUST, "session.rs")
+        with open(example, encoding="utf-8") as file:
+            words = " ".join(re.findall(r"^//!   (bindgen .*)\\\n//! +(.*)$", file.read(), re.M)[0])
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(example, folder)
+            done = subprocess.run(words.replace("PREFIX", command.TOP), shell=True, cwd=folder, capture_output=True, text=True,
+                                  timeout=60)
             self.assertEqual(done.returncode, 0, done.stderr)
-            ran = subprocess.run([program], capture_output=True, text=True, timeout=60,
-                                 env=dict(os.environ, MGC_DEBUG="gccheckmark=1,verify=1"))
-            self.assertEqual(ran.returncode, 0, ran.stderr)
-            self.assertIn("good", ran.stdout)
+            subprocess.run(["rustc", "--test", "--crate-type", "lib", "-A", "warnings", "mallocgc.rs", "-o", "layouts"], cwd=folder,
+                           check=True, timeout=60)
+            layouts = subprocess.run(["./layouts"], cwd=folder, capture_output=True, text=True, timeout=60)
+            self.assertRegex(layouts.stdout, r"(?s)test \w+mgc_type .*test result: ok")
+            self.rust(os.path.join(folder, "session.rs"), folder)
+
+    def rust(self, source, folder):
+        program = os.path.join(folder, "program")
+        done = subprocess.run(["rustc", "-O", source, "-o", program, "-L", command.beside("lib"), "-l", "mallocgc", "-C",
+                               "link-arg=-Wl,-rpath," + command.beside("lib")], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        ran = subprocess.run([program], capture_output=True, text=True, timeout=60,
+                             env=dict(os.environ, MGC_DEBUG="gccheckmark=1,verify=1"))
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        self.assertIn("good", ran.stdout)
 
 
 command.main()
