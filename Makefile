@@ -45,7 +45,7 @@ test:
 
 ## test-long: every build with every test, longer (up to an hour)
 test-long:
-	@tools/deps.sh build test lint model bindings package
+	@tools/deps.sh build test lint model bindings probes package
 	@python3 tools/test.py --long
 
 ## test-arm64: the plain tests and the examples, cross-built, under qemu

@@ -8,6 +8,7 @@ declare -A group=(
     [test]="libcriterion-dev libcmocka-dev clang-19 libclang-rt-19-dev llvm-19 valgrind chromium gdb liblua5.4-dev libsqlite3-dev python3-dev"
     [lint]="clang-format-19 clang-tidy-19"
     [model]="spin"
+    [probes]="bpftrace"
     [bindings]="bindgen rustc libclang-dev"
     [package]="dpkg-dev debootstrap"
     [demo]="guile-3.0 w3m ecl libgc1 libgc-dev"

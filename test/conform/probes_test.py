@@ -7,7 +7,9 @@ import glob
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 import unittest
 
 from command import TOP, beside, main
@@ -45,10 +47,14 @@ int main(void)
 """
 
 
+def page():
+    with open(os.path.join(TOP, "docs", "observing.md"), encoding="utf-8") as file:
+        return file.read()
+
+
 def documented(face):
     """Names of the page's table, of that library."""
-    with open(os.path.join(TOP, "docs", "observing.md"), encoding="utf-8") as page:
-        rows = re.findall(r"^\| `(\w+__\w+)` \|.*\| ([a-z, ]+)(?::[^|]*)? \|$", page.read(), re.M)
+    rows = re.findall(r"^\| `(\w+__\w+)` \|.*\| ([a-z, ]+)(?::[^|]*)? \|$", page(), re.M)
     return {name for name, where in rows if where == "all" or face in where.split(", ")}
 
 
@@ -70,6 +76,33 @@ class Probes(unittest.TestCase):
                 self.assertTrue(code[0] <= int(at, 16) < code[1], (name, at))
                 for argument in arguments:
                     self.assertRegex(argument, r"^8@(%\w+|x\d+|\[?\S+)$")
+
+    def test_what_the_page_calls_is_there(self):
+        printed = re.findall(r"mallocgc:(\w+)", page())
+        self.assertEqual(set(printed) - documented("native"), set())
+        self.assertGreaterEqual(len(printed), 5)
+        self.assertEqual(set(re.findall(r"arg(\d+)", page())) - {"0", "1"}, set())
+
+    @unittest.skipUnless(shutil.which("bpftrace") and os.geteuid() == 0, "no bpftrace here, or not root (make test-long)")
+    def test_bpftrace_as_printed(self):
+        (command,) = re.findall(r"^```\n(bpftrace -p PID .*?)^```$", page(), re.S | re.M)
+        command = re.sub(r"/usr/lib/\S+/libmallocgc\.so\.0", beside("lib", "libmallocgc.so.0"), command)
+        with subprocess.Popen([beside("examples", "service"), "60", "1"], stdout=subprocess.DEVNULL) as program:
+            try:
+                with subprocess.Popen("exec " + command.replace("PID", str(program.pid)), shell=True, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, text=True) as tracer:
+                    said = tracer.stdout.readline()  # "Attaching 2 probes..."; or the reason why not
+                    if not said:
+                        error = tracer.stderr.read()
+                        self.assertRegex(error, r"(?i)permitted|BTF|bpf|kernel|tracefs|debugfs", "no reason of this machine's")
+                        self.skipTest("bpftrace cannot work here: " + error.splitlines()[0])
+                    time.sleep(2)
+                    tracer.send_signal(signal.SIGINT)
+                    out, error = tracer.communicate(timeout=60)
+            finally:
+                program.kill()
+        self.assertRegex(out, r"(?m)^@\[24\]: \d+$", said + error)  # a class of the service's
+        self.assertRegex(out, r"(?m)^\[\d+K?, \d+K?\) +\d+ \|@", error)
 
     def code(self, path):
         sections = subprocess.run(["readelf", "-SW", path], capture_output=True, text=True, check=True).stdout
