@@ -426,7 +426,8 @@ MGC_API int mgc_write_stats(int fd, const char *format);
 
 /* mgc_write_profile - writes to fd the sampled heap and allocation profile, in pprof's format (go tool pprof): what
  * MGC_PROFILE writes at exit. It is empty unless MGC_PROFILE or MGC_DEBUG=samplerate was set, or
- * mgc_set_sample_rate called. 0, or -1: ENOMEM, or what write says. source src/sample/pprof.c
+ * mgc_set_sample_rate called. 0, or -1: ENOMEM; what write says; ENODATA: there is no /proc to say which file
+ * an address is in, the rest is written. source src/sample/pprof.c
  * mgc_set_sample_rate - one sample in so many bytes of allocation from now on; 0: none. The previous rate. */
 MGC_API int mgc_write_profile(int fd);
 MGC_API size_t mgc_set_sample_rate(size_t nbytes);

@@ -107,10 +107,12 @@ static int write_profile(struct pprof_source *source, const char *path)
 	int err = !fits ? ENAMETOOLONG : fd < 0 ? errno : pprof_write(fd, source);
 	if (fd >= 0 && close(fd) != 0 && err == 0)
 		err = errno;
-	if (err == 0 && rename(beside, path) != 0)
+	if (err == ENODATA)
+		complain("%s has addresses and no files: %s cannot be read", path, source->maps);
+	if ((err == 0 || err == ENODATA) && rename(beside, path) != 0)
 		err = errno;
-	if (err == 0)
-		return 0;
+	if (err == 0 || err == ENODATA)
+		return err == 0 ? 0 : STATUS_FAILED;
 	if (fd >= 0)
 		unlink(beside);
 	complain("%s cannot be written: %s", path, strerror(err));

@@ -317,7 +317,7 @@ static size_t emit_mapping(struct writer *w, const char *line, uint64_t id, size
 	return at;
 }
 
-/* emit_places - mappings that have addresses of ours in them, and all locations. */
+/* emit_places - mappings that have addresses of ours in them, and all locations. ENODATA: no mappings. */
 static int emit_places(struct writer *w)
 {
 	char buf[PATH_MAX + 512];
@@ -325,9 +325,7 @@ static int emit_places(struct writer *w)
 	ssize_t got;
 	uint64_t id = 1;
 	int fd = open(w->source->maps, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno;
-	while ((got = read(fd, buf + n, sizeof buf - 1 - n)) > 0 || n > 0) {
+	while (fd >= 0 && ((got = read(fd, buf + n, sizeof buf - 1 - n)) > 0 || n > 0)) {
 		n += got > 0 ? (size_t)got : 0;
 		buf[n] = '\0';
 		char *end = strchr(buf, '\n');
@@ -337,10 +335,11 @@ static int emit_places(struct writer *w)
 		n -= length + 1;
 		memmove(buf, buf + length + 1, n);
 	}
-	close(fd);
+	if (fd >= 0)
+		close(fd);
 	while (at < w->npc)
 		emit_location(w, w->pc[at++], 0);
-	return 0;
+	return fd >= 0 ? 0 : ENODATA;
 }
 
 int pprof_write(int fd, const struct pprof_source *source)
@@ -356,7 +355,7 @@ int pprof_write(int fd, const struct pprof_source *source)
 	int err = emit_places(&w);
 	os_release((uintptr_t)w.pc, w.nbytes);
 	int failed = out_flush(&w.out);
-	return err != 0 ? err : failed;
+	return failed != 0 ? failed : err;
 }
 
 struct pprof_source pprof_own(void)
@@ -378,7 +377,11 @@ void pprof_write_own(const char *file)
 	int err = fd < 0 ? errno : pprof_write(fd, &own);
 	if (fd >= 0)
 		close(fd);
-	if (err != 0)
+	if (err == ENODATA)
+		mgc_print(STDERR_FILENO,
+			  "mallocgc: MGC_PROFILE: %s has addresses and no files: %s cannot be read (no /proc here?)\n",
+			  path, own.maps);
+	else if (err != 0)
 		mgc_print(STDERR_FILENO, "mallocgc: MGC_PROFILE: %s cannot be written (error %d)\n",
 			  path, err);
 }

@@ -38,7 +38,8 @@ struct pprof_source {
 	void *arg;
 };
 
-/* pprof_write - 0 or an errno: ENOMEM, or what open or write says. */
+/* pprof_write - 0 or an errno: ENOMEM; what write says; ENODATA: all is written but which file an address is in, as `maps`
+ * cannot be read. */
 int pprof_write(int fd, const struct pprof_source *source);
 /* pprof_write_own - of this process, to a file (%p in its name: the process); says on standard error what
  * went wrong. */

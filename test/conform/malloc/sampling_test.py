@@ -144,6 +144,20 @@ class Test(unittest.TestCase):
         self.assertAlmostEqual(p.total("inuse_space") / 20e6, 1, delta=0.15)
         self.assertAlmostEqual(p.total("alloc_objects") / 440000, 1, delta=0.15)
 
+    def test_without_proc(self):
+        """The file has addresses then, and it is not the file that is complained about."""
+        hide = ["unshare", "--mount", "sh", "-c", 'umount -l /proc && exec "$0" "$@"']
+        if subprocess.run([*hide, "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("may not take /proc away here")
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("MGC_", "LD_"))}
+        env.update(MGC_PROFILE="out.pb", MGC_DEBUG="samplerate=16KiB", LD_PRELOAD=beside("lib", "libmallocgc-malloc.so.0"))
+        done = subprocess.run([*hide, self.program, "sampled"], cwd=self.folder, env=env, text=True, capture_output=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("mallocgc: MGC_PROFILE: out.pb has addresses and no files: /proc/self/maps cannot be read", done.stderr)
+        self.assertNotIn("written", done.stderr)
+        listed = subprocess.run([COMMAND, "profile", "out.pb"], cwd=self.folder, text=True, capture_output=True, timeout=60)
+        self.assertRegex(listed.stdout, r"0x[0-9a-f]{6,}")
+
     def test_nothing_unasked(self):
         self.assertEqual(self.run_program(self.program), "")
 
