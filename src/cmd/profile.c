@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/knob.h"
@@ -98,22 +99,27 @@ static size_t lines_of(void *arg, uintptr_t pc, struct pprof_line *out, size_t m
 	return n < max ? n : max;
 }
 
-/* write_profile - beside the file at first: one that is there is whole, before and after. */
+/* write_profile - beside the file at first: one that is there is whole, before and after. What is no file (a pipe, a device)
+ * is written to, and stays; a symbolic link too. */
 static int write_profile(struct pprof_source *source, const char *path)
 {
-	char beside[PATH_MAX];
-	bool fits = snprintf(beside, sizeof beside, "%s.%d", path, (int)getpid()) < (int)sizeof beside;
+	char beside[PATH_MAX + 16], real[PATH_MAX];
+	struct stat st;
+	bool there = stat(path, &st) == 0, file = !there || S_ISREG(st.st_mode);
+	const char *place = there && file && realpath(path, real) != NULL ? real : path;
+	bool fits = snprintf(beside, sizeof beside, file ? "%s.%d" : "%s", place, (int)getpid()) <
+		    (int)sizeof beside;
 	int fd = fits ? open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
 	int err = !fits ? ENAMETOOLONG : fd < 0 ? errno : pprof_write(fd, source);
 	if (fd >= 0 && close(fd) != 0 && err == 0)
 		err = errno;
 	if (err == ENODATA)
 		complain("%s has addresses and no files: %s cannot be read", path, source->maps);
-	if ((err == 0 || err == ENODATA) && rename(beside, path) != 0)
+	if (file && (err == 0 || err == ENODATA) && rename(beside, place) != 0)
 		err = errno;
 	if (err == 0 || err == ENODATA)
 		return err == 0 ? 0 : STATUS_FAILED;
-	if (fd >= 0)
+	if (fd >= 0 && file)
 		unlink(beside);
 	complain("%s cannot be written: %s", path, strerror(err));
 	return STATUS_FAILED;

@@ -40,11 +40,9 @@ static int record_main(int argc, char **argv)
 	static struct target t;
 	if ((status = target_find(&t, pid)) != 0)
 		return status;
-	FILE *out = fopen(o.output, "w");
-	if (out == NULL) {
-		complain("%s: %s", o.output, strerror(errno));
+	FILE *out = recorder_open(o.output);
+	if (out == NULL)
 		return STATUS_FAILED;
-	}
 	status = recorder_watch(out, pid, (uint64_t)(o.seconds * 1e9));
 	fclose(out);
 	return status;

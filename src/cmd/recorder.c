@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -46,6 +47,20 @@ struct recorder {
 static struct recorder recorder;
 static volatile sig_atomic_t asked_to_stop;
 static volatile sig_atomic_t child; /* signals are passed on to it */
+
+FILE *recorder_open(const char *path)
+{
+	struct stat st;
+	FILE *file = fopen(path, "w+");
+	if (file == NULL) {
+		complain("%s: %s", path, strerror(errno));
+	} else if (fstat(fileno(file), &st) != 0 || !S_ISREG(st.st_mode)) {
+		complain("%s is no file: a recording is written to one, which can begin anew", path);
+		fclose(file);
+		file = NULL;
+	}
+	return file;
+}
 
 /* ── looking ────────────────────────────────────────────────────────────────────────────── */
 

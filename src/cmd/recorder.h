@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+/* recorder_open - a file for a recording, empty. NULL after a message; what is no file is refused. */
+FILE *recorder_open(const char *path);
 /* recorder_run - runs the program at `path` and records the first process that has the heap, or the first
  * with a collected one; of a process that begins anew by exec, what comes last. Returns what the command shall: the program's status (128 and the signal
  * when one killed it), STATUS_FAILED when there was nothing to record. */

@@ -213,15 +213,14 @@ static int open_files(const struct request *r, FILE **recording)
 	}
 	if (page != NULL)
 		fclose(page);
-	*recording = r->record != NULL ? fopen(r->record, "w+") : tmpfile();
+	*recording = r->record != NULL ? recorder_open(r->record) : tmpfile();
 	if (*recording != NULL && r->report != NULL && recording_spare(*recording, r->report) != 0) {
 		fclose(*recording);
 		return STATUS_FAILED;
 	}
-	if (*recording != NULL)
-		return 0;
-	complain("%s: %s", r->record != NULL ? r->record : "a temporary file", strerror(errno));
-	return STATUS_FAILED;
+	if (*recording == NULL && r->record == NULL)
+		complain("a temporary file: %s", strerror(errno));
+	return *recording != NULL ? 0 : STATUS_FAILED;
 }
 
 /* run_recorded - as a child. The sampler is on unless the environment says otherwise: the last word counts. */

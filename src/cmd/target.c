@@ -174,12 +174,31 @@ static void read_command(struct target *t)
 	t->command[n] = '\0';
 }
 
+/* has_ended - the process is a zombie. */
+static bool has_ended(pid_t pid)
+{
+	char name[64], text[256] = "";
+	snprintf(name, sizeof name, "/proc/%d/stat", (int)pid);
+	FILE *file = fopen(name, "r");
+	bool read = file != NULL && fgets(text, sizeof text, file) != NULL;
+	if (file != NULL)
+		fclose(file);
+	const char *name_end = read ? strrchr(text, ')') : NULL;
+	return name_end != NULL && name_end[1] == ' ' && name_end[2] == 'Z';
+}
+
 /* may_read - opening its memory asks for the same permission as reading it. */
 static int may_read(const struct target *t)
 {
 	char name[64];
 	if (kill(t->pid, 0) != 0 && errno == ESRCH) {
 		complain("process %d: there is none", (int)t->pid);
+		return STATUS_FAILED;
+	}
+	if (has_ended(t->pid)) {
+		complain("process %d has ended; its parent has not asked for its status yet (a "
+			 "zombie)",
+			 (int)t->pid);
 		return STATUS_FAILED;
 	}
 	snprintf(name, sizeof name, "/proc/%d/mem", (int)t->pid);

@@ -378,8 +378,7 @@ void pprof_write_own(const char *file)
 	if (fd >= 0)
 		close(fd);
 	if (err == ENODATA)
-		mgc_print(STDERR_FILENO,
-			  "mallocgc: MGC_PROFILE: %s has addresses and no files: %s cannot be read (no /proc here?)\n",
+		mgc_print(STDERR_FILENO, "mallocgc: MGC_PROFILE: %s has addresses and no files: %s cannot be read (no /proc here?)\n",
 			  path, own.maps);
 	else if (err != 0)
 		mgc_print(STDERR_FILENO, "mallocgc: MGC_PROFILE: %s cannot be written (error %d)\n",

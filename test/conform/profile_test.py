@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -372,6 +373,24 @@ class Running(Folder):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         with open(os.path.join(self.folder, "p.pb"), "rb") as file:
             return Profile(file.read()), done.stdout
+
+    def test_what_is_no_file_stays(self):
+        """The profile is written into a pipe, not in its place; through a symbolic link, not in its place."""
+        child = self.start(beside("examples", "service"), "20", "1")
+        pipe, link, end = (os.path.join(self.folder, name) for name in ("pipe", "link.pb", "end.pb"))
+        os.mkfifo(pipe)
+        with open(end, "w", encoding="utf-8"):
+            os.symlink("end.pb", link)
+        with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+            done = self.run_program(COMMAND, "profile", "--seconds", "0.2", "--output", pipe, str(child.pid))
+            if not stat.S_ISFIFO(os.stat(pipe).st_mode):
+                reader.kill()
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertGreater(len(Profile(reader.communicate(timeout=60)[0]).samples), 0)
+        self.assertTrue(stat.S_ISFIFO(os.stat(pipe).st_mode))
+        done = self.run_program(COMMAND, "profile", "--seconds", "0.2", "--output", link, str(child.pid))
+        self.assertEqual((done.returncode, os.readlink(link)), (0, "end.pb"))
+        self.assertGreater(os.path.getsize(end), 100)
 
     def allocated(self, pid):
         done = self.run_program(COMMAND, "record", "--seconds", "0.05", "--output", "x.jsonl", str(pid))

@@ -315,6 +315,7 @@ class Trace(Case):
         self.refuses("a recording is missing", "trace")
         self.refuses("one recording at a time", "trace", "a", "b")
         self.refuses("nowhere: No such file", "trace", "nowhere")
+        self.refuses("/dev/null is no file", "run", "--record", "/dev/null", SERVICE, "0.1", "1")
         with open(self.path("x"), "w", encoding="utf-8") as file:
             file.write('{"mallocgc":"recording","format":99}\n')
         self.refuses("x is a recording of format 99, and this command reads 1", "trace", "x")

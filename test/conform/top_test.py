@@ -222,6 +222,10 @@ class Top(unittest.TestCase):
         child = subprocess.Popen(["true"])
         child.wait()
         self.refuses(f"process {child.pid}: there is none", child.pid)
+        zombie = os.posix_spawn("/bin/true", ["true"], {})
+        self.addCleanup(os.waitpid, zombie, 0)
+        os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
+        self.refuses(f"process {zombie} has ended; its parent has not asked", zombie)
 
     def test_another_users(self):
         """As root, which may look at everybody, by somebody else at a process of root's."""
