@@ -19,7 +19,8 @@
 #include "cmd/options.h"
 #include "os/os.h"
 
-enum { MAX_SHOWN_THREADS = 256 };
+/* A page is made for 80 columns. LINES_AROUND: of a screen, all but the rows of classes and threads. */
+enum { MAX_SHOWN_THREADS = 256, LINES_AROUND = 16 };
 
 struct options {
 	bool batch;
@@ -85,11 +86,12 @@ static void put_collected(struct page *p, const struct view *v, const struct vie
 	put(p, "heap        %8s of %s goal", bytes_text(v->live_nbytes).s,
 	    bytes_text(v->goal_nbytes).s);
 	put_rate(p, v, before);
-	put(p, "   %llu cycles, phase %s\n", (unsigned long long)v->ncycles, phase_name(v->phase));
+	put(p, "\ncycles      %8llu   phase %s\n", (unsigned long long)v->ncycles, phase_name(v->phase));
 	if (last != NULL)
-		put(p, "last cycle  %8s found live   %s beside the program, %s stopped, %llu objects\n",
-		    bytes_text(last->heap_live).s, ms(last->cycle_ns, a),
-		    last->pause_ns != 0 ? "world" : "nobody", (unsigned long long)last->marked_objects);
+		put(p, "last cycle  %8s found live in %llu objects, %s, %s stopped\n",
+		    bytes_text(last->heap_live).s, (unsigned long long)last->marked_objects,
+		    ms(last->pause_ns > last->cycle_ns ? last->pause_ns : last->cycle_ns, a),
+		    last->pause_ns != 0 ? "world" : "nobody");
 	put_durations(p, "pauses", &v->pauses);
 	put_durations(p, "snapshots", &v->snapshots);
 	put_durations(p, "handshakes", &v->handshakes);
@@ -111,12 +113,12 @@ static void put_threads(struct page *p, const struct target *t, int rows)
 
 static void put_classes(struct page *p, const struct census *c, int rows)
 {
-	put(p, "\n%10s %-24s %8s %10s %10s %6s %10s\n", "slot", "type", "spans", "pages", "in use",
+	put(p, "\n%9s %-22s %7s %9s %9s %6s %9s\n", "slot", "type", "spans", "pages", "in use",
 	    "full", "waste");
 	for (size_t i = 0; i < c->nclasses && (int)i < rows; i++) {
 		const struct class_usage *u = &c->class[i];
 		uint64_t used = u->used_nbytes < u->page_nbytes ? u->used_nbytes : u->page_nbytes;
-		put(p, "%10s %-24.24s %8llu %10s %10s %5.0f%% %10s\n",
+		put(p, "%9s %-22.22s %7llu %9s %9s %5.0f%% %9s\n",
 		    u->slot_nbytes != 0 ? bytes_text(u->slot_nbytes).s : "large", u->name,
 		    (unsigned long long)u->nspans, bytes_text(u->page_nbytes).s, bytes_text(used).s,
 		    100 * (double)used / (double)u->page_nbytes, bytes_text(u->page_nbytes - used).s);
@@ -134,8 +136,9 @@ static bool compose(struct page *p, const struct target *t, struct view *before,
 	if (before->now_ns == 0)
 		*before = v;
 	put(p, "%d  %s\n%s face, %s\n\n", (int)t->pid, t->command, t->face, t->object);
-	put(p, "resident    %8s   pages in use %s   free %s resident, %s not   given back %s\n",
-	    bytes_text(v.rss_nbytes).s, bytes_text(v.used_nbytes).s, bytes_text(v.dirty_nbytes).s,
+	put(p, "resident    %8s   pages in use %s\n", bytes_text(v.rss_nbytes).s,
+	    bytes_text(v.used_nbytes).s);
+	put(p, "free pages  %8s resident, %s not   given back %s\n", bytes_text(v.dirty_nbytes).s,
 	    bytes_text(v.clean_nbytes).s, bytes_text(v.scavenged_nbytes).s);
 	if (v.collected) {
 		put_collected(p, &v, before);
@@ -144,7 +147,7 @@ static bool compose(struct page *p, const struct target *t, struct view *before,
 		put_rate(p, &v, before);
 		put(p, "\n");
 	}
-	put_classes(p, &c, rows / 2);
+	put_classes(p, &c, rows - rows / 2);
 	put_threads(p, t, rows / 2);
 	*before = v;
 	return true;
@@ -176,6 +179,25 @@ static int show_batch(const struct target *t, const struct options *o)
 }
 
 #if MGC_WITH_CURSES
+/* show_lines - as far as the screen goes; a line that is too long ends at its edge. */
+static void show_lines(const char *text)
+{
+	for (int y = 0; y < LINES && *text != '\0'; y++) {
+		size_t n = strcspn(text, "\n");
+		move(y, 0);
+		for (const char *end = text + n; text < end;) {
+			int length = mblen(text, (size_t)(end - text));
+			length = length > 0 ? length : 1;
+			if (getcurx(stdscr) == COLS - 1)
+				break;
+			addnstr(text, length);
+			text += length;
+		}
+		text += strcspn(text, "\n");
+		text += *text == '\n';
+	}
+}
+
 static int show_screen(const struct target *t, const struct options *o)
 {
 	static struct page page;
@@ -189,12 +211,12 @@ static int show_screen(const struct target *t, const struct options *o)
 	curs_set(0);
 	timeout((int)(o->delay * 1000));
 	for (unsigned i = 0; o->count == 0 || i < o->count; i++) {
-		alive = compose(&page, t, &before, LINES > 16 ? LINES - 14 : 2);
+		alive = compose(&page, t, &before, LINES > 2 + LINES_AROUND ? LINES - LINES_AROUND : 2);
 		if (!alive)
 			break;
 		page.text[page.n] = '\0';
 		erase();
-		mvaddstr(0, 0, page.text);
+		show_lines(page.text);
 		refresh();
 		if (getch() == 'q')
 			break;

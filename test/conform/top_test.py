@@ -116,7 +116,7 @@ class Top(unittest.TestCase):
         time.sleep(1)
         text = self.look(child.pid)
         self.assertIn("native face, " + os.path.realpath(beside("lib", "libmallocgc.so")), text)
-        self.assertRegex(text, r"\d+ cycles, phase \w+")
+        self.assertRegex(text, r"(?m)^cycles +\d+   phase \w+$")
         self.assertIn("examples/service 20 2", text)
         rows = self.rows(text)
         # two threads, 2000 sessions, up to 20 orders of 32 bytes, a text of 170 for each
@@ -173,9 +173,12 @@ class Top(unittest.TestCase):
         time.sleep(0.5)
         done = self.top("--batch", "--count", 3, "--delay", 0.2, child.pid)
         self.assertEqual(done.returncode, 0, done.stderr)
-        cycles = [int(n) for n in re.findall(r"(\d+) cycles,", done.stdout)]
+        cycles = [int(n) for n in re.findall(r"(?m)^cycles +(\d+) ", done.stdout)]
         self.assertEqual(len(cycles), 3)
         self.assertEqual(cycles, sorted(cycles))
+        for line in done.stdout.splitlines():  # a page fits a terminal of 80 columns, but for paths
+            self.assertTrue(len(line) < 80 or os.sep in line, line)
+        self.assertIn("nobody stopped\n", done.stdout)
         rates = re.findall(r"allocating (\S+ \w+)/s", done.stdout)
         self.assertEqual(len(rates), 2)  # the first view has nothing before it
         self.assertGreater(nbytes(rates[1]), 1e6)
