@@ -139,6 +139,25 @@ def go_lru(text):
                  ) + f"\n\nPeak memory {memory[0]:.0f} MiB, Go's {memory[1]:.0f}."
 
 
+def lru_runs(text):
+    """What single runs were between: the slowest of a percentile may be one run's."""
+    runs = Runs(text)
+    def between(variant, kind, q):
+        rows = runs.rows["lru", variant]
+        us = [Histogram([row["histograms"][kind]]).percentile_us(q) if q < 100 else float(row[f"{kind}_max_us"]) for row in rows]
+        return f"{time_us(min(us))} to {time_us(max(us))}"
+    def both(kind, q):
+        return f"{between('mallocgc', kind, q)} (Go's {between('go', kind, q)})"
+    return (f"In single runs an operation's p99.99 was {both('service', 99.99)}, its longest {both('service', 100)};\n"
+            f"p99.99 from when it was due {both('response', 99.99)}.")
+
+
+def deep_trees(text):
+    runs = Runs(text)
+    cpu, memory = ([runs.median("binary-trees-21", v, key) for v in ("mallocgc", "go")] for key in ("cpu_s", "rss_mib"))
+    return (f"`binary-trees` at depth 21: {short(cpu[0])} s of processor time, Go {short(cpu[1])}; {memory[0]:.0f} MiB, Go {memory[1]:.0f}.")
+
+
 def lru_sentence(text):
     runs = Runs(text)
     ours, go = lru_row(runs, "mallocgc", "service"), lru_row(runs, "go", "service")
@@ -292,6 +311,8 @@ FIGURES = [
     Figure("go-memory", [GO_PROGRAMS["binary-trees"], AT_GOS_MEMORY], go_memory),
     Figure("go-alloc", [GO_ALLOC], go_alloc),
     Figure("go-lru", [GO_LRU], go_lru),
+    Figure("go-lru-runs", [GO_LRU], lru_runs),
+    Figure("go-deep", [beside_go("binary-trees-21", 2)], deep_trees),
     Figure("limit", LIMITS, limit),
     Figure("inline", [Source("inline", [PYTHON, "bench/inline.py"])], as_it_is),
     Figure("cycle", [Source("cycle", [PYTHON, "bench/cycle.py"], quick=["--cycles", "5"])], as_it_is),

@@ -16,7 +16,9 @@ A page has a figure between two marks, on lines of their own (then a line says w
 
 What NAME is stands in bench/figure_list.py: which commands are run (a Source; what it printed or wrote as a CSV is kept in
 bench/results/figures, under a head that says machine, commit, day and command), and a function that makes Markdown of it.
---check also fails for a table of numbers in README.md or docs/*.md that is between no marks."""
+--check also fails for a table of numbers in README.md or docs/*.md that is between no marks, and for a number that looks
+measured in a paragraph, item or row there. It may stand between no marks where that names its record (ADR NN, or a test that holds
+it), or says what the figure right behind it was taken with."""
 import argparse
 import datetime
 import glob
@@ -32,6 +34,9 @@ from common import ROOT, machine_id
 RESULTS = os.path.join(ROOT, "bench", "results", "figures")
 MEASURED = ["src", ":!src/cmd", "include", "cmake/flags.cmake"]  # the commit that counts is the last one that changed these
 MARK = re.compile(r"<!-- figure: ([\w-]+) -->(.*?)<!-- /figure -->", re.S)
+# What looks measured in a sentence: times shorter than a second or with a fraction, instructions, shares, ratios.
+MEASURED_NUMBER = re.compile(r"(?<![\w.])\d[\d.,]*(?: ?(?:ns|µs|ms|%|×)(?!\w)| (?:instructions?|times (?:as|the))\b|\.\d+ s\b)|(?<![\w.§])0\.\d+ of\b")
+RECORD = re.compile(r"\bADR \d+|\badr/\d{4}-|\btest/\w")  # a dated record that has the number, or a test that holds it
 NUMBER_CELL = re.compile(r"^[−<≤~-]?\d[\d.,]*( ?(ns|µs|ms|s|KiB|MiB|GiB|kB|MB|GB|%|×|x|MiB/s)\b)?([ ,(]|$)")
 
 
@@ -153,12 +158,25 @@ def bare_tables(text):
             yield lines[0]
 
 
+def bare_numbers(text):
+    """Numbers in sentences that look measured, between no marks, and without a word of where they are from."""
+    text = re.sub(r"^```.*?^```$", "", MARK.sub("\n<!-- figure -->\n", text), flags=re.S | re.M)
+    text = re.sub(r"\n(?=[|]|\s*(?:[-*]|\d+\.) )", "\n\n", text)  # a row or an item stands for itself
+    blocks = [b.strip() for b in re.split(r"\n\s*\n", text) if b.strip()]
+    for block, behind in zip(blocks, [*blocks[1:], ""]):
+        if RECORD.search(block) or behind == "<!-- figure -->":
+            continue
+        for number in MEASURED_NUMBER.finditer(re.sub(r"`[^`]*`", "", block)):
+            yield number[0]
+
+
 def write(figures, check):
     """Brings the pages in step with the results, or says what is not; the number of faults."""
     faults, used = [], set()
     for page, text in pages().items():
         used |= {name for name, _ in MARK.findall(text)}
         faults += [f"{page}: a table of figures that nothing makes: {line}" for line in bare_tables(text)]
+        faults += [f"{page}: {n!r} looks measured, and neither a figure nor a record is named for it" for n in bare_numbers(text)]
         if len(MARK.findall(text)) != text.count("<!-- figure:") or text.count("<!-- /figure -->") != text.count("<!-- figure:"):
             faults.append(f"{page}: a mark is not closed, or not written as <!-- figure: NAME --> … <!-- /figure -->")
         try:

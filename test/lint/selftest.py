@@ -72,12 +72,16 @@ FIGURE_LIST = """from figures import Figure, Source
 FIGURES = [Figure("size", [Source("size", ["true"])], lambda text: "it is " + text)]
 """
 STEP = "<!-- figure: size -->it is 7<!-- /figure -->\n"
+EXCUSED = "\nTook 3 ms ([why](docs/adr/0007-why.md)); `5 ms`.\n\n```\n6 ms\n```\n\nA limit of 60 %:\n\n" + STEP
 BAD_FIGURES = [
     ("README.md", STEP.replace("7", "8"), "not in step"),
     ("README.md", STEP + STEP.replace(": size", ": weight"), "no figure is named weight"),
     ("README.md", STEP + "<!-- figure: size -->\n", "not closed"),
     ("README.md", "nothing\n", "size: is on no page"),
     ("README.md", STEP + "| | time |\n|---|---|\n| a | 3 ms |\n| b | 4.5 ms |\n", "that nothing makes"),
+    ("README.md", STEP + "\nIt takes 3 ms, see `4 µs`.\n", "'3 ms' looks measured"),
+    ("README.md", STEP + "\n- in 0.4 s (ADR 7)\n- in 0.5 s\n", "'0.5 s' looks measured"),
+    ("README.md", STEP + "\n0.86 of Go's time.\n\nNothing to do with\n\n" + STEP, "'0.86 of' looks measured"),
     ("bench/results/figures/size.txt", None, "never measured"),
 ]
 
@@ -85,7 +89,7 @@ BAD_FIGURES = [
 def figures():
     """Faults of bench/figures.py --check, which knows its tree by where it stands."""
     with tempfile.TemporaryDirectory() as top:
-        good = {"README.md": STEP + "| | is |\n|---|---|\n| a | a word |\n", "bench/figure_list.py": FIGURE_LIST,
+        good = {"README.md": STEP + "| | is |\n|---|---|\n| a | a word |\n" + EXCUSED, "bench/figure_list.py": FIGURE_LIST,
                 "bench/results/figures/size.txt": "# machine: m\n# system: s\n# commit: c\n# date: d\n# command: x\n7\n"}
         for name in ("figures.py", "common.py"):
             write(top, f"bench/{name}", (TOOLS.parent / "bench" / name).read_text(encoding="utf-8"))
