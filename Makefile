@@ -96,9 +96,10 @@ format:
 docs:
 	@python3 tools/gendocs.py --write
 
-## install: copy libraries, headers, command and man pages below PREFIX (DESTDIR is honoured)
+## install: copy libraries, headers, command and man pages below PREFIX, and run ldconfig as root (DESTDIR is honoured)
 install: all
 	@cmake --install build --prefix $(PREFIX)
+	@if [[ -z "$(DESTDIR)" && $$(id -u) == 0 ]]; then ldconfig; fi
 
 ## deb: Debian packages of the libraries, of what linking needs, and of the command, in build/package/packages
 deb:

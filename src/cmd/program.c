@@ -235,6 +235,7 @@ void program_look(struct program *p)
 {
 	pid_t pid;
 	FILE *out;
+	int status = 0;
 	char line[PATH_MAX + 256];
 	if (p->loader[0] == '\0' || !start_list(p, &pid, &out))
 		return;
@@ -242,6 +243,7 @@ void program_look(struct program *p)
 		take_line(p, line);
 	if (out != NULL)
 		fclose(out);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
+	p->broken = status != 0;
 }

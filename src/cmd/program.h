@@ -14,6 +14,7 @@ struct program {
 	char elf[PATH_MAX];
 	char loader[PATH_MAX]; /* the ELF file's PT_INTERP; "" when it could not be read, or has none */
 	bool libgc; /* it, or a library it is linked with, needs libgc.so.1 */
+	bool broken; /* the dynamic linker lacks something: when it starts, that says what */
 	bool own; /* it, or such a library, has a collected heap of ours in it */
 };
 
@@ -23,7 +24,7 @@ int program_find(struct program *p, const char *name);
  * that says why not: statically linked, set-user-ID, another architecture. A static program with a heap of ours
  * needs neither, unless `replace`: then the heap it shall have is another. */
 int program_check(struct program *p, bool replace);
-/* program_look - fills `libgc` and `own`, behind program_check. */
+/* program_look - fills `libgc`, `own` and `broken`, behind program_check. */
 void program_look(struct program *p);
 
 #endif

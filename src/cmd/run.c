@@ -187,7 +187,8 @@ static int choose_face(struct request *r, struct program *p)
 			 p->elf);
 	if (r->face == FACE_AUTO)
 		r->face = p->libgc ? FACE_LIBGC : p->own ? FACE_OWN : FACE_MALLOC;
-	if (r->face != FACE_MALLOC || p->own || (!r->trace && r->percent == NULL))
+	if (r->face != FACE_MALLOC || p->own || (!r->trace && r->percent == NULL) ||
+	    (p->broken && !r->malloc))
 		return 0;
 	const char *option = r->trace ? "--trace" : "--percent";
 	if (r->malloc)
@@ -223,6 +224,14 @@ static int open_files(const struct request *r, FILE **recording)
 	return *recording != NULL ? 0 : STATUS_FAILED;
 }
 
+/* drop_empty - nothing was recorded, so there is nothing to find in the file. */
+static void drop_empty(const char *file)
+{
+	struct stat st;
+	if (file != NULL && stat(file, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
+		unlink(file);
+}
+
 /* run_recorded - as a child. The sampler is on unless the environment says otherwise: the last word counts. */
 static int run_recorded(const struct request *r, const struct program *p)
 {
@@ -237,6 +246,10 @@ static int run_recorded(const struct request *r, const struct program *p)
 			page = report_write(recording, r->record != NULL ? r->record : "the recording",
 					    r->report);
 		status = status != 0 ? status : page;
+	}
+	if (ftello(recording) <= 0) {
+		drop_empty(r->report);
+		drop_empty(r->record);
 	}
 	fclose(recording);
 	return status;

@@ -183,6 +183,13 @@ class Run(Case):
         self.assertEqual(self.value("MGC_DEBUG", "--libgc", "--trace", MGC_DEBUG="verify=1"),
                          "verify=1,gctrace=1")
         self.refuses(125, "--malloc has none", "run", "--malloc", "--trace", "true")
+        # whose library is missing, that is for the dynamic linker to say
+        compile_c("int missing(void) { return 0; }", self.path("libmissing.so"), "-shared", "-fPIC")
+        compile_c("int missing(void); int main(void) { return missing(); }", self.path("prog"), self.path("libmissing.so"))
+        os.unlink(self.path("libmissing.so"))
+        done = self.tree.run("run", "--trace", self.path("prog"))
+        self.assertEqual(done.returncode, 127)
+        self.assertRegex(done.stderr, r"\A\S+prog: error while loading .*libmissing.so: cannot open")
 
     def program_with_libgc(self):
         """A program that is linked with a libgc.so.1 only through another library."""

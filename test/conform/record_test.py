@@ -200,6 +200,7 @@ class Ends(Case):
         done = self.call("run", "--libgc", "--record", "out.jsonl", "true")
         self.assertEqual(done.returncode, 125)
         self.assertIn("true did not use the library", done.stderr)
+        self.assertFalse(os.path.exists(self.path("out.jsonl")))
 
     def test_recorder_is_gone(self):
         """A program whose recorder died goes on."""
