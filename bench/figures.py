@@ -35,7 +35,8 @@ RESULTS = os.path.join(ROOT, "bench", "results", "figures")
 MEASURED = ["src", ":!src/cmd", "include", "cmake/flags.cmake"]  # the commit that counts is the last one that changed these
 MARK = re.compile(r"<!-- figure: ([\w-]+) -->(.*?)<!-- /figure -->", re.S)
 # What looks measured in a sentence: times shorter than a second or with a fraction, instructions, shares, ratios.
-MEASURED_NUMBER = re.compile(r"(?<![\w.])\d[\d.,]*(?: ?(?:ns|µs|ms|%|×)(?!\w)| (?:instructions?|times (?:as|the))\b|\.\d+ s\b)|(?<![\w.§])0\.\d+ of\b")
+MEASURED_NUMBER = re.compile(r"(?<![\w.])\d[\d.,]*(?:\s?(?:ns|µs|ms|%|×)(?!\w)"
+                             r"|\s(?:instructions?|times\s(?:as|the))\b|\.\d+\ss\b)|(?<![\w.§])0\.\d+\sof\b")
 RECORD = re.compile(r"\bADR \d+|\badr/\d{4}-|\btest/\w")  # a dated record that has the number, or a test that holds it
 NUMBER_CELL = re.compile(r"^[−<≤~-]?\d[\d.,]*( ?(ns|µs|ms|s|KiB|MiB|GiB|kB|MB|GB|%|×|x|MiB/s)\b)?([ ,(]|$)")
 
