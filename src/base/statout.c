@@ -119,6 +119,13 @@ void stat_file_name(char *out, size_t nbytes, const char *pattern)
 	out[n] = '\0';
 }
 
+bool stat_to_stderr(const char *text)
+{
+	enum stat_format format;
+	const char *file;
+	return text != NULL && stat_target(text, &format, &file) && file == NULL;
+}
+
 void stat_write_target(const char *text, const struct stat_values *v)
 {
 	enum stat_format format;

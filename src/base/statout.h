@@ -33,6 +33,8 @@ struct stat_values {
 bool stat_target(const char *text, enum stat_format *format, const char **file);
 /* stat_write - to the descriptor. 0, or the errno of the first write that failed. */
 int stat_write(int fd, enum stat_format format, const struct stat_values *values);
+/* stat_to_stderr - whether such a target, or NULL, is standard error: the setting names no file. */
+bool stat_to_stderr(const char *text);
 /* stat_write_target - where `text`, a good stat_target, says: %p in the file's name is the process. Text and
  * JSON (one line a process) are appended, OpenMetrics replaces. Without a file: standard error. A file that
  * cannot be written is named on standard error. */

@@ -246,6 +246,7 @@ __attribute__((destructor)) static void on_exit_of_process(void)
 	check_lists();
 	if (!malloc_face.knobs_read)
 		return;
+	os_reopen_stderr();
 	if (k->leaks) {
 		size_t places = k->leaks == 1 ? LEAK_PLACES : SIZE_MAX;
 		unfreed_report(STDERR_FILENO, places, (uintptr_t)&malloc_start);
@@ -261,9 +262,12 @@ __attribute__((destructor)) static void on_exit_of_process(void)
 
 __attribute__((constructor)) static void construct(void)
 {
+	const struct knobs *k = &malloc_face.knobs;
 	read_settings();
 	if (malloc_started())
 		apply_settings();
+	if (k->exitstats || k->leaks || stat_to_stderr(k->stats))
+		os_keep_stderr();
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 	tell_recorder(WATCH_STARTED);
 }

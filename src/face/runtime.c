@@ -188,6 +188,7 @@ static void write_stats(void)
 static void on_process_exit(void)
 {
 	struct mutator *m = runtime_self(load_relaxed(&start_config));
+	os_reopen_stderr();
 	if (runtime.gc.knobs.leaks && m != NULL)
 		census_leaks(&runtime.gc, m, runtime.gc.knobs.leaks > 1, STDERR_FILENO);
 	if (runtime.gc.knobs.exitstats)
@@ -198,6 +199,15 @@ static void on_process_exit(void)
 		pprof_write_own(runtime.gc.knobs.profile);
 	if (runtime.gc.knobs.recorder != NULL)
 		os_tell(runtime.gc.knobs.recorder, WATCH_ENDS, WATCH_HEARD_SECS, WATCH_DONE_SECS);
+}
+
+/* prepare_exit - something is to be said then. */
+static void prepare_exit(void)
+{
+	const struct knobs *k = &runtime.gc.knobs;
+	if (k->exitstats || k->leaks || stat_to_stderr(k->stats))
+		os_keep_stderr();
+	atexit(on_process_exit);
 }
 
 /* read_settings - once, however often there is no memory to start with. */
@@ -255,7 +265,7 @@ static int start(const struct runtime_config *config)
 		gctrace_start_scav(&runtime.gc);
 	store_relaxed(&sampler.rate_nbytes, knob_sample_rate(k));
 	if (k->exitstats || k->leaks || k->stats != NULL || k->profile != NULL || k->recorder != NULL)
-		atexit(on_process_exit);
+		prepare_exit();
 	if (config->after_start != NULL)
 		config->after_start();
 	store_release(&started, 1u); /* pairs: runtime-started */

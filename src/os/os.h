@@ -186,6 +186,11 @@ char os_thread_state(os_tid tid);
  * first. False: nobody is there, or he did not answer. Leaves errno. */
 bool os_tell(const char *name, char what, unsigned heard_secs, unsigned done_secs);
 
+/* os_keep_stderr - standard error as it is now stays at hand. os_reopen_stderr - for a report when the process exits: if the
+ * program has closed it, it is open again. Both leave errno. */
+void os_keep_stderr(void);
+void os_reopen_stderr(void);
+
 /* ── loaded objects ─────────────────────────────────────────────────────────────────────── */
 
 struct os_segment {

@@ -26,6 +26,26 @@ def has_malloc():
     """A sanitizer's build has no malloc face: the sanitizer brings its own."""
     return bool(glob.glob(beside("lib", "libmallocgc-malloc.so.*")))
 
+CLOSES = """#include <fcntl.h>
+#include <mallocgc.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+	(void)argv;
+	void *volatile p = USE;
+	(void)p;
+	for (int fd = 2; fd < (argc > 1 ? 1024 : 3); fd++)
+		close(fd);
+	int file = argc > 1 ? open("mine.data", O_WRONLY | O_CREAT, 0600) : -1; /* 2 */
+	for (int fd = 900; file >= 0 && fd < 910; fd++)
+		dup2(file, fd);
+	if (file >= 0)
+		close(file);
+	return 0;
+}
+"""
+
 
 class Stats(unittest.TestCase):
     def setUp(self):
@@ -50,6 +70,23 @@ class Stats(unittest.TestCase):
         self.assertEqual(len(re.findall(r"^(/\S+) (\d+)$", self.service("1").stderr, re.M)), len(rows))
         self.assertEqual(set(rows), set(documented()))
         self.assertGreater(int(rows["/gc/heap/allocs:bytes"]), 100000)
+
+    def test_closed_standard_error(self):
+        """The core utilities close it before we report: we do all the same. Who closes all that is open is left alone, and so is
+        the file that he opened under a number that was ours."""
+        for name, face, library in (("native", "native", beside("lib", "libmallocgc.so")),
+                                    ("malloc", "malloc", beside("lib", "libmallocgc-malloc.so.0"))):
+            if not os.path.exists(library):
+                continue
+            program = os.path.join(self.folder, name)
+            use = "mgc_alloc(10, NULL, 0)" if face == "native" else "malloc(10)"
+            subprocess.run(["cc", "-x", "c", "-", "-x", "none", "-o", program, "-I", os.path.join(TOP, "include"), library,
+                            "-Wl,-rpath," + beside("lib")], input=CLOSES.replace("USE", use), text=True, check=True)
+            done = self.run_program(program, MGC_STATS="json")
+            self.check_json(done.stderr, face)
+            self.run_program(program, "all", MGC_STATS="json")
+            self.assertEqual(self.files("*.data"), [os.path.join(self.folder, "mine.data")])
+            self.assertEqual(os.path.getsize(self.files("*.data")[0]), 0)
 
     def check_json(self, line, face):
         with open(os.path.join(TOP, "docs", "stats.schema.json"), encoding="utf-8") as file:
@@ -116,6 +153,7 @@ class Stats(unittest.TestCase):
         self.assertGreater(stats["/memory/classes/heap/spans:bytes"]
                            + stats["/memory/classes/heap/free:bytes"]
                            + stats["/memory/scavenged:bytes"], 20_000_000)
+        self.assertGreater(stats["/gc/heap/allocs:bytes"], 20_000_000)
         self.assertGreater(stats["/gc/heap/now:bytes"], 0)
         self.assertLess(stats["/gc/heap/now:bytes"], stats["/memory/classes/heap/spans:bytes"])
         self.assertEqual(stats["/gc/mutators:threads"], 1)
