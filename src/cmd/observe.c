@@ -11,7 +11,8 @@
 #include "face/malloc.h"
 #include "os/os.h"
 
-enum { CHUNK_PAGES = 4096, MAX_THREADS = 100000, COUNT_TRIES = 4 };
+enum { CHUNK_PAGES = 4096, CHUNK_SLABS = 1024, MAX_THREADS = 100000, COUNT_TRIES = 4 };
+_Static_assert(MGC_NSIZECLASS <= TARGET_PIECES, "one call for a cache's slabs");
 
 /* ── counters ───────────────────────────────────────────────────────────────────────────── */
 
@@ -62,13 +63,19 @@ static bool read_collected(const struct target *t, struct view *out)
 /* reused_nbytes - what was freed into the current slabs of malloc's cache since it last counted, and so is allocated again. */
 static uint64_t reused_nbytes(const struct target *t, const struct mcache *c)
 {
+	static struct slab s[MGC_NSIZECLASS];
+	uintptr_t at[MGC_NSIZECLASS];
 	uint64_t nbytes = 0;
-	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
-		struct slab s;
-		if (c->current[sc] != NULL && target_read(t, (uintptr_t)c->current[sc], &s, sizeof s) &&
-		    s.state == SLAB_CURRENT && s.sizeclass == sc)
-			nbytes += (uint64_t)(s.until - s.countdown) * sizeclass_table[sc].slot_nbytes;
-	}
+	size_t n = 0;
+	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++)
+		if (c->current[sc] != NULL)
+			at[n++] = (uintptr_t)c->current[sc];
+	if (!target_gather(t, at, n, s, sizeof s[0]))
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		if (s[i].state == SLAB_CURRENT && s[i].sizeclass < MGC_NSIZECLASS)
+			nbytes += (uint64_t)(s[i].until - s[i].countdown) *
+				  sizeclass_table[s[i].sizeclass].slot_nbytes;
 	return nbytes;
 }
 
@@ -76,18 +83,17 @@ static uint64_t reused_nbytes(const struct target *t, const struct mcache *c)
  * again. */
 static uint64_t allocated_by(const struct target *t, uintptr_t at, struct list *link)
 {
-	static struct mcache c, after;
-	uint64_t reused, units;
-	bool ok = target_read(t, at, &c, sizeof c);
-	for (unsigned i = 0;; i++) {
-		*link = ok ? c.node : (struct list){ NULL, NULL };
+	static struct mcache c;
+	uint64_t reused = 0, listed = 0, units;
+	bool ok = true;
+	for (unsigned i = 0; ok && (i == 0 || (i < COUNT_TRIES && listed != c.listed_nbytes)); i++) {
+		ok = target_read(t, at, &c, sizeof c);
 		reused = ok ? reused_nbytes(t, &c) : 0;
-		if (!ok || i == COUNT_TRIES || !(ok = target_read(t, at, &after, sizeof after)) ||
-		    after.listed_nbytes == c.listed_nbytes)
-			break;
-		c = after;
+		ok = ok && target_read(t, at + offsetof(struct mcache, listed_nbytes), &listed,
+				       sizeof listed);
 	}
-	units = c.runs_bound != 0 ? c.runs_bound - MCACHE_MAX_KEPT - c.runs_given : 0;
+	*link = ok ? c.node : (struct list){ NULL, NULL };
+	units = ok && c.runs_bound != 0 ? c.runs_bound - MCACHE_MAX_KEPT - c.runs_given : 0;
 	return ok ? c.listed_nbytes + units * SLAB_NBYTES + reused : 0;
 }
 
@@ -339,18 +345,31 @@ static void count_slab(struct census *c, const struct slab *s, size_t unit)
 	map_pages(c, unit * SLAB_PAGES, (size_t)(pages >> MGC_PAGE_SHIFT), sc, used);
 }
 
+/* records_from - how many units from this one on have their records one behind the other, at most `most`. */
+static size_t records_from(const struct slabs *slabs, uintptr_t base, size_t most)
+{
+	size_t n = most;
+	while (n > 1 && (uintptr_t)slab_of(slabs, base + (n - 1) * SLAB_NBYTES) !=
+				(uintptr_t)slab_of(slabs, base) + (n - 1) * sizeof(struct slab))
+		n /= 2;
+	return n;
+}
+
 static bool census_malloc(const struct target *t, struct census *c)
 {
 	static struct malloc_face f;
-	struct slab s;
+	static struct slab s[CHUNK_SLABS];
 	if (!target_read(t, (uintptr_t)t->watch.root, &f, sizeof f))
 		return false;
 	begin_map(c, &f.heap.pageheap);
-	for (size_t unit = 0; unit < f.heap.pageheap.space.grown / SLAB_PAGES; unit++) {
+	size_t nunits = f.heap.pageheap.space.grown / SLAB_PAGES, n;
+	for (size_t unit = 0; unit < nunits; unit += n) {
 		uintptr_t addr = f.heap.pageheap.space.base + unit * SLAB_NBYTES;
-		if (!target_read(t, (uintptr_t)slab_of(&f.heap.slabs, addr), &s, sizeof s))
+		n = records_from(&f.heap.slabs, addr, min_size(nunits - unit, CHUNK_SLABS));
+		if (!target_read(t, (uintptr_t)slab_of(&f.heap.slabs, addr), s, n * sizeof s[0]))
 			return false;
-		count_slab(c, &s, unit);
+		for (size_t i = 0; i < n; i++)
+			count_slab(c, &s[i], unit + i);
 	}
 	return map_free(t, c, &f.heap.pageheap.pages);
 }

@@ -47,6 +47,14 @@ bool target_read(const struct target *t, uintptr_t addr, void *out, size_t nbyte
 	return true;
 }
 
+bool target_gather(const struct target *t, const uintptr_t *addr, size_t n, void *out, size_t nbytes)
+{
+	struct iovec local = { out, n * nbytes }, remote[TARGET_PIECES];
+	for (size_t i = 0; i < n; i++)
+		remote[i] = (struct iovec){ (void *)addr[i], nbytes };
+	return n == 0 || process_vm_readv(t->pid, &local, 1, remote, n, 0) == (ssize_t)(n * nbytes);
+}
+
 bool target_alive(const struct target *t)
 {
 	uint64_t magic;

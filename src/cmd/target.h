@@ -29,6 +29,9 @@ pid_t target_pid(const struct subcommand *c, int argc, char **argv);
 int target_find(struct target *t, pid_t pid);
 /* target_read - memory of the process. False: it is gone, or the memory is. */
 bool target_read(const struct target *t, uintptr_t addr, void *out, size_t nbytes);
+/* target_gather - the same of n ≤ TARGET_PIECES pieces of so many bytes, which lie one behind the other in out then; in one call. */
+#define TARGET_PIECES 128
+bool target_gather(const struct target *t, const uintptr_t *addr, size_t n, void *out, size_t nbytes);
 /* target_alive - whether it still runs that program. */
 bool target_alive(const struct target *t);
 
