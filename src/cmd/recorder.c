@@ -80,7 +80,7 @@ static void take_census(struct recorder *r)
 static void look(struct recorder *r, bool all)
 {
 	static struct view v;
-	uint64_t begin = os_now_ns();
+	uint64_t begin = os_thread_cpu_ns(); /* others' turns are no cost */
 	if (r->over)
 		return;
 	if (!view_read(&r->t, &v) || (v.collected && v.ncycles < r->rec.ncycles)) {
@@ -94,7 +94,7 @@ static void look(struct recorder *r, bool all)
 		r->sample_at_ns =
 			v.now_ns +
 			max_size(max_size(SAMPLE_NS, (v.now_ns - r->begin_ns) / SAMPLES_PER_AGE),
-				 (v.now_ns - begin) * SAMPLE_COST);
+				 (os_thread_cpu_ns() - begin) * SAMPLE_COST);
 	}
 	if (all || v.now_ns >= r->census_at_ns)
 		take_census(r);

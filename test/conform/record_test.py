@@ -246,10 +246,16 @@ class Running(Case):
         self.assertIsNone(child.poll())
 
     def test_until_it_ends(self):
-        child = self.start(SERVICE, "2", "1")
-        done = self.call("record", child.pid)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(self.lines(f"mallocgc.{child.pid}.jsonl")[-1]["how"], "vanished")
+        child = self.start(SERVICE, "30", "1")
+        name = f"mallocgc.{child.pid}.jsonl"
+        with subprocess.Popen([COMMAND, "record", str(child.pid)], cwd=self.folder, stderr=subprocess.PIPE, text=True) as recorder:
+            for _ in range(600):
+                if os.path.exists(self.path(name)) and os.path.getsize(self.path(name)) > 0:
+                    break
+                time.sleep(0.05)
+            child.terminate()
+            self.assertEqual((recorder.communicate(timeout=60)[1], recorder.returncode), ("", 0))
+        self.assertEqual(self.lines(name)[-1]["how"], "vanished")
 
     def test_until_interrupted(self):
         child = self.start(SERVICE, "30", "1")
@@ -383,7 +389,7 @@ class Trace(Case):
             self.assertIn(done.returncode, (0, 125), done.stderr)
             self.assertEqual(done.returncode == 125, b"lines are damaged and left out" in done.stderr, done.stderr)
             events = json.loads(done.stdout, parse_constant=self.fail)["traceEvents"]
-            self.assertTrue(events)
+            self.assertTrue(events or done.returncode == 125)
             left_out += done.returncode == 125
         self.assertGreater(left_out, 150)
 
