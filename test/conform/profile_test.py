@@ -134,7 +134,10 @@ class Test(Folder):
             allocated = int(file.read().split('"/gc/heap/allocs:bytes":')[1].split(",")[0])
         self.assertEqual(p.number[12], 4096)
         self.assertAlmostEqual(p.total("alloc_space") / allocated, 1, delta=0.05)
-        self.assertLess(p.total("inuse_space"), p.total("alloc_space"))
+        self.assertLessEqual(p.total("inuse_space"), p.total("alloc_space"))
+        with open(os.path.join(self.folder, "stats.json"), encoding="utf-8") as file:
+            if '"/gc/cycles/total:gc-cycles":0,' not in file.read():  # what was found dead
+                self.assertLess(p.total("inuse_space"), p.total("alloc_space"))
         self.assertGreater(p.total("inuse_space"), 0)
 
     def test_lists_and_single_objects(self):
@@ -450,12 +453,12 @@ class Running(Folder):
         self.assertEqual(profiler.returncode, 0)
 
     def test_what_it_refuses(self):
-        child = self.start(SERVICE, "1", "1")
+        child = self.start(SERVICE, "3", "1")
         for words, args in (("a process or file is missing", []), ("x: No such file", ["x"]), ("`0` is not the number", ["0"]),
                             ("--rate x: not a rate: a size", ["--rate", "x", "1"]), ("--rate 0: not a rate", ["--rate", "0", "1"]),
                             ("--seconds -1: not seconds", ["--seconds", "-1", "1"]),
                             (f"process {os.getpid()} does not use this library", [str(os.getpid())]),
-                            ("process \\d+ has ended, and its samples", [str(child.pid)])):
+                            ("process \\d+ has ended[,;] ", [str(child.pid)])):  # and its samples; or before, if all is slow
             done = self.run_program(COMMAND, "profile", *args)
             self.assertEqual((done.returncode, done.stdout), (125, ""), args)
             self.assertRegex(done.stderr, r"\Amallocgc: " + words)
