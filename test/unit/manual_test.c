@@ -93,7 +93,7 @@ TEST(classes)
 /* shown_to - the class whose slab the short way of that size pops from; 0: none. */
 static unsigned shown_to(struct mcache *c, size_t nbytes)
 {
-	void *p = mcache_pop(c, nbytes);
+	void *p = counted(mcache_pop(c, nbytes));
 	if (p == NULL)
 		return 0;
 	struct slab *s = slab_at(p);
@@ -108,7 +108,7 @@ TEST(short_ways_find_the_class)
 	CHECK_EQ(mcache_pop(&mcache_none, 1024) == NULL && mcache_pop(&mcache_none, 1025) == NULL, 1);
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
 		CHECK_EQ(shown_to(c, sizeclass_table[sc].slot_nbytes), 0);
-		release(c, mcache_alloc(c, sc));
+		release(c, take(c, sc));
 	}
 	for (size_t n = 0; n <= MGC_MAX_SMALL; n++)
 		CHECK_EQ(shown_to(c, n), mcache_class(n));
