@@ -37,7 +37,8 @@ extern MGC_API __thread struct mgc_inline_thread *mgc_inline_self
 	__attribute__((tls_model("initial-exec")));
 
 /* mgc_inline_this - the calling thread's. A fiber may go on in another thread after any call; gcc's code for
- * x86-64 asks the thread register for each load, on arm64 it may keep that register's value. */
+ * x86-64 asks the thread register for each load. On arm64 it may keep that register's value, and so may clang, and
+ * whoever passes the variable's address to a sanitizer. */
 static inline struct mgc_inline_thread *mgc_inline_this(void)
 {
 #if defined(__aarch64__)
@@ -46,6 +47,14 @@ static inline struct mgc_inline_thread *mgc_inline_this(void)
 	__asm__ volatile("mrs %1, tpidr_el0\n\tadrp %0, :gottprel:mgc_inline_self\n\t"
 			 "ldr %0, [%0, :gottprel_lo12:mgc_inline_self]\n\tldr %0, [%1, %0]"
 			 : "=&r"(self), "=&r"(thread)
+			 :
+			 : "memory");
+	return self;
+#elif defined(__x86_64__) && \
+	(defined(__clang__) || defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__))
+	struct mgc_inline_thread *self;
+	__asm__ volatile("movq mgc_inline_self@gottpoff(%%rip), %0\n\tmovq %%fs:(%0), %0"
+			 : "=r"(self)
 			 :
 			 : "memory");
 	return self;

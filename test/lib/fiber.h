@@ -2,13 +2,28 @@
  * callee-saved registers lie on the stack that is left.
  * WHAT   fiber_make puts a first frame onto memory, fiber_jump leaves one stack for another. The collector
  *        is told by whoever calls them.
- * WHO    tests of coroutine stacks, after plain.h. Not under ThreadSanitizer, which loses track of stacks. */
+ *        TSAN_…: ThreadSanitizer's name of a stack, and the switch, told right before it is made. Macros, for it
+ *        belongs to no function of its own.
+ * WHO    tests of coroutine stacks, after plain.h. */
 #ifndef TEST_LIB_FIBER_H
 #define TEST_LIB_FIBER_H
 #include "lib/plain.h"
 
 #ifdef MGC_SANITIZE_ADDRESS
 #include <sanitizer/asan_interface.h>
+#endif
+
+#ifdef MGC_SANITIZE_THREAD
+#include <sanitizer/tsan_interface.h>
+#define TSAN_CREATE() __tsan_create_fiber(0)
+#define TSAN_DESTROY(stack) __tsan_destroy_fiber(stack)
+#define TSAN_CURRENT() __tsan_get_current_fiber()
+#define TSAN_SWITCH(to) __tsan_switch_to_fiber((to), 0)
+#else
+#define TSAN_CREATE() NULL
+#define TSAN_DESTROY(stack) ((void)(stack))
+#define TSAN_CURRENT() NULL
+#define TSAN_SWITCH(to) ((void)(to))
 #endif
 
 /* fiber_jump - saves where it stands in *from, goes on at `to`. */

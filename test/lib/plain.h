@@ -105,13 +105,14 @@ static inline UNUSED uint64_t test_seed(void)
 {
 	static uint64_t seed, ncalls;
 	const char *text = getenv("SEED");
-	if (ncalls++ == 0) {
+	uint64_t call = __atomic_fetch_add(&ncalls, 1, __ATOMIC_RELAXED); /* the first is before there are threads */
+	if (call == 0) {
 		seed = text != NULL ? strtoull(text, NULL, 0)
 				    : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
 		printf("  SEED=%llu\n", (unsigned long long)seed);
 		fflush(stdout);
 	}
-	return seed + (ncalls - 1) * UINT64_C(0x9e3779b97f4a7c15);
+	return seed + call * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 /* ── sizes of tests ─────────────────────────────────────────────────────────────────────── */

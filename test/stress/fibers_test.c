@@ -1,8 +1,7 @@
 /* fibers_test.c (plain) - fibers that migrate between threads, all the time, while collections run beside
  * them, for MGC_TEST_SECONDS (3). Each holds trees on its stack, in registers over a switch, and on an
  * operand stack of its own; fibers end, and are destroyed while they wait; threads are born and end. What
- * is made here is filled by plain stores, whatever the collector does, and published by one exchange.
- * not under: thread */
+ * is made here is filled by plain stores, whatever the collector does, and published by one exchange. */
 #include "lib/plain.h"
 #include "lib/fiber.h"
 
@@ -70,12 +69,14 @@ struct fiber {
 	struct node *operand[NOPERANDS];
 	void *top;
 	uint64_t seed;
+	void *tsan;
 };
 
 /* What a thread needs to know of itself; found anew after each switch. */
 struct worker {
 	void *home;
 	ucontext_t home_context;
+	void *tsan_home;
 	struct fiber *left; /* who has just been left, and may be run by others now */
 	bool ended; /* it is never to run again */
 };
@@ -139,6 +140,7 @@ static void make_fiber(void)
 	f->seed = test_seed() + __atomic_fetch_add(&next_seed, 1, __ATOMIC_RELAXED);
 	f->stack = mgc_stack_register(f->memory, f->memory + STACK_NBYTES);
 	CHECK(f->stack != NULL);
+	f->tsan = TSAN_CREATE();
 	CHECK_EQ(mgc_stack_add_owned(f->stack, f->operand, sizeof f->operand, &f->top), 0);
 	if (by_ucontext) {
 		getcontext(&f->context);
@@ -154,6 +156,7 @@ static void make_fiber(void)
 static void destroy(struct fiber *f)
 {
 	mgc_stack_unregister(f->stack);
+	TSAN_DESTROY(f->tsan);
 	fiber_unmap(f->memory, STACK_NBYTES);
 	free(f);
 }
@@ -179,6 +182,7 @@ static NOINLINE void go(struct fiber *from, struct fiber *to)
 	struct worker *w = self();
 	w->left = from;
 	mgc_stack_switch(from != NULL ? from->stack : NULL, to != NULL ? to->stack : NULL);
+	TSAN_SWITCH(to != NULL ? to->tsan : w->tsan_home);
 	if (by_ucontext)
 		swapcontext(from != NULL ? &from->context : &w->home_context,
 			    to != NULL ? &to->context : &w->home_context);
@@ -261,7 +265,7 @@ static void fiber_main(void *arg)
 
 static void *worker(void *arg)
 {
-	struct worker w = { 0 };
+	struct worker w = { .tsan_home = TSAN_CURRENT() };
 	struct rng r = { (uintptr_t)arg };
 	struct node *mine = make_tree(&r, 3); /* on the thread's own stack, while it runs fibers */
 	this_worker = &w;

@@ -13,10 +13,9 @@
  * not under: cross */
 #include "lib/afar.h"
 
+#include "lib/fiber.h"
+
 #include <ucontext.h>
-#ifdef MGC_SANITIZE_THREAD
-#include <sanitizer/tsan_interface.h>
-#endif
 
 #include "face/runtime.h"
 
@@ -336,17 +335,6 @@ struct fiber {
 static struct fiber fibers[NFIBERS + 1];
 
 #define FIBER_STACK ((size_t)64 << 10)
-
-/* Macros, for the switch belongs to no function of its own. */
-#ifdef MGC_SANITIZE_THREAD
-#define TSAN_CREATE() __tsan_create_fiber(0)
-#define TSAN_CURRENT() __tsan_get_current_fiber()
-#define TSAN_SWITCH(to) __tsan_switch_to_fiber((to), 0)
-#else
-#define TSAN_CREATE() NULL
-#define TSAN_CURRENT() NULL
-#define TSAN_SWITCH(to) ((void)(to))
-#endif
 
 static void fiber_main(unsigned index)
 {
