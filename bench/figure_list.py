@@ -77,7 +77,10 @@ def beside_go(program, reps, *more, name=None, environment=None):
 
 GO_PROGRAMS = {p: beside_go(p, 3) for p in ("binary-trees", "binary-trees-2p", "gcbench", "gcbench-2p", "mark-random",
                                             "mark-list", "mark-tree")}
+GO_LARGER = {p: beside_go(p, 3) for p in ("binary-trees-21", "binary-trees-21-2p", "gcbench-4x")}
+GO_MARKS_2P = {p: beside_go(p, 3) for p in ("mark-random-2p", "mark-list-2p", "mark-tree-2p")}
 GO_ALLOC = beside_go("alloc", 1)
+GO_ALLOC_2P = beside_go("alloc-2p", 1)
 GO_LRU = beside_go("lru", 5)
 AT_GOS_MEMORY = Source("binary-trees-125", [PYTHON, "bench/run.py", "--variant", "mallocgc", "--only", "binary-trees", "--reps",
                                             "3", "--out", "{csv}"], ["--quick"], {"MGC_PERCENT": "125"})
@@ -86,9 +89,9 @@ LIMITS = [beside_go("limit-moderate", 1), beside_go("limit-hostile", 1),
                                         "--out", "{csv}"], ["--quick"], {"MGC_DEBUG": "limitover=0"})]
 
 
-def go_programs(*texts):
+def program_table(programs, *texts):
     runs, rows = Runs(*texts), []
-    for program in GO_PROGRAMS:
+    for program in programs:
         marking = program.startswith("mark")
         key, unit = ("cpu_ns_per_object", "ns") if marking else ("cpu_s", "s")
         wall = "wall_ns_per_object" if marking else "wall_s"
@@ -97,6 +100,18 @@ def go_programs(*texts):
                      ours, go, *(short(runs.ratio(program, "mallocgc", "go", k)) for k in (key, wall, "rss_mib")),
                      *(short(runs.median(program, v, "rss_mib")) for v in ("mallocgc", "go"))])
     return table(["", "processor time", "Go's", "ratio", "ratio of wall", "of peak memory", "MiB", "Go's"], *rows)
+
+
+def go_programs(*texts):
+    return program_table(GO_PROGRAMS, *texts)
+
+
+def go_larger(*texts):
+    return program_table(GO_LARGER, *texts)
+
+
+def go_marks_2p(*texts):
+    return program_table(GO_MARKS_2P, *texts)
 
 
 def go_memory(text, more):
@@ -117,12 +132,16 @@ def percent_choice(text, more):
 SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
-def go_alloc(text):
+def go_alloc(text, program="alloc"):
     runs = Runs(text)
     def row(label, variant, kind):
-        return [label, *(short(runs.median("alloc", variant, f"{kind}_{size}_cpu_ns")) for size in SIZES)]
+        return [label, *(short(runs.median(program, variant, f"{kind}_{size}_cpu_ns")) for size in SIZES)]
     return table(["bytes", *SIZES], row("with pointers", "mallocgc", "scan"), row("Go", "go", "scan"),
                  row("without", "mallocgc", "noscan"), row("Go", "go", "noscan"))
+
+
+def go_alloc_2p(text):
+    return go_alloc(text, "alloc-2p")
 
 
 def lru_row(runs, variant, kind):
@@ -310,6 +329,9 @@ FIGURES = [
     Figure("go-programs", list(GO_PROGRAMS.values()), go_programs),
     Figure("go-memory", [GO_PROGRAMS["binary-trees"], AT_GOS_MEMORY], go_memory),
     Figure("go-alloc", [GO_ALLOC], go_alloc),
+    Figure("go-larger", list(GO_LARGER.values()), go_larger, unshown=True),
+    Figure("go-two-marks", list(GO_MARKS_2P.values()), go_marks_2p, unshown=True),
+    Figure("go-two-alloc", [GO_ALLOC_2P], go_alloc_2p, unshown=True),
     Figure("go-lru", [GO_LRU], go_lru),
     Figure("go-lru-runs", [GO_LRU], lru_runs),
     Figure("go-deep", [beside_go("binary-trees-21", 2)], deep_trees),

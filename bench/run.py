@@ -102,6 +102,8 @@ BENCHES = [
     Bench("binary-trees", "binary_trees", ["18"], ["15"], process_metrics(), 256),
     Bench("binary-trees-21", "binary_trees", ["21"], ["18"], process_metrics(), 1024,
           timeout_s=900, default=False),
+    Bench("binary-trees-21-2p", "binary_trees", ["21"], ["18"], process_metrics(), 1024, nprocs=2,
+          timeout_s=900, default=False),
     Bench("gcbench", "gcbench", ["0"], ["0"], process_metrics(), 256),
     Bench("gcbench-4x", "gcbench", ["2"], ["1"], process_metrics(), 512, default=False),
     Bench("binary-trees-2p", "binary_trees", ["18"], ["15"], process_metrics(), 256, nprocs=2),
@@ -125,6 +127,8 @@ BENCHES = [
           mark_metrics(0.5), 1024),
     Bench("mark-tree", "mark", ["tree", "3276800", "7"], ["tree", "819200", "3"],
           mark_metrics(0.8), 1024),
+    *[Bench(f"mark-{kind}-2p", "mark", [kind, "3276800", reps], [kind, "819200", "3"], mark_metrics(target), 1024, nprocs=2,
+            default=False) for kind, reps, target in (("random", "7", 0.15), ("list", "5", 0.5), ("tree", "7", 0.8))],
     Bench("rss", "rss", ["1024", "4"], ["256", "4"], RSS_METRICS, 2048),
     Bench("rss-empty", "rss", ["1024", "0"], ["256", "0"], RSS_METRICS, 2048, default=False),
 ]
