@@ -3,7 +3,7 @@
  *        initial-exec thread-local storage. All is constant-initialised, so the first call may come
  *        before any constructor.
  * STATE  of a thread: no cache (mcache_none) → a cache → none any more (malloc_gone): then, and where no
- *        memory for a cache is left, it shares the late cache under a lock.
+ *        memory for a cache or no thread-specific key is left, it shares the late cache under a lock.
  * LOCKS  CLIENT guards the late cache. */
 #ifndef MGC_FACE_MALLOC_H
 #define MGC_FACE_MALLOC_H

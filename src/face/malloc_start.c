@@ -25,6 +25,7 @@ uintptr_t malloc_records = (uintptr_t)&slab_none, malloc_index_mask;
 MGC_TLS struct mcache *malloc_self = &mcache_none;
 
 static pthread_key_t exit_key;
+static bool no_key; /* the program has all of them: no thread gets a cache, as its end would not be told */
 
 bool malloc_started(void)
 {
@@ -98,8 +99,7 @@ static bool start_heap(void)
 	apply_settings();
 	store_release(&malloc_records, f->heap.slabs.records); /* first: index 0 is in any table */
 	store_release(&malloc_index_mask, f->heap.slabs.index_mask);
-	if (pthread_key_create(&exit_key, on_thread_exit) != 0)
-		mgc_fatal("no thread-specific key left to learn of thread exits");
+	no_key = pthread_key_create(&exit_key, on_thread_exit) != 0;
 	return true;
 }
 
@@ -129,7 +129,7 @@ struct mcache *malloc_cache(void)
 	struct mcache *c = malloc_self;
 	if (MGC_LIKELY(c != &mcache_none))
 		return c != &malloc_gone ? c : NULL;
-	if (!malloc_start())
+	if (!malloc_start() || no_key)
 		return NULL;
 	c = mcache_open(&malloc_face.heap, MCACHE_THREAD);
 	if (c == NULL)
