@@ -323,6 +323,36 @@ def clients(*texts):
     return "\n".join([head, rule, *rows, *last])
 
 
+def on_libgc(program, reps):
+    return Source(f"libgc-{program}", [PYTHON, "bench/run.py", "--variant", "libgc", "--variant", "libgc-face", "--only", program,
+                                       "--reps", str(reps), "--out", "{csv}"], quick=["--quick"], target="mallocgc_libgc")
+
+
+FLAT = [on_libgc(f"churn-{mib}", reps) for mib, reps in ((100, 3), (400, 2), (1600, 2))]
+EMPTIES = on_libgc("rss-empty", 3)
+
+
+def libgc_flat(*texts):
+    runs = Runs(*texts)
+    programs = [program for program, variant in runs.rows if variant == "libgc"]
+    def row(label, variant, key, unit):
+        return [label, *(short(runs.median(program, variant, key), unit) for program in programs)]
+    longest = [runs.median(program, "libgc-face", "pause_max_ms") for program in programs]
+    return table(["live", *(f"{program.split('-')[1]} MiB" for program in programs)],
+                 row("the longest stop", "libgc-face", "pause_max_ms", "ms"), row("libgc", "libgc", "pause_max_ms", "ms"),
+                 row("the longest operation", "libgc-face", "longest_op_ms", "ms"), row("libgc", "libgc", "longest_op_ms", "ms"),
+                 row("wall time", "libgc-face", "wall_s", "s"), row("libgc", "libgc", "wall_s", "s"),
+                 row("peak memory", "libgc-face", "rss_mib", "MiB"), row("libgc", "libgc", "rss_mib", "MiB")
+                 ) + f"\n\nThe longest stop with most alive is {short(longest[-1] / longest[0])} times that with least."
+
+
+def libgc_empties(text):
+    runs = Runs(text)
+    return table(["resident, MiB", "full", "a second after a collection found nothing alive"],
+                 *([label, *(short(runs.median("rss-empty", variant, key)) for key in ("full_rss_mib", "rss_after_mib"))]
+                   for label, variant in (("mallocgc", "libgc-face"), ("libgc", "libgc"))))
+
+
 FIGURES = [
     Figure("readme-demo", [DEMO], demo),
     Figure("readme-go", [GO_ALLOC, GO_LRU, *(GO_PROGRAMS[p] for p in ("binary-trees", "gcbench", "mark-random"))], readme_go),
@@ -343,6 +373,8 @@ FIGURES = [
     Figure("malloc-modes", MODES, malloc_modes),
     Figure("malloc-peers", [PEERS], malloc_peers),
     Figure("libgc-clients", CLIENTS, clients),
+    Figure("libgc-flat", FLAT, libgc_flat),
+    Figure("libgc-empties", [EMPTIES], libgc_empties),
     Figure("lua", [Source("lua", [PYTHON, "bench/adapters/lua.py"])], as_it_is),
     Figure("tuning-percent", [GO_PROGRAMS["binary-trees"], AT_GOS_MEMORY], percent_choice),
     Figure("tuning-limit", LIMITS, limit_choice),

@@ -112,7 +112,7 @@ BENCHES = [
           nprocs=2, default=False),
     # from libgc: a tenth of the pause, however large the heap
     *[Bench(f"churn-{mib}", "churn", [str(mib), "1", str(millions), "90"], ["20", "1", "1", "90"], CHURN_METRICS,
-            2 * mib, nprocs=2, default=mib == 100) for mib, millions in ((100, 6), (400, 12), (1600, 24))],
+            2 * mib, nprocs=2, default=mib == 100) for mib, millions in ((100, 6), (400, 8), (1600, 12))],
     *[Bench(f"churn-{threads}t", "churn", ["100", str(threads), "6"], ["20", str(threads), "1"], CHURN_METRICS,
             256, nprocs=2, default=False) for threads in (2, 16)],
     Bench("lru", "lru", ["8388608", "200000", "20"], ["262144", "200000", "2"], LRU_METRICS, 3072,
