@@ -9,7 +9,7 @@
 #include "os/os.h"
 
 #define NCELLS 60000 /* a few thousand pages */
-#define NMOVES 120000
+#define NMOVES 40000
 #define MOVES_PER_PAUSE 32
 #define NYOUNG 16
 
@@ -145,5 +145,5 @@ TEST_SECONDS(the_only_reference_moves, 60)
 
 TEST_SECONDS(the_only_reference_moves_before_young_cycles, 60)
 {
-	moves("tracked=3,young=2,gcstress=16,clobberfree=1");
+	moves("tracked=3,young=2,gcstress=128,clobberfree=1");
 }
