@@ -77,7 +77,7 @@ def beside_go(program, reps, *more, name=None, environment=None):
 
 GO_PROGRAMS = {p: beside_go(p, 3) for p in ("binary-trees", "binary-trees-2p", "gcbench", "gcbench-2p", "mark-random",
                                             "mark-list", "mark-tree")}
-GO_LARGER = {p: beside_go(p, 3) for p in ("binary-trees-21", "binary-trees-21-2p", "gcbench-4x")}
+GO_LARGER = {p: beside_go(p, 2) for p in ("binary-trees-21", "binary-trees-21-2p", "gcbench-4x")}
 GO_MARKS_2P = {p: beside_go(p, 3) for p in ("mark-random-2p", "mark-list-2p", "mark-tree-2p")}
 GO_ALLOC = beside_go("alloc", 1)
 GO_ALLOC_2P = beside_go("alloc-2p", 1)
@@ -171,10 +171,18 @@ def lru_runs(text):
             f"p99.99 from when it was due {both('response', 99.99)}.")
 
 
-def deep_trees(text):
-    runs = Runs(text)
-    cpu, memory = ([runs.median("binary-trees-21", v, key) for v in ("mallocgc", "go")] for key in ("cpu_s", "rss_mib"))
-    return (f"`binary-trees` at depth 21: {short(cpu[0])} s of processor time, Go {short(cpu[1])}; {memory[0]:.0f} MiB, Go {memory[1]:.0f}.")
+EMPTIED = Source("emptied", [PYTHON, "bench/run.py", "--variant", "mallocgc", "--variant", "go", "--variant", "libgc",
+                             "--only", "rss", "--reps", "3", "--out", "{csv}"], quick=["--quick"])
+
+
+def emptied(text):
+    """What is resident when a heap of 1 GiB has emptied, and how much it may be."""
+    runs, rows = Runs(text), []
+    for program, label in (("rss", "a quarter is kept"), ("rss-empty", "nothing is kept")):
+        live = runs.median(program, "mallocgc", "live_mib")
+        rows.append([label, *(f"{runs.median(program, v, 'rss_after_mib'):.0f} MiB" for v in ("mallocgc", "go", "libgc")),
+                     f"{live * 1.2 + 8:.0f} MiB"])
+    return table(["", "ours", "Go", "libgc", "live × 1.2 + 8 MiB"], *rows)
 
 
 def lru_sentence(text):
@@ -328,7 +336,7 @@ def on_libgc(program, reps):
                                        "--reps", str(reps), "--out", "{csv}"], quick=["--quick"], target="mallocgc_libgc")
 
 
-FLAT = [on_libgc(f"churn-{mib}", reps) for mib, reps in ((100, 3), (400, 2), (1600, 2))]
+FLAT = [on_libgc(f"churn-{mib}", reps) for mib, reps in ((100, 3), (400, 2), (1600, 1))]
 EMPTIES = on_libgc("rss-empty", 3)
 
 
@@ -346,6 +354,18 @@ def libgc_flat(*texts):
                  ) + f"\n\nThe longest stop with most alive is {short(longest[-1] / longest[0])} times that with least."
 
 
+C_PROGRAMS = {p: on_libgc(p, 3) for p in ("binary-trees", "gcbench", "churn-100", "churn-2t", "churn-16t")}
+
+
+def libgc_programs(*texts):
+    runs = Runs(*texts)
+    def row(program):
+        return [f"`{program}`", *(f"{short(runs.median(program, 'libgc-face', key))} / {short(runs.median(program, 'libgc', key))}: "
+                                  f"{runs.ratio(program, 'libgc-face', 'libgc', key):.2f}×"
+                                  for key in ("wall_s", "cpu_s", "rss_mib", "pause_max_ms"))]
+    return table(["ours / libgc", "wall s", "processor s", "peak MiB", "longest stop ms"], *map(row, C_PROGRAMS))
+
+
 def libgc_empties(text):
     runs = Runs(text)
     return table(["resident, MiB", "full", "a second after a collection found nothing alive"],
@@ -359,12 +379,12 @@ FIGURES = [
     Figure("go-programs", list(GO_PROGRAMS.values()), go_programs),
     Figure("go-memory", [GO_PROGRAMS["binary-trees"], AT_GOS_MEMORY], go_memory),
     Figure("go-alloc", [GO_ALLOC], go_alloc),
-    Figure("go-larger", list(GO_LARGER.values()), go_larger, unshown=True),
-    Figure("go-two-marks", list(GO_MARKS_2P.values()), go_marks_2p, unshown=True),
-    Figure("go-two-alloc", [GO_ALLOC_2P], go_alloc_2p, unshown=True),
+    Figure("go-larger", list(GO_LARGER.values()), go_larger),
+    Figure("go-two-marks", list(GO_MARKS_2P.values()), go_marks_2p),
+    Figure("go-two-alloc", [GO_ALLOC_2P], go_alloc_2p),
     Figure("go-lru", [GO_LRU], go_lru),
     Figure("go-lru-runs", [GO_LRU], lru_runs),
-    Figure("go-deep", [beside_go("binary-trees-21", 2)], deep_trees),
+    Figure("emptied", [EMPTIED], emptied),
     Figure("limit", LIMITS, limit),
     Figure("inline", [Source("inline", [PYTHON, "bench/inline.py"])], as_it_is),
     Figure("cycle", [Source("cycle", [PYTHON, "bench/cycle.py"], quick=["--cycles", "5"])], as_it_is),
@@ -373,6 +393,7 @@ FIGURES = [
     Figure("malloc-modes", MODES, malloc_modes),
     Figure("malloc-peers", [PEERS], malloc_peers),
     Figure("libgc-clients", CLIENTS, clients),
+    Figure("libgc-programs", list(C_PROGRAMS.values()), libgc_programs),
     Figure("libgc-flat", FLAT, libgc_flat),
     Figure("libgc-empties", [EMPTIES], libgc_empties),
     Figure("lua", [Source("lua", [PYTHON, "bench/adapters/lua.py"])], as_it_is),

@@ -99,10 +99,10 @@ class Result:
 
 
 class Figure:
-    """name; the Sources it is made of; render(*texts): Markdown of what they printed; unshown: it may be on no page."""
+    """name; the Sources it is made of; render(*texts): Markdown of what they printed."""
 
-    def __init__(self, name, sources, render, unshown=False):
-        self.name, self.sources, self.render, self.unshown = name, sources, render, unshown
+    def __init__(self, name, sources, render):
+        self.name, self.sources, self.render = name, sources, render
 
     def markdown(self, folder=RESULTS):
         try:
@@ -191,7 +191,7 @@ def write(figures, check):
             with open(os.path.join(ROOT, page), "w", encoding="utf-8") as f:
                 f.write(new)
             print(f"wrote {page}")
-    faults += [f"{name}: is on no page" for name, f in figures.items() if name not in used and not f.unshown]
+    faults += [f"{name}: is on no page" for name in figures if name not in used]
     if not used:
         faults.append("no figure found")
     for fault in faults:
