@@ -229,7 +229,8 @@ size_t barrier_unmark_freed(struct heap *h, uintptr_t p)
 	uint64_t bit;
 	struct bitpair *pair = space_bits(&h->pageheap.space, p, &bit);
 	if ((and_seq(&pair->mark, ~bit) & bit) == 0)
-		mgc_misuse("second free of %p (a slot of %zu B)", (void *)p, s->slot_nbytes);
+		mgc_misuse("second free of %p (a slot of %zu B), while a collection ran", (void *)p,
+			   s->slot_nbytes);
 	add_relaxed(&h->freed_nbytes, s->slot_nbytes);
 	return s->slot_nbytes;
 }

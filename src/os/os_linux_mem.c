@@ -86,7 +86,7 @@ size_t os_page_size(void)
 	static size_t page;
 	size_t n = load_relaxed(&page);
 	if (MGC_UNLIKELY(n == 0)) {
-		n = getauxval(AT_PAGESZ); /* sysconf lies with what no process needs at its start */
+		n = getauxval(AT_PAGESZ); /* sysconf is on a page of the C library that nobody else needs at a start */
 		store_relaxed(&page, n);
 	}
 	return n;

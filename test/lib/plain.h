@@ -163,9 +163,12 @@ static inline UNUSED uintptr_t hide(const void *p)
 	return ~(uintptr_t)p;
 }
 
+/* A compiler would else unhide it where it is used, and hold it hidden until then: alive for nobody. */
 static inline UNUSED void *unhide(uintptr_t hidden)
 {
-	return (void *)~hidden;
+	void *p = (void *)~hidden;
+	__asm__ volatile("" : "+r"(p) : : "memory");
+	return p;
 }
 
 /* A stack of one's own for a thread: one that the C library uses again would still hold the last

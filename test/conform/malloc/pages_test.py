@@ -19,6 +19,7 @@ SYSTEM = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -31,8 +32,9 @@ static void look(const char *call, void *caller, uintptr_t addr, size_t n) {
   if (!ours(caller)) return;
   __atomic_add_fetch(&ncalls, 1, __ATOMIC_RELAXED);
   if (addr % PAGE == 0 && n % PAGE == 0) return;
-  dprintf(2, "%s(%#lx, %#lx): no multiple of a page of %d\n", call, (unsigned long)addr, (unsigned long)n, PAGE);
-  _exit(77 + 1);
+  char text[200]; /* no dprintf: it calls malloc, which is just starting, perhaps */
+  int length = snprintf(text, sizeof text, "%s(%#lx, %#lx): no multiple of a page of %d\n", call, (unsigned long)addr, (unsigned long)n, PAGE);
+  _exit(write(2, text, (size_t)length) > 0 ? 78 : 79);
 }
 #define HERE __builtin_return_address(0)
 long sysconf(int name) {
@@ -42,6 +44,12 @@ long sysconf(int name) {
   return real(name);
 }
 int getpagesize(void) { return PAGE; }
+unsigned long getauxval(unsigned long type) {
+  static unsigned long (*real)(unsigned long);
+  if (type == AT_PAGESZ) return PAGE;
+  if (real == NULL) real = (unsigned long (*)(unsigned long))dlsym(RTLD_NEXT, "getauxval");
+  return real(type);
+}
 static void *file; /* the last one that was mapped: a file ends where it ends */
 void *mmap(void *addr, size_t n, int prot, int flags, int fd, off_t off) {
   if (!(flags & MAP_ANONYMOUS)) return file = (void *)syscall(SYS_mmap, addr, n, prot, flags, fd, off);
