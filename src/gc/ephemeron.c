@@ -29,7 +29,7 @@ static void walk_span(void *arg, struct span *s)
 		struct pair *end =
 			p + (s->sizeclass == 0 ? s->slot_nbytes - s->slack : s->slot_nbytes) /
 				    sizeof *p;
-		if (space_is_marked(&w->heap->pageheap.space, (uintptr_t)p))
+		if (space_is_born(&w->heap->pageheap.space, (uintptr_t)p))
 			for (; p < end; p++)
 				(void)w->fn(w->arg, p);
 	}

@@ -866,7 +866,7 @@ void marker_feed(struct marker *mk, struct grey_block *list)
 static void rescan_large(struct marker *mk, const struct span *s, uintptr_t lo, uintptr_t hi)
 {
 	const struct spanclass *sc = &mk->spanclass[s->spanclass];
-	if (!space_is_marked(&mk->heap->pageheap.space, s->base))
+	if (!space_is_born(&mk->heap->pageheap.space, s->base))
 		return;
 	if (sc->scan != SCAN_ALL) { /* a callback, or words that only the layout names */
 		marker_scan_object(mk, s->base);
@@ -883,7 +883,8 @@ static void rescan_slots(struct marker *mk, const struct span *s, uintptr_t lo, 
 	size_t first = (span_slot_addr(s, span_slot_of(s, lo)) - h.base) >> MGC_GRANULE_SHIFT;
 	size_t end = (hi - h.base) >> MGC_GRANULE_SHIFT;
 	for (size_t w = first / 64; w * 64 < end; w++) {
-		uint64_t marks = load_relaxed(&h.bits[w].mark);
+		uint64_t marks = load_relaxed(&h.bits[w].mark) &
+				 load_acquire(&h.bits[w].alloc); /* space_is_born; pairs: alloc-bit */
 		if (w == first / 64)
 			marks &= ~UINT64_C(0) << (first % 64);
 		if (end - w * 64 < 64)
@@ -931,7 +932,7 @@ static void rescan_waiting_span(void *arg, struct span *s)
 {
 	struct marker *mk = arg;
 	for (uint32_t slot = 0; slot < s->nslots; slot++)
-		if (space_is_marked(&mk->heap->pageheap.space, span_slot_addr(s, slot)))
+		if (space_is_born(&mk->heap->pageheap.space, span_slot_addr(s, slot)))
 			marker_scan_object(mk, span_slot_addr(s, slot));
 }
 
@@ -954,7 +955,7 @@ static void rescan_span(void *arg, struct span *s)
 	store_relaxed(&s->overflow, (uint8_t)0);
 	for (uint32_t slot = 0; slot < s->nslots; slot++) {
 		uintptr_t addr = span_slot_addr(s, slot);
-		if (space_is_marked(&mk->heap->pageheap.space, addr)) {
+		if (space_is_born(&mk->heap->pageheap.space, addr)) {
 			marker_scan_object(mk, addr);
 			drain_mine(mk);
 		}

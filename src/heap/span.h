@@ -93,6 +93,13 @@ MGC_INLINE bool space_is_marked(const struct space *sp, uintptr_t slot_addr)
 	return (load_relaxed(&space_bits(sp, slot_addr, &bit)->mark) & bit) != 0;
 }
 
+/* space_is_born - of a marked slot, for who comes upon it by its mark alone: runs that are born black are marked before
+ * they are allocated, and only with the allocation bit is it seen that they are zero. */
+MGC_INLINE bool space_is_born(const struct space *sp, uintptr_t slot_addr)
+{
+	return space_is_marked(sp, slot_addr) && space_is_allocated(sp, slot_addr);
+}
+
 /* space_mark - true when this call set the mark bit. */
 MGC_INLINE bool space_mark(const struct space *sp, uintptr_t slot_addr)
 {

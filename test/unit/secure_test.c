@@ -53,7 +53,7 @@ TEST(sizes_and_alignment)
 	static void *p[200];
 	struct rng r = { test_seed() };
 	start();
-	for (int round = 0; round < 200; round++) {
+	for (int round = 0; round < (int)test_size(200); round++) {
 		for (size_t i = 0; i < 200; i++) {
 			size_t nbytes = i % 50 == 7 ? rng_below(&r, 3000000) : rng_below(&r, 40000);
 			p[i] = take(nbytes, (size_t)16 << rng_below(&r, i % 20 == 3 ? 13 : 3));
@@ -149,7 +149,7 @@ static void touch(void *at)
 static void check_faults(void *at)
 {
 	struct ending e = ending_of(touch, at);
-#if defined(MGC_SANITIZE_ADDRESS) /* its handler exits */
+#if defined(MGC_SANITIZE_ADDRESS) || defined(MGC_SANITIZE_THREAD) /* its handler exits */
 	CHECK(strstr(e.text, "SEGV") != NULL);
 #else
 	CHECK(WIFSIGNALED(e.status) && WTERMSIG(e.status) == SIGSEGV);
