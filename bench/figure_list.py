@@ -172,7 +172,7 @@ def lru_runs(text):
 
 
 EMPTIED = Source("emptied", [PYTHON, "bench/run.py", "--variant", "mallocgc", "--variant", "go", "--variant", "libgc",
-                             "--only", "rss", "--reps", "3", "--out", "{csv}"], quick=["--quick"])
+                             "--only", "rss", "--only", "rss-empty", "--reps", "3", "--out", "{csv}"], quick=["--quick"])
 
 
 def emptied(text):
