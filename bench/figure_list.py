@@ -360,7 +360,7 @@ C_PROGRAMS = {p: on_libgc(p, 3) for p in ("binary-trees", "gcbench", "churn-100"
 def libgc_programs(*texts):
     runs = Runs(*texts)
     def row(program):
-        return [f"`{program}`", *(f"{short(runs.median(program, 'libgc-face', key))} / {short(runs.median(program, 'libgc', key))}: "
+        return [program, *(f"{short(runs.median(program, 'libgc-face', key))} / {short(runs.median(program, 'libgc', key))}: "
                                   f"{runs.ratio(program, 'libgc-face', 'libgc', key):.2f}×"
                                   for key in ("wall_s", "cpu_s", "rss_mib", "pause_max_ms"))]
     return table(["ours / libgc", "wall s", "processor s", "peak MiB", "longest stop ms"], *map(row, C_PROGRAMS))
