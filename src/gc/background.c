@@ -139,11 +139,15 @@ void background_after_cycle(struct gc *gc)
 		return;
 	store_relaxed(&gc->cycle_allocated_nbytes, load_relaxed(&gc->heap->allocated_nbytes));
 	add_acq_rel(&gc->background_word, 1u); /* pairs: background */
-	if (gc->background_started) {
+	if (gc->background_started)
 		os_wake(&gc->background_word, 1);
-		return;
-	}
-	gc->background_started = os_spawn(run, gc, "mgc-background") == 0;
+}
+
+void background_start(struct gc *gc)
+{
+	if (gc->knobs.background && !gc->background_started)
+		store_relaxed(&gc->background_started,
+			      (uint32_t)(os_spawn(run, gc, "mgc-background") == 0));
 }
 
 void background_touch(void *heap)

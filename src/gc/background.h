@@ -1,6 +1,6 @@
 /* background.h - the thread that tidies up when nobody else does: sweeps what a cycle left, gives free
  * memory back, runs due finalizers of the native face.
- * WHEN   it starts after the first cycle, never in a process that does not collect (MGC_DEBUG=background). Some 50 ms after a
+ * WHEN   it starts with the first cycle, never in a process that does not collect (MGC_DEBUG=background). Some 50 ms after a
  *        cycle it sweeps in small steps; when no cycle came for 300 ms it gives memory back until free
  *        resident memory is at most 1/32 of what is in use, plus 2 MiB, plus what the program will
  *        have allocated in 10 s if it goes on as it did; from 550 ms on all of it, once the program is
@@ -14,7 +14,9 @@
 #endif
 #include "gc/gc.h"
 
-/* background_after_cycle - tells it that a cycle ended, starting it if need be. */
+/* background_start - before a cycle, WORLD held and no lock of the loader's (cycle.c start_threads). background_after_cycle -
+ * tells it that one ended. */
+void background_start(struct gc *gc);
 void background_after_cycle(struct gc *gc);
 /* background_touch - pageheap.touch: it shall touch memory ahead of the program. */
 void background_touch(void *heap);

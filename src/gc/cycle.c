@@ -204,11 +204,16 @@ static void record(struct cycle *c)
 		gc->after_cycle(gc);
 }
 
+static bool is_parallel(const struct gc *gc)
+{
+	uint64_t live = gc->ncycles > 0 ? gc->pacer.live_nbytes : load_relaxed(&gc->heap->live_nbytes);
+	return live >= PARALLEL_FROM_BYTES || MGC_HOSTILE;
+}
+
 static uint32_t wanted_helpers(const struct cycle *c)
 {
 	const struct gc *gc = c->gc;
-	uint64_t live = gc->ncycles > 0 ? gc->pacer.live_nbytes : load_relaxed(&gc->heap->live_nbytes);
-	if (live < PARALLEL_FROM_BYTES && !MGC_HOSTILE)
+	if (!is_parallel(gc))
 		return 0;
 	/* beside the program: a quarter of the processors, the collecting thread among them */
 	bool by_itself = c->rec.reason == CYCLE_HEAP || c->rec.reason == CYCLE_PERIODIC;
@@ -304,6 +309,16 @@ static void wait_as_blocked(struct gc *gc, struct mutator *self, bool keep)
 		lock_release(&gc->world);
 	else if (self != NULL)
 		stw_unblock(&gc->stw, self);
+}
+
+/* start_threads - those that the coming cycle may want. Not in the loader's lock: who is inside dlopen can have the one that
+ * a new thread needs, and wait for ours (docs/adr/0005). */
+static void start_threads(struct gc *gc, struct mutator *self)
+{
+	wait_as_blocked(gc, self, true);
+	workers_start(&gc->workers, is_parallel(gc) ? gc->workers.limit : 0);
+	background_start(gc);
+	lock_release(&gc->world);
 }
 
 /* take_world - nobody sleeps for WORLD with the loader's lock: whoever forks has WORLD, and the child of
@@ -414,6 +429,7 @@ static MGC_NOINLINE void collect(void *arg)
 			   .sp = (uintptr_t)__builtin_frame_address(0),
 			   .seen = load_acquire(&gc->ncycles) }; /* pairs: cycle-count */
 	c.rec.reason = r->reason;
+	start_threads(gc, c.self);
 	do {
 		c.globals = load_relaxed(&gc->roots.globals);
 		if (c.globals) { /* the loader's lock may be long in coming, too */

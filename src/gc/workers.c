@@ -51,16 +51,20 @@ static bool start_one(struct workers *w)
 	return true;
 }
 
-uint32_t workers_prepare(struct workers *w, uint32_t n)
+void workers_start(struct workers *w, uint32_t n)
 {
 	if (n > w->limit)
 		n = w->limit;
 	if (n > 0 && w->worker == NULL)
 		w->worker = (struct worker *)os_alloc(MAX_WORKERS * sizeof *w->worker);
 	if (w->worker == NULL)
-		return 0;
+		return;
 	while (w->nstarted < n && start_one(w))
 		;
+}
+
+uint32_t workers_prepare(const struct workers *w, uint32_t n)
+{
 	return w->nstarted < n ? w->nstarted : n;
 }
 

@@ -35,8 +35,10 @@ struct workers {
 	struct worker *worker;
 };
 
-/* workers_prepare - starts threads up to n; how many there are (fewer when threads are refused). */
-uint32_t workers_prepare(struct workers *w, uint32_t n);
+/* workers_start - starts threads until there are n, or as many as may be; WORLD held, no lock of the loader's. workers_prepare -
+ * how many of n there are (fewer when threads are refused). */
+void workers_start(struct workers *w, uint32_t n);
+uint32_t workers_prepare(const struct workers *w, uint32_t n);
 /* workers_begin - wakes n of them to take part in a mark that is open. */
 void workers_begin(struct workers *w, uint32_t n, struct heap *h, struct grey_pool *pool,
 		   bool ignore_invalid);

@@ -348,6 +348,47 @@ TEST(loaded_library)
 	CHECK(!alive(h));
 }
 
+/* The first collections of a process, which start its threads, while a library is being loaded: who is in the middle of that has
+ * the lock of the loader's that a new thread needs, and waits for the one that a collection holds. */
+static uint32_t loaded;
+
+static void *allocate_until_loaded(void *arg)
+{
+	while (load_acquire(&loaded) == 0) /* pairs: loaded */
+		for (int i = 0; i < 1000; i++)
+			CHECK(mgc_alloc(2000, NULL, 0) != NULL);
+	return arg;
+}
+
+static void load_and_unload(void *path)
+{
+	pthread_t t;
+	alarm(20);
+	CHECK_EQ(mgc_root_add_globals(), 0);
+	CHECK_EQ(pthread_create(&t, NULL, allocate_until_loaded, NULL), 0);
+	for (int i = 0; i < 60; i++) {
+		void *lib = dlopen(path, RTLD_NOW);
+		CHECK(lib != NULL);
+		dlclose(lib);
+	}
+	store_release(&loaded, 1u); /* pairs: loaded */
+	pthread_join(t, NULL);
+	_exit(0);
+}
+
+TEST_SECONDS(threads_start_while_a_library_is_loaded, 60)
+{
+	char path[64];
+	probe_library("__thread void *tls[100]; void **tls_slot(void) { return &tls[99]; }", path);
+	for (size_t i = 0; i < test_size(40); i++) {
+		struct ending e = ending_of(load_and_unload, path);
+		if (e.status != 0)
+			fprintf(stderr, "status %#x, %s\n", (unsigned)e.status, e.text);
+		CHECK_EQ(e.status, 0);
+	}
+	unlink(path);
+}
+
 /* Threads collect with the loader's lock while this one forks: the child, which collects too, must not find
  * that lock taken by somebody who is not there. */
 static __attribute__((unused)) uint32_t enough;

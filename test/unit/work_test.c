@@ -348,6 +348,7 @@ TEST(a_late_helper_waits_for_its_first_round)
 	/* as workers_begin leaves it right before it moves on to the next round */
 	store_relaxed(&w.nwanted, 1u);
 	store_relaxed(&w.nbusy, 1u);
+	workers_start(&w, 1);
 	CHECK_EQ(workers_prepare(&w, 1), 1);
 	usleep(50000);
 	CHECK_EQ(load_acquire(&w.nbusy), 1);
