@@ -10,7 +10,21 @@
 #include "mallocgc.h"
 #include "os/os.h"
 
-static bool grow_table(void **table, size_t *capacity, size_t record);
+/* grow_table - doubles a table of records. Its size in bytes stays a multiple of a page. */
+static bool grow_table(void **table, size_t *capacity, size_t record)
+{
+	size_t old = *capacity, fresh = old != 0 ? 2 * old : align_up(4096, os_page_size()) / record;
+	void *t = (void *)os_alloc(fresh * record);
+	if (t == NULL)
+		return false;
+	if (old != 0) {
+		memcpy(t, *table, old * record);
+		os_release((uintptr_t)*table, old * record);
+	}
+	*table = t;
+	*capacity = fresh;
+	return true;
+}
 
 bool roots_init(struct roots *r, struct stw *stw)
 {
@@ -68,22 +82,6 @@ void roots_release(struct roots *r)
 	lock_release(&r->lock);
 	if (m != &mutator_none)
 		mutator_leave(m);
-}
-
-/* grow_table - doubles a table of records. Its size in bytes stays a multiple of a page. */
-static bool grow_table(void **table, size_t *capacity, size_t record)
-{
-	size_t old = *capacity, fresh = old != 0 ? 2 * old : align_up(4096, os_page_size()) / record;
-	void *t = (void *)os_alloc(fresh * record);
-	if (t == NULL)
-		return false;
-	if (old != 0) {
-		memcpy(t, *table, old * record);
-		os_release((uintptr_t)*table, old * record);
-	}
-	*table = t;
-	*capacity = fresh;
-	return true;
 }
 
 static bool is_unbarriered(const struct root_range *range)

@@ -58,6 +58,12 @@ static bool commit(const void *from, const void *to)
 	return from == to || os_commit(lo, hi - lo) == 0;
 }
 
+/* chunks_reached - by tables for pages below npages. */
+static size_t chunks_reached(size_t npages)
+{
+	return align_up((npages + MGC_CHUNK_PAGES - 1) >> MGC_CHUNK_PAGES_SHIFT, REACH_CHUNKS);
+}
+
 int pagealloc_init(struct pagealloc *pa, size_t npages)
 {
 	memset(pa, 0, sizeof *pa);
@@ -86,7 +92,7 @@ int pagealloc_init(struct pagealloc *pa, size_t npages)
 
 bool pagealloc_reach(struct pagealloc *pa, size_t npages)
 {
-	size_t n = align_up((npages + MGC_CHUNK_PAGES - 1) >> MGC_CHUNK_PAGES_SHIFT, REACH_CHUNKS);
+	size_t n = chunks_reached(npages);
 	struct page_summary *leaf = pa->summary[pa->nlevels - 1];
 	n = min_size(n, pa->nchunks);
 	if (n <= pa->reached)
@@ -101,7 +107,7 @@ bool pagealloc_reach(struct pagealloc *pa, size_t npages)
 
 void pagealloc_cut(struct pagealloc *pa, size_t npages)
 {
-	size_t n = align_up((npages + MGC_CHUNK_PAGES - 1) >> MGC_CHUNK_PAGES_SHIFT, REACH_CHUNKS);
+	size_t n = chunks_reached(npages);
 	uintptr_t end = align_up((uintptr_t)(pa->chunks + max_size(n, pa->reached)), os_page_size());
 	uintptr_t old = pa->memory + pa->memory_nbytes;
 	if (end >= old)
