@@ -8,6 +8,9 @@
 
 #define SPINS 200
 #define ASK_AGAIN 1000
+/* REGISTRY is nobody's for so long while somebody is late: who sleeps for it is never handed it (lock.h: L2), and must
+ * have the time to wake. */
+#define LET_OTHERS_NS UINT64_C(200000)
 
 static void pause_or_yield(unsigned spins)
 {
@@ -80,7 +83,7 @@ void quiesce(struct stw *stw, struct mutator *self)
 			explained = true;
 		}
 		lock_release(&stw->heap->registry_lock); /* Q2 */
-		os_yield();
+		os_sleep_ns(LET_OTHERS_NS);
 		lock_acquire(&stw->heap->registry_lock);
 	}
 	lock_release(&stw->heap->registry_lock);
