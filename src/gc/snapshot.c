@@ -44,6 +44,7 @@ void snapshot_take(struct gc *gc, struct mutator *m, bool tls)
 	add_relaxed(&gc->roots.stack_nbytes, out.read_nbytes);
 	if (itself)
 		note_duration(gc, m, os_thread_cpu_ns() - begin);
+	MGC_ASSERTION(load_relaxed(&m->taken) != gen && heap_phase(gc->heap) == PHASE_ROOTS); /* N5 */
 	store_release(&m->taken, gen); /* pairs: taken */
 }
 

@@ -10,6 +10,7 @@
  *        N3 who attaches in ROOTS takes its own snapshot as soon as its record is whole: however many threads
  *           are born, the roots are taken
  *        N4 who detaches waits for nobody's snapshot
+ *        N5 one is taken once, and ends in ROOTS: no word of it comes when the collector has read them
  * LOCKS  the owner of the cycle holds ROOTS from the first request to the last answer, and REGISTRY while it
  *        asks, not while it waits. The last round, in which every mutator has been taken, and the step to MARK are
  *        one hold of REGISTRY: who comes later sees MARK.

@@ -162,6 +162,7 @@ static void on_signal(uintptr_t sp, const uintptr_t *regs, size_t nregs)
 		store_relaxed(&lock_thread.stop_wanted, lock_thread.nheld);
 		return;
 	}
+	store_relaxed(&lock_thread.stop_wanted, 0u); /* T4 */
 	while ((stop = load_acquire(&stw->stopping)) != 0) { /* pairs: stopping */
 		if (load_acquire(&m->status) != MUTATOR_RUNNING) /* claimed: its stack is known */
 			return;

@@ -12,6 +12,8 @@
  * INV    T1 a parked thread holds no lock and is in no section
  *        T2 between stw_stop and stw_start the REGISTRY lock is held: nobody attaches or detaches
  *        T3 the handler touches only the thread's own record, `stopping` and the futex
+ *        T4 who answers does not do so a second time inside: the handler may have come between the release of
+ *           the last lock and the look at stop_wanted, and the locks that a snapshot takes look at that too
  * LOCKS  caller holds WORLD; REGISTRY is taken by stw_stop and released by stw_start.
  * FROM   measurements: two-signal schemes that wait for everyone to run again cost half a second with
  *        64 busy threads on two processors. */

@@ -378,6 +378,37 @@ TEST(threads_that_block_all_signals_and_join_without_membarrier)
 	wait_in_cycles(false);
 }
 
+/* ── a signal between the release of a lock and the look whether a stop was wanted meanwhile ── */
+
+static void (*take_snapshot)(struct mutator *m);
+static uint32_t ntaken;
+static MGC_TLS uint32_t ninside;
+
+static void count_snapshot(struct mutator *m)
+{
+	CHECK_EQ(ninside, 0); /* the release of a lock that the snapshot takes is no place for another */
+	ninside++;
+	take_snapshot(m);
+	ninside--;
+	ntaken++;
+}
+
+/* wait_on_the_brink - what an earlier signal left, when the lock was held. */
+static void wait_on_the_brink(void)
+{
+	store_relaxed(&lock_thread.stop_wanted, 1u);
+}
+
+TEST(a_signal_at_the_release_of_a_lock_is_answered_once)
+{
+	mgc_thread_attach();
+	take_snapshot = runtime.gc.stw.snapshot;
+	runtime.gc.stw.snapshot = count_snapshot;
+	for (int i = 0; i < 10; i++)
+		check_holder(wait_on_the_brink);
+	CHECK_EQ(ntaken, 20);
+}
+
 /* ── the signal is somebody else's ──────────────────────────────────────────────────────── */
 
 static void wait_running(void)
