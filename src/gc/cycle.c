@@ -536,7 +536,7 @@ void cycle_inspect(struct gc *gc, struct mutator *m, bool segments, void (*fn)(v
 static void obey_limit(void *arg)
 {
 	struct gc *gc = arg;
-	if (!pageheap_over_limit(&gc->heap->pageheap)) /* another did */
+	if (!pageheap_limit_changed(&gc->heap->pageheap)) /* another did */
 		return;
 	untrack(gc); /* what is mapped from now on is noted nowhere */
 	pageheap_obey(&gc->heap->pageheap);
@@ -544,7 +544,7 @@ static void obey_limit(void *arg)
 
 bool cycle_obey_limit(struct gc *gc, struct mutator *m)
 {
-	if (MGC_LIKELY(!pageheap_over_limit(&gc->heap->pageheap)) || lock_thread.passes)
+	if (MGC_LIKELY(!pageheap_limit_changed(&gc->heap->pageheap)) || lock_thread.passes)
 		return false;
 	cycle_inspect(gc, m, false, obey_limit, gc);
 	return true;

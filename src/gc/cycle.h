@@ -28,8 +28,9 @@ void cycle_wait_loader(struct gc *gc);
 void cycle_after_fork(struct gc *gc);
 
 /* cycle_obey_limit - the program has limited its address space since the heap's was reserved, which lets nobody in the
- * process map anything any more: stops the world and gives back what is reserved. True: that has happened, and the heap
- * may grow again, as far as the limit lets it. The caller is a mutator outside any section. */
+ * process map anything any more, or has lifted such a limit: stops the world, and gives back what is reserved, or makes the
+ * range longer. True: that has happened, and the heap may grow again, as far as the limit lets it. The caller is a mutator
+ * outside any section. */
 bool cycle_obey_limit(struct gc *gc, struct mutator *m);
 
 /* cycle_set_goal - recomputes the trigger: a setting changed. */

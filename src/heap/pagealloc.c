@@ -37,8 +37,8 @@ static size_t level_length(const struct pagealloc *pa, unsigned level)
 	return align_up(n, FANOUT);
 }
 
-/* lay_out - places the tables at pa->memory (which may still be 0). Returns their bytes. */
-static size_t lay_out(struct pagealloc *pa)
+/* lay_out - places the tables at pa->memory (which may still be 0). */
+static void lay_out(struct pagealloc *pa)
 {
 	uintptr_t at = pa->memory;
 	for (unsigned l = 0; l < pa->nlevels; l++) {
@@ -46,8 +46,6 @@ static size_t lay_out(struct pagealloc *pa)
 		at += align_up(level_length(pa, l) * sizeof(struct page_summary), MGC_CACHE_LINE);
 	}
 	pa->chunks = (struct pagealloc_chunk *)at;
-	at += pa->nchunks * sizeof(struct pagealloc_chunk);
-	return align_up(at - pa->memory, os_page_size());
 }
 
 /* commit - whole system pages around [from, to): what shares them is in the same mapping. */
@@ -64,18 +62,26 @@ static size_t chunks_reached(size_t npages)
 	return align_up((npages + MGC_CHUNK_PAGES - 1) >> MGC_CHUNK_PAGES_SHIFT, REACH_CHUNKS);
 }
 
-int pagealloc_init(struct pagealloc *pa, size_t npages)
+/* nbytes_for - of tables that reach so many pages: the records of the chunks beyond them are left out. */
+static size_t nbytes_for(const struct pagealloc *pa, size_t npages)
+{
+	size_t n = min_size(max_size(chunks_reached(npages), pa->reached), pa->nchunks);
+	return align_up((uintptr_t)(pa->chunks + n) - pa->memory, os_page_size());
+}
+
+int pagealloc_init(struct pagealloc *pa, size_t most_pages, size_t npages)
 {
 	memset(pa, 0, sizeof *pa);
-	if (npages == 0 || npages > MAX_PAGES)
+	if (npages == 0 || npages > most_pages || most_pages > MAX_PAGES)
 		return EINVAL;
-	pa->nchunks = (npages + MGC_CHUNK_PAGES - 1) >> MGC_CHUNK_PAGES_SHIFT;
+	pa->nchunks = (most_pages + MGC_CHUNK_PAGES - 1) >> MGC_CHUNK_PAGES_SHIFT;
 	pa->nlevels = 1;
 	for (size_t n = pa->nchunks; n > FANOUT; n = (n + FANOUT - 1) / FANOUT)
 		pa->nlevels++;
 	MGC_ASSERTION(pa->nlevels <= PAGEALLOC_MAX_LEVELS);
 	pa->first = pa->nchunks << MGC_CHUNK_PAGES_SHIFT;
-	pa->memory_nbytes = lay_out(pa);
+	lay_out(pa);
+	pa->memory_nbytes = nbytes_for(pa, npages);
 	pa->memory = os_reserve_readable(pa->memory_nbytes);
 	if (pa->memory == 0)
 		return ENOMEM;
@@ -97,6 +103,8 @@ bool pagealloc_reach(struct pagealloc *pa, size_t npages)
 	n = min_size(n, pa->nchunks);
 	if (n <= pa->reached)
 		return true;
+	if (nbytes_for(pa, npages) > pa->memory_nbytes)
+		return false;
 	/* the upper levels lie before the leaves; all are shorter than a huge page, and touched here and there */
 	if (!commit(pa->reached == 0 ? pa->summary[0] : leaf, leaf + align_up(n, FANOUT)) ||
 	    !commit(pa->chunks, pa->chunks + n))
@@ -107,13 +115,33 @@ bool pagealloc_reach(struct pagealloc *pa, size_t npages)
 
 void pagealloc_cut(struct pagealloc *pa, size_t npages)
 {
-	size_t n = chunks_reached(npages);
-	uintptr_t end = align_up((uintptr_t)(pa->chunks + max_size(n, pa->reached)), os_page_size());
-	uintptr_t old = pa->memory + pa->memory_nbytes;
-	if (end >= old)
-		return;
-	os_release(end, old - end);
-	pa->memory_nbytes = end - pa->memory;
+	size_t nbytes = nbytes_for(pa, npages);
+	if (nbytes < pa->memory_nbytes)
+		os_release(pa->memory + nbytes, pa->memory_nbytes - nbytes);
+	pa->memory_nbytes = min_size(nbytes, pa->memory_nbytes);
+}
+
+bool pagealloc_widen(struct pagealloc *pa, size_t npages)
+{
+	struct pagealloc old = *pa;
+	size_t nbytes = nbytes_for(pa, npages), leaves = align_up(pa->reached, FANOUT);
+	if (nbytes <= pa->memory_nbytes)
+		return true;
+	if ((pa->memory = os_reserve_readable(nbytes)) != 0) {
+		lay_out(pa);
+		pa->memory_nbytes = nbytes;
+		pa->reached = 0;
+		if (pagealloc_reach(pa, old.reached << MGC_CHUNK_PAGES_SHIFT)) {
+			uintptr_t end = (uintptr_t)(old.summary[pa->nlevels - 1] + leaves);
+			memcpy(pa->summary[0], old.summary[0], end - old.memory);
+			memcpy(pa->chunks, old.chunks, old.reached * sizeof *pa->chunks);
+			pagealloc_destroy(&old);
+			return true;
+		}
+		os_release(pa->memory, nbytes);
+	}
+	*pa = old;
+	return false;
 }
 
 void pagealloc_destroy(struct pagealloc *pa)

@@ -54,8 +54,9 @@ struct pagealloc {
 	size_t memory_nbytes;
 };
 
-/* pagealloc_init - for a reservation of npages (rounded up to chunks), all absent. 0 or an errno. */
-int pagealloc_init(struct pagealloc *pa, size_t npages);
+/* pagealloc_init - for a range of npages that may become one of most_pages (rounded up to chunks), all absent. 0 or an
+ * errno. */
+int pagealloc_init(struct pagealloc *pa, size_t most_pages, size_t npages);
 void pagealloc_destroy(struct pagealloc *pa);
 
 /* pagealloc_reach - commits the tables for pages below npages; false: no memory. So an empty heap is not
@@ -63,8 +64,9 @@ void pagealloc_destroy(struct pagealloc *pa);
 bool pagealloc_reach(struct pagealloc *pa, size_t npages);
 
 /* pagealloc_cut - gives back the tables of pages from npages on, which are never asked for; all that were reached are
- * below. */
+ * below. pagealloc_widen - from now on pages below npages may be; false: no memory, nothing has happened. */
 void pagealloc_cut(struct pagealloc *pa, size_t npages);
+bool pagealloc_widen(struct pagealloc *pa, size_t npages);
 
 /* pagealloc_add - makes absent pages free and clean. first and npages are whole chunks. False: no
  * memory for the tables; surely not when they were reached before. */

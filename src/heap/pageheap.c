@@ -37,7 +37,7 @@ static int init(struct pageheap *ph, size_t max_nbytes, bool spanless)
 			   : space_init(&ph->space, max_nbytes);
 	if (err != 0)
 		return err;
-	err = pagealloc_init(&ph->pages, ph->space.npages);
+	err = pagealloc_init(&ph->pages, ph->space.most_pages, ph->space.npages);
 	if (err != 0) {
 		space_destroy(&ph->space);
 		return err;
@@ -344,12 +344,12 @@ size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages)
 	return done;
 }
 
-bool pageheap_over_limit(struct pageheap *ph)
+bool pageheap_limit_changed(struct pageheap *ph)
 {
 	lock_acquire(&ph->lock);
-	bool over = space_over_limit(&ph->space);
+	bool changed = space_limit_changed(&ph->space);
 	lock_release(&ph->lock);
-	return over;
+	return changed;
 }
 
 void pageheap_obey(struct pageheap *ph)
@@ -357,6 +357,7 @@ void pageheap_obey(struct pageheap *ph)
 	lock_acquire(&ph->lock);
 	space_obey(&ph->space);
 	pagealloc_cut(&ph->pages, ph->space.npages);
+	(void)pagealloc_widen(&ph->pages, ph->space.npages); /* refused: pages that are not reached are not grown into */
 	lock_release(&ph->lock);
 }
 

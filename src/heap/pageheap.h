@@ -93,9 +93,10 @@ void pageheap_touch_ahead(struct pageheap *ph);
  * second time. Bytes. */
 size_t pageheap_drop_ahead(struct pageheap *ph);
 
-/* pageheap_over_limit - the address space was limited to less than what is reserved (space_over_limit): the heap does not
- * grow until pageheap_obey has given that back, which is called with the world stopped. */
-bool pageheap_over_limit(struct pageheap *ph);
+/* pageheap_limit_changed - the address space was limited to less than what is reserved, and the heap does not grow; or
+ * a limit that bounds it was lifted (space_limit_changed). Until pageheap_obey, which is called with the world
+ * stopped. */
+bool pageheap_limit_changed(struct pageheap *ph);
 void pageheap_obey(struct pageheap *ph);
 
 struct pageheap_stats {

@@ -12,48 +12,102 @@
 
 /* Smallest range worth having, and the step by which a refused reservation shrinks. */
 #define MIN_RANGE (MGC_ARENA_SIZE)
+/* A place for a range that is not reserved is tried so often. */
+#define PLACE_TRIES 8
 #define SPAN_TABLE_PER_ARENA ((MGC_ARENA_SIZE >> MGC_PAGE_SHIFT) * sizeof(struct span))
 #define BITS_PER_ARENA ((MGC_ARENA_SIZE >> 10) * sizeof(struct bitpair))
 #define DESC_PER_ARENA ((MGC_ARENA_SIZE >> MGC_PAGE_SHIFT) * sizeof(uint32_t))
 
-static size_t table_nbytes(size_t npages, size_t per_page)
+/* The tables, in the order in which they lie. */
+enum table { TABLE_SPANS, TABLE_BITS, TABLE_DESC, NTABLES };
+
+static size_t table_nbytes(enum table t, size_t npages)
 {
-	return align_up(npages * per_page, 1 << 16);
+	static const size_t per_page[NTABLES] = { sizeof(struct span),
+						  MGC_PAGE_SIZE / 1024 * sizeof(struct bitpair),
+						  sizeof(uint32_t) };
+	return align_up(npages * per_page[t], 1 << 16);
 }
 
+static uintptr_t table_at(const struct space *sp, enum table t)
+{
+	const uintptr_t at[NTABLES] = { (uintptr_t)sp->spans, (uintptr_t)sp->bits, (uintptr_t)sp->desc };
+	return at[t];
+}
+
+/* set_tables - spans and bits lie at `at`, each with room for so many pages. */
+static void set_tables(struct space *sp, uintptr_t at, uintptr_t desc, size_t npages)
+{
+	sp->spans = (struct span *)at;
+	sp->bits = (struct bitpair *)(at + table_nbytes(TABLE_SPANS, npages));
+	sp->desc = (uint32_t *)desc;
+}
+
+/* reserve_tables - where the system has room. */
 static int reserve_tables(struct space *sp)
 {
-	size_t spans = table_nbytes(sp->npages, sizeof(struct span));
-	size_t bits = table_nbytes(sp->npages, MGC_PAGE_SIZE / 1024 * sizeof(struct bitpair));
-	uintptr_t at = os_reserve(spans + bits, MGC_CACHE_LINE);
+	size_t nbytes = table_nbytes(TABLE_SPANS, sp->npages) + table_nbytes(TABLE_BITS, sp->npages);
+	uintptr_t at = os_reserve(nbytes, MGC_CACHE_LINE);
 	if (at == 0)
 		return ENOMEM;
-	uintptr_t desc = os_reserve_readable(table_nbytes(sp->npages, sizeof(uint32_t)));
+	uintptr_t desc = os_reserve_readable(table_nbytes(TABLE_DESC, sp->npages));
 	if (desc == 0) {
-		os_release(at, spans + bits);
+		os_release(at, nbytes);
 		return ENOMEM;
 	}
-	sp->spans = (struct span *)at;
-	sp->bits = (struct bitpair *)(at + spans);
-	sp->desc = (uint32_t *)desc;
+	set_tables(sp, at, desc, sp->npages);
 	return 0;
 }
 
-/* release_tables - from so many pages on. */
-static void release_tables(struct space *sp, size_t from_page)
+/* cut_tables - what they have for pages [npages, end) goes back. */
+static void cut_tables(struct space *sp, size_t npages, size_t end)
 {
-	const struct {
-		uintptr_t at;
-		size_t per_page;
-	} table[] = { { (uintptr_t)sp->spans, sizeof(struct span) },
-		      { (uintptr_t)sp->bits, MGC_PAGE_SIZE / 1024 * sizeof(struct bitpair) },
-		      { (uintptr_t)sp->desc, sizeof(uint32_t) } };
-	for (size_t i = 0; !sp->bare && i < sizeof table / sizeof table[0]; i++) {
-		size_t keep = table_nbytes(from_page, table[i].per_page);
-		size_t all = table_nbytes(sp->npages, table[i].per_page);
+	for (enum table t = 0; !sp->bare && t < NTABLES; t++) {
+		size_t keep = table_nbytes(t, npages), all = table_nbytes(t, end);
 		if (keep < all)
-			os_release(table[i].at + keep, all - keep);
+			os_release(table_at(sp, t) + keep, all - keep);
 	}
+}
+
+static int extend_table(const struct space *sp, enum table t, size_t from, size_t to)
+{
+	size_t have = table_nbytes(t, from), all = table_nbytes(t, to);
+	uintptr_t at = table_at(sp, t) + have;
+	if (have == all)
+		return 0;
+	return t == TABLE_DESC ? os_reserve_readable_at(at, all - have) : os_reserve_at(at, all - have);
+}
+
+/* extend_tables - where they are, from `from` pages to `to`. 0 or an errno: nothing has happened. */
+static int extend_tables(struct space *sp, size_t from, size_t to)
+{
+	for (enum table t = 0; t < NTABLES; t++) {
+		int err = extend_table(sp, t, from, to);
+		if (err == 0)
+			continue;
+		while (t-- > 0)
+			os_release(table_at(sp, t) + table_nbytes(t, from),
+				   table_nbytes(t, to) - table_nbytes(t, from));
+		return err;
+	}
+	return 0;
+}
+
+/* place_range - chunks are mapped there as they are needed, never over somebody else; the tables lie where the widest range
+ * would end. */
+static int place_range(struct space *sp)
+{
+	int err = EEXIST;
+	for (int i = 0; i < PLACE_TRIES && err == EEXIST; i++) {
+		sp->base = os_choose_place(MGC_ARENA_SIZE);
+		uintptr_t at = sp->base + (sp->most_pages << MGC_PAGE_SHIFT);
+		set_tables(sp, at,
+			   at + table_nbytes(TABLE_SPANS, sp->most_pages) +
+				   table_nbytes(TABLE_BITS, sp->most_pages),
+			   sp->most_pages);
+		err = extend_tables(sp, 0, sp->npages);
+	}
+	return err == 0 ? 0 : ENOMEM;
 }
 
 /* reserve_range - 0, ENOMEM, or EAGAIN when the system locks what is mapped: *lock_nbytes of it. The addresses
@@ -74,31 +128,36 @@ static int init_range(struct space *sp, size_t nbytes, bool bare, size_t *lock_n
 	sp->nbytes = align_down(nbytes, MGC_ARENA_SIZE);
 	sp->npages = sp->nbytes >> MGC_PAGE_SHIFT;
 	sp->bare = bare && sp->reserved;
-	if (!sp->reserved) { /* chunks are mapped there as they are needed, never over somebody else */
-		sp->base = os_choose_place(MGC_ARENA_SIZE);
-	} else {
-		int err = reserve_range(sp, lock_nbytes);
-		if (err != 0)
-			return err;
-	}
-	int err = sp->bare ? 0 : reserve_tables(sp);
-	if (err != 0 && sp->reserved)
+	if (!sp->reserved)
+		return place_range(sp);
+	int err = reserve_range(sp, lock_nbytes);
+	if (err != 0)
+		return err;
+	err = sp->bare ? 0 : reserve_tables(sp);
+	if (err != 0)
 		os_release(sp->mapping, sp->mapping_nbytes);
 	return err;
+}
+
+/* may_have - of the range's bytes, under that limit. */
+static size_t may_have(const struct space *sp, size_t limit)
+{
+	size_t most = sp->most_pages << MGC_PAGE_SHIFT;
+	return min_size(most, align_up(min_size(limit, most), MGC_ARENA_SIZE));
 }
 
 static int init(struct space *sp, size_t max_nbytes, bool bare)
 {
 	memset(sp, 0, sizeof *sp);
-	bool limited = false;
-	size_t nbytes = os_address_budget(&limited), lock_nbytes;
-	if (limited) /* the budget is a quarter; mapped chunk by chunk, all of the limit can be used */
-		nbytes *= 4;
+	size_t most = os_address_budget(), lock_nbytes;
 	if (max_nbytes != 0)
-		nbytes = min_size(nbytes, max_nbytes);
-	sp->reserved = !limited;
+		most = min_size(most, max_nbytes);
+	most = max_size(align_down(most, MGC_ARENA_SIZE), MIN_RANGE);
+	sp->most_pages = most >> MGC_PAGE_SHIFT;
+	sp->limit = os_address_limit();
+	sp->reserved = sp->limit == SIZE_MAX; /* else a large reservation is itself a cost */
 	annotate_start();
-	for (nbytes = max_size(nbytes, MIN_RANGE); nbytes >= MIN_RANGE;) {
+	for (size_t nbytes = may_have(sp, sp->limit); nbytes >= MIN_RANGE;) {
 		int err = init_range(sp, nbytes, bare, &lock_nbytes);
 		if (err == 0) {
 			annotate_heap(sp->base, sp->nbytes);
@@ -128,29 +187,75 @@ void space_destroy(struct space *sp)
 	for (size_t page = 0; !sp->reserved && page < sp->grown; page += MGC_CHUNK_PAGES)
 		if (sp->spans[page].state != SPAN_LOST)
 			os_release(space_page_addr(sp, page), MGC_CHUNK_SIZE);
-	release_tables(sp, 0);
+	cut_tables(sp, 0, sp->npages);
 	memset(sp, 0, sizeof *sp);
+}
+
+/* mapped_nbytes - that stand against the limit whether they are used or not. */
+static size_t mapped_nbytes(const struct space *sp)
+{
+	size_t nbytes = sp->reserved ? sp->mapping_nbytes : 0;
+	for (enum table t = 0; !sp->bare && t < NTABLES; t++)
+		nbytes += table_nbytes(t, sp->npages);
+	return nbytes;
 }
 
 bool space_over_limit(const struct space *sp)
 {
-	return sp->reserved && os_address_limit() < sp->mapping_nbytes;
+	size_t limit = os_address_limit();
+	return limit != sp->limit && limit < mapped_nbytes(sp);
+}
+
+bool space_limit_changed(const struct space *sp)
+{
+	size_t limit = os_address_limit();
+	return limit != sp->limit &&
+	       (limit < mapped_nbytes(sp) ||
+		(limit > sp->limit && !sp->reserved && sp->npages < sp->most_pages));
+}
+
+static void set_nbytes(struct space *sp, size_t nbytes)
+{
+	sp->nbytes = nbytes;
+	sp->npages = nbytes >> MGC_PAGE_SHIFT;
+}
+
+/* shrink - what is reserved and not in use goes back. */
+static void shrink(struct space *sp)
+{
+	size_t used = sp->grown << MGC_PAGE_SHIFT;
+	size_t nbytes = min_size(align_up(max_size(used, may_have(sp, sp->limit)), MGC_ARENA_SIZE),
+				 sp->nbytes);
+	uintptr_t end = sp->base + used;
+	if (sp->reserved) {
+		if (sp->base > sp->mapping)
+			os_release(sp->mapping, sp->base - sp->mapping);
+		os_release(end, sp->mapping + sp->mapping_nbytes - end);
+	}
+	cut_tables(sp, nbytes >> MGC_PAGE_SHIFT, sp->npages);
+	set_nbytes(sp, nbytes);
+	sp->reserved = false;
+}
+
+/* widen - as far as the limit lets it, and the places behind the tables are still free. */
+static void widen(struct space *sp)
+{
+	size_t nbytes = may_have(sp, sp->limit);
+	size_t more = nbytes > sp->nbytes ? nbytes - sp->nbytes : 0;
+	for (; more >= MGC_ARENA_SIZE; more = align_down(more / 2, MGC_ARENA_SIZE))
+		if (extend_tables(sp, sp->npages, (sp->nbytes + more) >> MGC_PAGE_SHIFT) == 0) {
+			set_nbytes(sp, sp->nbytes + more);
+			return;
+		}
 }
 
 void space_obey(struct space *sp)
 {
-	size_t used = sp->grown << MGC_PAGE_SHIFT;
-	size_t nbytes = min_size(
-		align_up(max_size(used, min_size(os_address_limit(), sp->nbytes)), MGC_ARENA_SIZE),
-		sp->nbytes);
-	uintptr_t end = sp->base + used;
-	if (sp->base > sp->mapping)
-		os_release(sp->mapping, sp->base - sp->mapping);
-	os_release(end, sp->mapping + sp->mapping_nbytes - end);
-	release_tables(sp, nbytes >> MGC_PAGE_SHIFT);
-	sp->nbytes = nbytes;
-	sp->npages = nbytes >> MGC_PAGE_SHIFT;
-	sp->reserved = false;
+	sp->limit = os_address_limit();
+	if (sp->limit < mapped_nbytes(sp))
+		shrink(sp);
+	else if (!sp->reserved)
+		widen(sp);
 }
 
 /* commit_piece - commits the part of a table that serves one arena, to the system's page ends. */

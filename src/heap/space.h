@@ -41,7 +41,8 @@ struct space {
 	uint32_t *desc;
 	struct bitpair *bits;
 	struct span *spans;
-	size_t npages;
+	size_t npages, most_pages; /* of the range; of the widest one that it may become */
+	size_t limit; /* RLIMIT_AS that it obeys */
 	size_t grown; /* pages below were handed to space_grow's caller, or are lost */
 	size_t tabled; /* arenas whose tables are committed */
 	bool reserved; /* what is above `grown` is ours; else each chunk is mapped when it is needed */
@@ -82,11 +83,13 @@ void space_destroy(struct space *sp);
  * a later smaller call may succeed. Caller holds PAGEHEAP. */
 bool space_grow(struct space *sp, size_t nchunks, size_t *first_page);
 
-/* space_over_limit - the program has limited its address space since (RLIMIT_AS), and the reservation is far above
- * that: nobody in the process can map anything. space_obey - gives back what is reserved and not in use, of the range
- * and of the tables; from here on chunks are mapped one by one, as far as the limit lets them. Nobody else reads the
- * space meanwhile, or has read its bounds and goes on. */
+/* space_over_limit - the program has limited its address space since (RLIMIT_AS), and what is reserved is above that:
+ * nobody in the process can map anything. space_limit_changed - that, or a limit that bounded the range was lifted.
+ * space_obey - gives back what is reserved and not in use, of the range and of the tables, and from here on chunks are mapped
+ * one by one, as far as the limit lets them; or makes the range as long as the limit lets it be now. Nobody else reads
+ * the space meanwhile, or has read its bounds and goes on. */
 bool space_over_limit(const struct space *sp);
+bool space_limit_changed(const struct space *sp);
 void space_obey(struct space *sp);
 
 /* space_discard_tables - gives back the memory of the span records and bits of those pages, which are in

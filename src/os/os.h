@@ -40,8 +40,10 @@ uintptr_t os_reserve(size_t nbytes, size_t align);
 /* os_reserve_at - NONE → RESERVED at exactly this address; 0 or errno, EEXIST when any part is in
  * use already (nothing is ever mapped over). */
 int os_reserve_at(uintptr_t addr, size_t nbytes);
-/* os_reserve_readable - NONE → READABLE, for tables that are looked into before they are filled. */
+/* os_reserve_readable - NONE → READABLE, for tables that are looked into before they are filled; and the same at exactly
+ * an address, as os_reserve_at. */
 uintptr_t os_reserve_readable(size_t nbytes);
+int os_reserve_readable_at(uintptr_t addr, size_t nbytes);
 /* os_commit - RESERVED, READABLE → READY. Idempotent on READY. 0 or ENOMEM. */
 int os_commit(uintptr_t addr, size_t nbytes);
 /* os_decommit - READY → RESERVED: contents lost, commit charge returned, advice forgotten. 0 or
@@ -68,11 +70,11 @@ int os_renew(uintptr_t addr, size_t nbytes);
 /* os_alloc - READY memory in one call, for records: NONE → READY. 0 when refused. */
 uintptr_t os_alloc(size_t nbytes);
 
-/* os_address_budget - bytes of address space that a reservation may take without starving the rest
- * of the process: min(MGC_MAX_RESERVE, a quarter of RLIMIT_AS or of the address space); *limited is set when
- * RLIMIT_AS makes a large reservation itself a cost. */
-size_t os_address_budget(bool *limited);
-/* os_address_limit - RLIMIT_AS, which a program may lower at any time; SIZE_MAX: none. */
+/* os_address_budget - bytes of address space that a reservation may take: min(MGC_MAX_RESERVE, a quarter of what there
+ * is). */
+size_t os_address_budget(void);
+/* os_address_limit - RLIMIT_AS, which a program may change at any time, and which makes a large reservation itself a
+ * cost; SIZE_MAX: none. */
 size_t os_address_limit(void);
 /* os_lock_budget - after mlockall with MCL_FUTURE every new mapping is locked, so a large reservation is a
  * cost too: the bytes that may be locked. SIZE_MAX: nothing is locked. `mapped` is a page that was mapped just

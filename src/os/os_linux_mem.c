@@ -142,12 +142,9 @@ uintptr_t os_reserve(size_t nbytes, size_t align)
 	return lo;
 }
 
-int os_reserve_at(uintptr_t addr, size_t nbytes)
+static int map_at(uintptr_t addr, size_t nbytes, int prot)
 {
-	int error = os_refused("reserve_at", nbytes);
-	if (error != 0)
-		return error;
-	void *p = mmap((void *)addr, nbytes, PROT_NONE, MAP_RESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+	void *p = mmap((void *)addr, nbytes, prot, MAP_RESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 	if (p == MAP_FAILED)
 		return errno;
 	if ((uintptr_t)p != addr) { /* before 4.17 the flag is unknown and addr only a hint */
@@ -155,6 +152,18 @@ int os_reserve_at(uintptr_t addr, size_t nbytes)
 		return EEXIST;
 	}
 	return 0;
+}
+
+int os_reserve_at(uintptr_t addr, size_t nbytes)
+{
+	int error = os_refused("reserve_at", nbytes);
+	return error != 0 ? error : map_at(addr, nbytes, PROT_NONE);
+}
+
+int os_reserve_readable_at(uintptr_t addr, size_t nbytes)
+{
+	int error = os_refused("reserve_readable_at", nbytes);
+	return error != 0 ? error : map_at(addr, nbytes, PROT_READ);
 }
 
 uintptr_t os_reserve_readable(size_t nbytes)
@@ -299,12 +308,10 @@ size_t os_address_limit(void)
 	return limited && r.rlim_cur < SIZE_MAX ? (size_t)r.rlim_cur : SIZE_MAX;
 }
 
-size_t os_address_budget(bool *limited)
+size_t os_address_budget(void)
 {
-	uint64_t space = address_space(), limit = os_address_limit();
-	*limited = limit != SIZE_MAX;
-	space = limit < space ? limit : space;
-	return space / 4 < MGC_MAX_RESERVE ? space / 4 : MGC_MAX_RESERVE;
+	uint64_t part = address_space() / 4;
+	return part < MGC_MAX_RESERVE ? part : MGC_MAX_RESERVE;
 }
 
 /* The system maps from the top down, and programs at two thirds; ThreadSanitizer lets a program have

@@ -346,6 +346,57 @@ TEST(the_next_collection_finds_a_later_limit)
 	check_room(40 << 20);
 }
 
+static void set_soft_limit(size_t mib)
+{
+	struct rlimit r;
+	getrlimit(RLIMIT_AS, &r);
+	r.rlim_cur = mib == 0 ? r.rlim_max : (rlim_t)mib << 20;
+	CHECK_EQ(setrlimit(RLIMIT_AS, &r), 0);
+}
+
+/* fill_under - one limit after the other, 0 for none; what one of them refuses the next gives. */
+static void fill_under(const size_t *mib, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		set_soft_limit(mib[i]);
+		size_t want = mib[i] == 0 ? 700 : mib[i], have = 0;
+		while (have < want && (kept[have] = mgc_alloc(1 << 20, NULL, MGC_NOSCAN)) != NULL)
+			memset(kept[have++], 0x77, 1 << 20);
+		printf("  %zu MiB: %zu were had\n", mib[i], have);
+		CHECK(mib[i] == 0 ? have == 700 : have + 150 > mib[i] && have < mib[i]);
+		memset(kept, 0, sizeof kept);
+		mgc_collect();
+	}
+}
+
+static const size_t lifted[] = { 300, 500, 0 };
+
+TEST(a_limit_that_is_lifted)
+{
+	mgc_root_add_globals();
+	limit_later(400);
+	fill_under(lifted, sizeof lifted / sizeof lifted[0]);
+}
+
+static void start_limited(void *arg)
+{
+	set_soft_limit(200);
+	mgc_root_add(kept, sizeof kept, 0);
+	CHECK_EQ(mgc_thread_attach(), 0);
+	fill_under(lifted, sizeof lifted / sizeof lifted[0]);
+	(void)arg;
+	fflush(stdout);
+	_exit(0);
+}
+
+TEST(a_limit_that_was_there_and_is_lifted)
+{
+	struct ending e = ending_of(start_limited, NULL);
+	if (e.status != 0)
+		fprintf(stderr, "status %#x, %s\n", (unsigned)e.status, e.text);
+	CHECK_EQ(e.status, 0);
+}
+
 static void *allocate_for_long(void *arg)
 {
 	uint32_t *limited = arg;

@@ -170,7 +170,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes)
 	struct pagealloc pa;
 	memset(page, ABSENT, sizeof page);
 	nruns = 0;
-	FUZZ_CHECK(pagealloc_init(&pa, NPAGES) == 0);
+	FUZZ_CHECK(pagealloc_init(&pa, NPAGES, NPAGES) == 0);
 	while (has_more(&in))
 		step(&pa, &in);
 	compare(&pa);

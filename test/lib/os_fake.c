@@ -20,6 +20,7 @@ static struct call {
 	{ "reserve", true, 0, 0 },
 	{ "reserve_at", true, 0, 0 },
 	{ "reserve_readable", true, 0, 0 },
+	{ "reserve_readable_at", true, 0, 0 },
 	{ "commit", true, 0, 0 },
 	{ "decommit", true, 0, 0 },
 	{ "discard", true, 0, 0 },

@@ -55,7 +55,7 @@ static void model_start(uint64_t seed, size_t nchunks)
 	model.page = calloc(model.npages, 1);
 	model.runs = calloc(model.npages, sizeof *model.runs);
 	cr_assert(model.page != NULL && model.runs != NULL);
-	cr_assert_eq(pagealloc_init(&pa, model.npages), 0);
+	cr_assert_eq(pagealloc_init(&pa, model.npages, model.npages), 0);
 }
 
 static void compare_all(void)

@@ -134,6 +134,13 @@ Test(os, reserve_readable)
 	cr_assert_eq(*(volatile unsigned char *)(at + 64 * MIB - 1), 0);
 	cr_assert_eq(*(volatile unsigned char *)(at + 65 * MIB), 0);
 	cr_assert(!probe_writable(at + 65 * MIB));
+	os_release(at + GIB / 2, GIB / 2);
+	cr_assert_eq(os_reserve_readable_at(at + GIB / 2 - MIB, GIB / 2), EEXIST);
+	cr_assert_eq(os_reserve_readable_at(at + GIB / 2, GIB / 2), 0);
+	cr_assert_eq(*(volatile uint64_t *)(at + GIB - MIB), 0);
+	cr_assert(!probe_writable(at + GIB - MIB));
+	cr_assert_eq(os_commit(at + GIB - MIB, MIB), 0);
+	fill(at + GIB - MIB, MIB);
 	os_release(at, GIB);
 	cr_assert(!probe_readable(at));
 }
@@ -305,14 +312,15 @@ Test(os, random_walk)
 
 Test(os, every_call_is_asked)
 {
-	static const char *const names[] = { "reserve", "reserve_at",  "reserve_readable",
-					     "commit",  "decommit",    "discard",
-					     "release", "advise_huge", "populate",
-					     "alloc" };
+	static const char *const names[] = { "reserve", "reserve_at",         "reserve_readable",
+					     "commit",  "decommit",           "discard",
+					     "release", "advise_huge",        "populate",
+					     "alloc",   "reserve_readable_at" };
 	os_fake_start();
 	uintptr_t at = os_reserve(MIB, 0);
 	os_release(at, MIB);
 	os_reserve_at(at, MIB);
+	os_reserve_readable_at(at, MIB);
 	os_commit(at, MIB);
 	os_advise_huge(at, MIB, true);
 	os_populate(at, MIB);
@@ -322,11 +330,11 @@ Test(os, every_call_is_asked)
 	cr_assert_neq(os_alloc(MIB), 0);
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		cr_assert_eq(os_fake_calls(names[i]), 1, "%s", names[i]);
-	cr_assert_eq(os_fake_calls(NULL), 10);
+	cr_assert_eq(os_fake_calls(NULL), 11);
 	cr_assert_eq(os_fake_refused(NULL), 0);
 	os_fake_stop();
 	cr_assert_neq(os_alloc(MIB), 0);
-	cr_assert_eq(os_fake_calls(NULL), 10, "no longer asked");
+	cr_assert_eq(os_fake_calls(NULL), 11, "no longer asked");
 }
 
 Test(os, refused_calls_change_nothing)
@@ -384,21 +392,18 @@ Test(os, fake_counts_and_picks)
 
 Test(os, address_budget)
 {
-	bool limited = true;
-	size_t budget = os_address_budget(&limited);
+	size_t budget = os_address_budget();
 	struct rlimit as;
 	cr_assert_eq(getrlimit(RLIMIT_AS, &as), 0);
-	if (as.rlim_cur == RLIM_INFINITY) {
-		cr_assert(!limited);
-		cr_assert_geq(budget, min_size(64 * GIB, MGC_MAX_RESERVE));
-		cr_assert_leq(budget, MGC_MAX_RESERVE);
-	}
+	cr_assert_eq(os_address_limit(), as.rlim_cur == RLIM_INFINITY ? SIZE_MAX : as.rlim_cur);
+	cr_assert_geq(budget, min_size(64 * GIB, MGC_MAX_RESERVE));
+	cr_assert_leq(budget, MGC_MAX_RESERVE);
 	if (MGC_WITH_ASAN || MGC_WITH_TSAN || PROBE_EMULATED)
 		return; /* already above any limit, or without one */
 	struct rlimit less = { 4 * GIB, as.rlim_max };
 	cr_assert_eq(setrlimit(RLIMIT_AS, &less), 0);
-	cr_assert_eq(os_address_budget(&limited), GIB);
-	cr_assert(limited);
+	cr_assert_eq(os_address_limit(), 4 * GIB);
+	cr_assert_eq(os_address_budget(), budget);
 	cr_assert_eq(os_reserve(5 * GIB, 0), 0);
 	cr_assert_eq(setrlimit(RLIMIT_AS, &as), 0);
 }

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 
 #include "heap/pagealloc.h"
 #include "os/os.h"
@@ -12,7 +13,7 @@ static struct pagealloc pa;
 
 static void start(size_t npages, size_t added)
 {
-	cr_assert_eq(pagealloc_init(&pa, npages), 0);
+	cr_assert_eq(pagealloc_init(&pa, npages, npages), 0);
 	pagealloc_add(&pa, 0, added);
 	pagealloc_verify(&pa);
 }
@@ -52,8 +53,9 @@ Test(pagealloc, empty_has_nothing, .timeout = 10)
 
 Test(pagealloc, init_rejects, .timeout = 10)
 {
-	cr_expect_eq(pagealloc_init(&pa, 0), EINVAL);
-	cr_expect_eq(pagealloc_init(&pa, ((size_t)1 << 31) + 1), EINVAL);
+	cr_expect_eq(pagealloc_init(&pa, 0, 0), EINVAL);
+	cr_expect_eq(pagealloc_init(&pa, CHUNK, CHUNK + 1), EINVAL);
+	cr_expect_eq(pagealloc_init(&pa, ((size_t)1 << 31) + 1, ((size_t)1 << 31) + 1), EINVAL);
 	pagealloc_destroy(&pa); /* of one that was not made */
 }
 
@@ -71,11 +73,11 @@ Test(pagealloc, init_survives_refusal, .timeout = 10)
 	os_set_fault_hook(fail_nth);
 	for (unsigned n = 1; n <= 3; n++) {
 		fail_at = n;
-		cr_expect_eq(pagealloc_init(&pa, 513 * CHUNK), ENOMEM, "call %u", n);
+		cr_expect_eq(pagealloc_init(&pa, 513 * CHUNK, 513 * CHUNK), ENOMEM, "call %u", n);
 		cr_expect_eq(pa.memory, 0);
 	}
 	fail_at = 4;
-	cr_expect_eq(pagealloc_init(&pa, 513 * CHUNK), 0);
+	cr_expect_eq(pagealloc_init(&pa, 513 * CHUNK, 513 * CHUNK), 0);
 	cr_expect_eq(fail_at, 1); /* all calls that can fail were tried */
 	os_set_fault_hook(NULL);
 	finish();
@@ -104,6 +106,37 @@ Test(pagealloc, tables_follow_the_heap, .timeout = 10)
 	finish();
 }
 
+/* The tables of a range that was cut, or is short, become longer: what they know stays. */
+Test(pagealloc, widened, .timeout = 10)
+{
+	size_t most = (size_t)10000 * CHUNK, far = (size_t)5000 * CHUNK;
+	for (int cut = 0; cut < 2; cut++) {
+		cr_assert_eq(pagealloc_init(&pa, most, cut ? most : CHUNK), 0);
+		cr_expect(pagealloc_add(&pa, 0, 9 * CHUNK));
+		cr_expect_eq(must_alloc(8 * CHUNK + 3, 1, 8 * CHUNK + 3), 0);
+		if (cut)
+			pagealloc_cut(&pa, 9 * CHUNK);
+		cr_expect(!pagealloc_add(&pa, far, CHUNK), "beyond its tables");
+		for (unsigned n = 1; n <= 3; n++) { /* the tables, and two commits */
+			os_set_fault_hook(fail_nth);
+			fail_at = n;
+			struct pagealloc before = pa;
+			cr_expect(!pagealloc_widen(&pa, far + CHUNK));
+			cr_expect_eq(memcmp(&before, &pa, sizeof pa), 0);
+			os_set_fault_hook(NULL);
+		}
+		cr_expect(pagealloc_widen(&pa, far + CHUNK));
+		pagealloc_verify(&pa);
+		cr_expect(pagealloc_add(&pa, far, CHUNK));
+		cr_expect_eq(must_alloc(CHUNK, CHUNK, CHUNK), far);
+		cr_expect_eq(must_alloc(CHUNK - 3, 1, CHUNK - 3), 8 * CHUNK + 3);
+		pagealloc_free(&pa, 0, 8 * CHUNK + 3);
+		must_fail(8 * CHUNK + 4, 1);
+		cr_expect(!pagealloc_add(&pa, most - CHUNK, CHUNK));
+		finish();
+	}
+}
+
 Test(pagealloc, levels_follow_the_reservation, .timeout = 10)
 {
 	const struct {
@@ -112,7 +145,7 @@ Test(pagealloc, levels_follow_the_reservation, .timeout = 10)
 	} rows[] = { { 1, 1 },  { 8, 1 },   { 9, 2 },   { 64, 2 },
 		     { 65, 3 }, { 512, 3 }, { 513, 4 }, { (size_t)1 << 18, 6 } };
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		cr_assert_eq(pagealloc_init(&pa, rows[i].nchunks * CHUNK), 0);
+		cr_assert_eq(pagealloc_init(&pa, rows[i].nchunks * CHUNK, rows[i].nchunks * CHUNK), 0);
 		cr_expect_eq(pa.nlevels, rows[i].nlevels, "%zu chunks", rows[i].nchunks);
 		size_t last = (rows[i].nchunks - 1) * CHUNK;
 		pagealloc_add(&pa, last, CHUNK);
@@ -320,7 +353,7 @@ Test(pagealloc, take_dirty_between_clean, .timeout = 10)
 Test(pagealloc, largest_reservation, .timeout = 60)
 {
 	size_t npages = (size_t)1 << 27;
-	cr_assert_eq(pagealloc_init(&pa, npages), 0);
+	cr_assert_eq(pagealloc_init(&pa, npages, npages), 0);
 	pagealloc_add(&pa, 0, npages);
 	cr_expect_eq(must_alloc(npages, 1, npages), 0);
 	pagealloc_free(&pa, 12345, npages - 12345);

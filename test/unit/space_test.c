@@ -265,6 +265,99 @@ Test(space, obeys_a_limit_below_it, .timeout = 30)
 	space_destroy(&sp);
 }
 
+static void set_soft_limit(size_t nbytes)
+{
+	struct rlimit r;
+	if (MGC_WITH_ASAN || PROBE_EMULATED)
+		cr_skip_test("as above");
+	cr_assert_eq(getrlimit(RLIMIT_AS, &r), 0);
+	r.rlim_cur = nbytes == 0 ? r.rlim_max : nbytes;
+	cr_assert_eq(setrlimit(RLIMIT_AS, &r), 0);
+}
+
+static void check_wide(size_t npages)
+{
+	cr_expect_eq(sp.npages, npages, "%zu pages, not %zu", sp.npages, npages);
+	cr_expect_eq(sp.nbytes, npages * MGC_PAGE_SIZE);
+	for (size_t page = sp.grown; page < sp.npages; page += 4096)
+		cr_assert_eq(load_relaxed(&sp.desc[page]), 0);
+	cr_assert_eq(load_relaxed(&sp.desc[sp.npages - 1]), 0);
+}
+
+/* A limit that came late, or was there at the start, is lifted: first to another one, then altogether. */
+static void check_lifted(bool late)
+{
+	size_t before = probe_mapped_bytes();
+	if (!late)
+		set_soft_limit(before + 2 * MGC_ARENA_SIZE);
+	cr_assert_eq(space_init(&sp, 0), 0);
+	cr_assert_eq(sp.reserved, late);
+	use_pages(must_grow(2), 2 * MGC_CHUNK_PAGES);
+	if (late) {
+		set_soft_limit(before + 2 * MGC_ARENA_SIZE);
+		cr_assert(space_limit_changed(&sp) && space_over_limit(&sp));
+		space_obey(&sp);
+	}
+	cr_expect(!space_limit_changed(&sp));
+	size_t npages = sp.npages;
+	set_soft_limit(before + 9 * MGC_ARENA_SIZE);
+	cr_assert(space_limit_changed(&sp) && !space_over_limit(&sp));
+	space_obey(&sp);
+	cr_expect(!space_limit_changed(&sp));
+	check_wide(npages + 7 * (MGC_ARENA_SIZE >> MGC_PAGE_SHIFT));
+	size_t nchunks = npages / MGC_CHUNK_PAGES; /* as many as there was room for in all */
+	use_pages(must_grow(nchunks), nchunks * MGC_CHUNK_PAGES);
+	set_soft_limit(0);
+	space_obey(&sp);
+	check_wide(sp.most_pages);
+	use_pages(must_grow(nchunks), nchunks * MGC_CHUNK_PAGES);
+	cr_expect(space_contains(&sp, sp.base + (sp.most_pages << MGC_PAGE_SHIFT) - 1));
+	set_soft_limit(before + 40 * MGC_ARENA_SIZE); /* less than the tables are now */
+	cr_assert(space_over_limit(&sp));
+	space_obey(&sp);
+	cr_expect(!space_over_limit(&sp));
+	cr_expect_lt(probe_mapped_bytes(), before + 20 * MGC_ARENA_SIZE);
+	use_pages(must_grow(1), MGC_CHUNK_PAGES);
+	space_destroy(&sp);
+	cr_expect_lt(probe_mapped_bytes(), before + ((size_t)1 << 16));
+}
+
+Test(space, a_late_limit_is_lifted, .timeout = 30)
+{
+	check_lifted(true);
+}
+
+Test(space, an_early_limit_is_lifted, .timeout = 30)
+{
+	check_lifted(false);
+}
+
+/* Somebody else is where a table would go on: the range becomes longer by less. */
+Test(space, widens_up_to_others, .timeout = 30)
+{
+	size_t before = probe_mapped_bytes(), pages_per_arena = MGC_ARENA_SIZE >> MGC_PAGE_SHIFT;
+	set_soft_limit(before + 2 * MGC_ARENA_SIZE);
+	cr_assert_eq(space_init(&sp, 0), 0);
+	size_t npages = sp.npages;
+	char *wall = (char *)align_up((uintptr_t)&sp.desc[npages + 8 * pages_per_arena], 1 << 16);
+	cr_assert_eq(mmap(wall, 4096, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
+		     wall);
+	*wall = 42;
+	set_soft_limit(before + 40 * MGC_ARENA_SIZE);
+	space_obey(&sp);
+	cr_expect(sp.npages > npages && sp.npages < npages + 9 * pages_per_arena,
+		  "%zu, then %zu pages", npages, sp.npages);
+	cr_expect(!space_limit_changed(&sp), "not again for the same limit");
+	cr_expect_eq(*wall, 42);
+	size_t nchunks = sp.npages / MGC_CHUNK_PAGES;
+	use_pages(must_grow(nchunks), nchunks * MGC_CHUNK_PAGES);
+	space_destroy(&sp);
+	cr_expect(probe_readable((uintptr_t)wall), "what is not ours is not unmapped");
+	munmap(wall, 4096);
+	cr_expect_lt(probe_mapped_bytes(), before + ((size_t)1 << 16));
+}
+
 Test(space, walks_around_others, .timeout = 30)
 {
 	limit_address_space(probe_mapped_bytes() + ((size_t)1 << 30));
