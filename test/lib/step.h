@@ -1,7 +1,8 @@
 /* step.h - something happens between two instructions, and between each two in turn.
  * WHAT   step_run(fn, arg, k, event) runs fn(arg) one instruction at a time and calls event() after the
  *        k-th: what another thread, or a signal, might do right there. The stop signal and all others are
- *        blocked meanwhile, and come when event() is over. False: fn had fewer instructions.
+ *        blocked meanwhile, and come when event() is over. False: fn had fewer instructions. An event may ask for
+ *        another one later, with step_again.
  * WHO    tests of short pieces of code that others may interrupt; for k = 0, 1, … until it says false.
  *        x86-64 only (STEP_WORKS); not under ThreadSanitizer, which puts signals off, nor valgrind. */
 #ifndef TEST_LIB_STEP_H
@@ -25,8 +26,16 @@ static void step_on_trap(int sig, siginfo_t *info, void *context)
 	(void)info;
 	if (step_count++ != step_wanted)
 		return;
-	uc->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)STEP_FLAG;
 	step_event();
+	if (step_wanted < step_count)
+		uc->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)STEP_FLAG;
+}
+
+/* step_again - from an event: so many instructions later this one happens. */
+static __attribute__((unused)) void step_again(size_t later, void (*event)(void))
+{
+	step_wanted = step_count + later;
+	step_event = event;
 }
 
 static __attribute__((unused, noinline)) bool step_run(void (*fn)(void *arg), void *arg, size_t k,

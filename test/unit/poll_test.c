@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include "lib/afar.h"
+#include "lib/step.h"
 
 #include <mallocgc-inline.h>
 
@@ -408,6 +409,100 @@ TEST(a_signal_at_the_release_of_a_lock_is_answered_once)
 		check_holder(wait_on_the_brink);
 	CHECK_EQ(ntaken, 20);
 }
+
+/* Two signals between any two instructions of a thread that takes locks, inside sections and around them: first one
+ * that comes for nothing, then one for a snapshot. It is taken once, before the thread is out of all, and while it has no
+ * lock. */
+#if STEP_WORKS
+static struct lock outer = LOCK_INIT(CENTRAL), inner = LOCK_INIT(RECORDS);
+/* The second comes at most so many instructions later. */
+#define NEAR 16
+static size_t second_step;
+static bool asked_for;
+
+static void count_locked_snapshot(struct mutator *m)
+{
+	CHECK_EQ(ninside, 0);
+	CHECK_EQ(lock_thread.nheld, 0);
+	ninside++;
+	lock_acquire(&inner);
+	lock_release(&inner);
+	ninside--;
+	ntaken++;
+	store_release(&m->taken, heap_sweepgen(m->heap));
+}
+
+static void release_outside(void *arg)
+{
+	lock_acquire(&outer);
+	lock_release(&outer);
+	(void)arg;
+}
+
+static void release_in_section(void *arg)
+{
+	mutator_enter(arg);
+	lock_acquire(&outer);
+	lock_release(&outer);
+	mutator_leave(arg);
+}
+
+static void leave_with_lock(void *arg)
+{
+	lock_acquire(&outer);
+	mutator_enter(arg);
+	mutator_leave(arg);
+	lock_release(&outer);
+}
+
+static void ask_for_snapshot(void)
+{
+	asked_for = true;
+	heap_set_phase(&runtime.heap, PHASE_ROOTS, heap_sweepgen(&runtime.heap));
+	stw_interrupt(&runtime.gc.stw, mutator_self());
+}
+
+static void ask_for_nothing(void)
+{
+	stw_interrupt(&runtime.gc.stw, mutator_self());
+	step_again(second_step, ask_for_snapshot);
+}
+
+/* snapshot_at - false: fn had fewer instructions. */
+static bool snapshot_at(void (*fn)(void *), size_t first, size_t second)
+{
+	struct mutator *m = mutator_self();
+	second_step = second;
+	asked_for = false;
+	ntaken = 0;
+	m->taken = 0;
+	step_run(fn, m, first, ask_for_nothing);
+	heap_set_phase(&runtime.heap, PHASE_OFF, heap_sweepgen(&runtime.heap));
+	CHECK_EQ(ntaken, asked_for ? 1 : 0);
+	CHECK(lock_thread.nheld == 0 && lock_thread.stop_wanted == 0 && m->sec == 0);
+	return asked_for;
+}
+
+TEST(two_signals_between_any_two_instructions_around_locks)
+{
+	static void (*const fns[])(void *) = { release_outside, release_in_section, leave_with_lock };
+	const size_t stride = MGC_WITH_ASAN ? 97
+			      : MGC_HOSTILE ? 17
+					    : 1; /* the check of ranks is long there */
+	size_t n = 0;
+	mgc_thread_attach();
+	mgc_set_percent(-1);
+	runtime.gc.stw.snapshot = count_locked_snapshot;
+	for (size_t i = 0; i < sizeof fns / sizeof fns[0]; i++)
+		for (size_t first = 0; snapshot_at(fns[i], first, 0); first += stride)
+			for (size_t second = stride;
+			     second <= NEAR * stride && snapshot_at(fns[i], first, second);
+			     second += stride)
+				n++;
+	printf("  %zu pairs\n", n);
+	CHECK(n > 300);
+}
+#endif
 
 /* ── the signal is somebody else's ──────────────────────────────────────────────────────── */
 
