@@ -233,6 +233,7 @@ static void shrink(struct space *sp)
 		os_release(end, sp->mapping + sp->mapping_nbytes - end);
 	}
 	cut_tables(sp, nbytes >> MGC_PAGE_SHIFT, sp->npages);
+	sp->tabled = min_size(sp->tabled, nbytes >> MGC_ARENA_SHIFT); /* a growth that was refused had got them */
 	set_nbytes(sp, nbytes);
 	sp->reserved = false;
 }
