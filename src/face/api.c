@@ -308,7 +308,7 @@ int mgc_root_add_globals(void)
 	int err = runtime_try_start(&api_config);
 	if (err != 0)
 		return api_fail(err);
-	lock_acquire(&runtime.gc.world);
+	cycle_take_world(&runtime.gc);
 	store_relaxed(&runtime.gc.roots.globals, true);
 	lock_release(&runtime.gc.world);
 	return 0;
@@ -461,7 +461,7 @@ void mgc_collect(void)
 static int64_t change(int64_t (*set)(int64_t), int64_t value)
 {
 	runtime_start(&api_config);
-	lock_acquire(&runtime.gc.world);
+	cycle_take_world(&runtime.gc);
 	int64_t old = set(value);
 	cycle_set_goal(&runtime.gc);
 	lock_release(&runtime.gc.world);

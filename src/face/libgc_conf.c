@@ -268,7 +268,7 @@ void GC_disable(void)
 	add_relaxed(&runtime.gc.disabled, 1);
 	add_relaxed(&GC_dont_gc, 1);
 	if (m != NULL && m->sec == 0 && lock_thread.nheld == 0) {
-		lock_acquire(&runtime.gc.world);
+		cycle_take_world(&runtime.gc);
 		lock_release(&runtime.gc.world);
 	}
 }
@@ -306,7 +306,7 @@ void GC_start_mark_threads(void)
 static void change_pacer(void (*fn)(struct gc *gc, uint64_t v), uint64_t v)
 {
 	libgc_ready();
-	lock_acquire(&runtime.gc.world);
+	cycle_take_world(&runtime.gc);
 	fn(&runtime.gc, v);
 	cycle_set_goal(&runtime.gc);
 	lock_release(&runtime.gc.world);
@@ -324,7 +324,7 @@ static void raise_min_heap(struct gc *gc, uint64_t nbytes)
 static bool has_room(size_t nbytes)
 {
 	libgc_ready();
-	lock_acquire(&runtime.gc.world);
+	cycle_take_world(&runtime.gc);
 	uint64_t limit = runtime.gc.pacer.limit_nbytes;
 	lock_release(&runtime.gc.world);
 	return limit == UINT64_MAX || (nbytes <= limit && GC_get_heap_size() <= limit - nbytes);

@@ -138,7 +138,7 @@ static void change_excluded(uintptr_t lo, uintptr_t hi)
 {
 	if (libgc_self() == NULL)
 		return;
-	lock_acquire(&runtime.gc.world);
+	cycle_take_world(&runtime.gc);
 	if (lo == hi)
 		nexcluded = 0;
 	else if (nexcluded < MAX_EXCLUDED)

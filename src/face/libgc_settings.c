@@ -117,7 +117,7 @@ void GC_set_min_bytes_allocd(size_t nbytes)
 {
 	libgc_ready();
 	min_bytes_allocd = nbytes;
-	lock_acquire(&runtime.gc.world);
+	cycle_take_world(&runtime.gc);
 	runtime.gc.pacer.least_growth_nbytes = nbytes;
 	cycle_set_goal(&runtime.gc);
 	lock_release(&runtime.gc.world);

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "face/libgc.h"
+#include "gc/cycle.h"
 #include "os/os.h"
 
 #define ASK_AGAIN_NS UINT64_C(1000000)
@@ -188,7 +189,7 @@ void GC_stop_world_external(void)
 	if (m == NULL)
 		mgc_fatal("no memory to attach the thread that stops the world");
 	mutator_check_entry(m);
-	lock_acquire(&runtime.gc.world);
+	cycle_take_world(&runtime.gc);
 	mutator_enter(m);
 	stw_stop(&runtime.gc.stw, m);
 }

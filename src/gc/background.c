@@ -159,7 +159,7 @@ void background_touch(void *heap)
 
 size_t background_release(struct gc *gc)
 {
-	lock_acquire(&gc->world);
+	cycle_take_world(gc);
 	heap_sweep_some(gc->heap, SIZE_MAX);
 	lock_release(&gc->world);
 	return pageheap_scavenge(&gc->heap->pageheap, SIZE_MAX, 1) +

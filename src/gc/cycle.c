@@ -311,6 +311,14 @@ static void wait_as_blocked(struct gc *gc, struct mutator *self, bool keep)
 		stw_unblock(&gc->stw, self);
 }
 
+void cycle_take_world(struct gc *gc)
+{
+	struct mutator *m = mutator_self();
+	bool may_block = m != &mutator_none && m != &mutator_collector && m->sec == 0 &&
+			 lock_thread.nheld == 0 && load_relaxed(&m->status) == MUTATOR_RUNNING;
+	wait_as_blocked(gc, may_block ? m : NULL, true);
+}
+
 /* start_threads - those that the coming cycle may want. Not in the loader's lock: who is inside dlopen can have the one that
  * a new thread needs, and wait for ours (docs/adr/0005). */
 static void start_threads(struct gc *gc, struct mutator *self)

@@ -20,6 +20,10 @@ void cycle_collect(struct gc *gc, struct mutator *m, enum cycle_reason reason);
  * are no roots. What lies on the caller's stack below its frame is no root. */
 void cycle_inspect(struct gc *gc, struct mutator *m, bool segments, void (*fn)(void *arg), void *arg);
 
+/* cycle_take_world - WORLD for who changes or reads what a cycle uses, released by lock_release: a thread that may be interrupted
+ * waits as BLOCKED, for the cycle that runs may want its answer, and no signal may reach it (poll, or its mask). */
+void cycle_take_world(struct gc *gc);
+
 /* cycle_wait_loader - before a fork, the gate is closed: until no collection has the loader's lock, which
  * its child could never take. */
 void cycle_wait_loader(struct gc *gc);

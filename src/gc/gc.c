@@ -197,7 +197,7 @@ void gc_read_stats(struct gc *gc, struct mgc_stats *out)
 {
 	bool inside = lock_thread.nheld != 0; /* a callback, or a handler of fork, that has WORLD */
 	if (!inside)
-		lock_acquire(&gc->world);
+		cycle_take_world(gc);
 	read_cycle(gc, out);
 	if (!inside)
 		lock_release(&gc->world);

@@ -128,6 +128,45 @@ static void check_holder(void (*wait)(void))
 	end_holder(t);
 }
 
+/* ── those that wait for a cycle that runs, which waits for them ── */
+
+static void wait_setting(void)
+{
+	mgc_set_percent(-1);
+}
+
+static void wait_limiting(void)
+{
+	mgc_set_memory_limit(-1);
+}
+
+static void wait_counting(void)
+{
+	struct mgc_stats s = { .struct_size = sizeof s };
+	mgc_read_stats(&s);
+}
+
+static void wait_releasing(void)
+{
+	mgc_release();
+}
+
+static void wait_adding_globals(void)
+{
+	CHECK_EQ(mgc_root_add_globals(), 0);
+}
+
+static void (*const waits[])(void) = { wait_setting, wait_limiting, wait_counting, wait_releasing,
+				       wait_adding_globals };
+enum { NWAITS = sizeof waits / sizeof waits[0] };
+
+TEST(polls_of_who_waits_for_the_cycle)
+{
+	CHECK_EQ(mgc_init(MGC_INIT_POLL), 0);
+	for (size_t i = 0; i < NWAITS; i++)
+		check_holder(waits[i]);
+}
+
 /* ── no handler ─────────────────────────────────────────────────────────────────────────── */
 
 static void *nothing(void *arg)
@@ -276,18 +315,28 @@ static void block_signals(void)
 	pthread_sigmask(SIG_SETMASK, &all, NULL);
 }
 
-static unsigned way;
+static void (*way)(void);
 
 static void wait_masked(void)
 {
 	block_signals();
-	ways[way]();
+	way();
 }
 
 TEST(threads_that_block_all_signals)
 {
-	for (way = 0; way < NWAYS; way++)
+	for (size_t i = 0; i < NWAYS; i++) {
+		way = ways[i];
 		check_holder(wait_masked);
+	}
+}
+
+TEST(threads_that_block_all_signals_and_wait_for_the_cycle)
+{
+	for (size_t i = 0; i < NWAITS; i++) {
+		way = waits[i];
+		check_holder(wait_masked);
+	}
 }
 
 /* ── and wait for others, as RUNNING ones: the cycle waits for their snapshot, and nobody else for the cycle ── */
