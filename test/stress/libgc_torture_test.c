@@ -1,7 +1,8 @@
 /* libgc_torture_test.c - the libgc face against a shadow: random graphs whose only holders are stacks,
  * thread-local variables, variables of a library that was loaded late, stacks of coroutines that nobody
  * registered, uncollectable objects, added roots, and objects that only a mark procedure can read; threads
- * that come and go, on stacks and alternate stacks; forks; signals. For MGC_TEST_SECONDS (3).
+ * that come and go, on stacks and alternate stacks; forks; signals. Collections stop the world, and run beside the
+ * program. For MGC_TEST_SECONDS (3 and 2).
  *
  * WHAT   Each thread has a world: a shadow of its graph in memory that no collector reads, which says what each
  *        object contains and refers to, and whether it is reachable. What is must be whole and its link
@@ -550,7 +551,7 @@ static void load_library(void)
 	CHECK_EQ(system(command), 0);
 }
 
-TEST_SECONDS(torture, 600)
+static void torture(unsigned seconds)
 {
 	pthread_t t[MAX_WORLDS];
 	struct itimerval often = { { 0, 3000 }, { 0, 3000 } }, never = { { 0, 0 }, { 0, 0 } };
@@ -566,7 +567,7 @@ TEST_SECONDS(torture, 600)
 	hidden_kind = GC_new_kind(GC_new_free_list(), GC_MAKE_PROC(proc, 0), 0, 1);
 	next_push = GC_get_push_other_roots();
 	GC_set_push_other_roots(push_parked);
-	until = now_seconds() + test_seconds(3);
+	until = now_seconds() + test_seconds(seconds);
 	sigaction(SIGALRM, &sa, NULL);
 	alarms(SIG_BLOCK); /* they are for the threads that have a world */
 	setitimer(ITIMER_REAL, &often, NULL);
@@ -581,4 +582,16 @@ TEST_SECONDS(torture, 600)
 	       (unsigned long)nleft);
 	CHECK(nborn > 0 && nmade > 100);
 	CHECK(nleft * 10 < nmade);
+}
+
+TEST_SECONDS(torture, 600)
+{
+	torture(3);
+}
+
+/* The heap is too small for a collection to run beside the program by itself. */
+TEST_SECONDS(torture_beside, 600)
+{
+	setenv("MGC_DEBUG", "tracked=3", 0);
+	torture(2);
 }
