@@ -4,7 +4,7 @@ function(mgc_lint name)
   set_tests_properties(lint/${name} PROPERTIES LABELS lint TIMEOUT 300 SKIP_RETURN_CODE 77)
 endfunction()
 
-foreach(check layers headers size tags order words tutorial libgc)
+foreach(check layers headers size tags order words names tutorial libgc)
   mgc_lint(${check} ${Python3_EXECUTABLE} tools/check_${check}.py)
 endforeach()
 mgc_lint(docs ${Python3_EXECUTABLE} tools/gendocs.py)

@@ -15,7 +15,8 @@
 //           template <> struct mgc::layout<point> : mgc::pointer_free {};
 // STORES    A gc_ptr is stored to as mgc_write does. Raw pointers are for local variables, arguments and results.
 // LIFETIME  Nobody calls delete, and nothing is destroyed: T's destructor is trivial, or gc_new_finalized makes it.
-// ERRORS    Without memory std::bad_alloc is thrown; a size that overflows: std::bad_array_new_length.
+// ERRORS    Without memory std::bad_alloc is thrown; a size that overflows: std::bad_array_new_length. Where exceptions
+//           are off (-fno-exceptions) the program ends instead, with a message.
 // THREADS   As <mallocgc.h>. gc_ptr reads relaxed: order it as you would a plain pointer (a lock), or use
 //           load_acquire, exchange and compare_exchange.
 // INLINED   Include <mallocgc-inline.h> before, in all files of a program or in none.
@@ -27,6 +28,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -225,11 +228,20 @@ template <class T> struct described {
 	described &operator=(const described &) = delete;
 };
 
+template <class E> [[noreturn]] void raise()
+{
+#ifdef __cpp_exceptions
+	throw E();
+#else
+	std::fputs("mallocgc: out of memory, and exceptions are off\n", stderr);
+	std::abort();
+#endif
+}
 [[noreturn]] inline void out_of_memory()
 {
 	if (errno == EOVERFLOW)
-		throw std::bad_array_new_length();
-	throw std::bad_alloc();
+		raise<std::bad_array_new_length>();
+	raise<std::bad_alloc>();
 }
 template <class T> constexpr void check_object() noexcept
 {
@@ -457,7 +469,7 @@ template <class T> class gc_allocator
 	{
 		static_assert(alignof(T) <= 16, "blocks are aligned to 16 bytes");
 		if (n > std::numeric_limits<std::size_t>::max() / sizeof(T))
-			throw std::bad_array_new_length();
+			detail::raise<std::bad_array_new_length>();
 		return static_cast<T *>(detail::allocate(
 			n * sizeof(T) < 32 && alignof(T) > 8 ? 32 : n * sizeof(T), scanned));
 	}
@@ -496,7 +508,7 @@ class gc_resource final : public std::pmr::memory_resource
 		if (align <= 8 || (align == 16 && nbytes >= 32))
 			return detail::allocate(nbytes, true);
 		if (nbytes > std::numeric_limits<std::size_t>::max() - align)
-			throw std::bad_alloc();
+			detail::raise<std::bad_alloc>();
 		char *block = static_cast<char *>(detail::allocate(nbytes + align, true));
 		return block + (align - reinterpret_cast<std::uintptr_t>(block) % align) % align;
 	}

@@ -3,6 +3,7 @@
 what it refuses, with the words in which it does."""
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -18,6 +19,18 @@ START = """#include <mallocgc.hpp>
 #include <vector>
 struct node { mgc::gc_ptr<node> next; using gc_layout = mgc::members<&node::next>; };
 struct loose { void *p; };
+"""
+PLAIN = """#include <cstdlib>
+int main(int, char **argv)
+{
+	std::vector<mgc::gc_ptr<node>, mgc::gc_allocator<mgc::gc_ptr<node>>> all;
+	std::pmr::vector<mgc::gc_ptr<node>> more(mgc::resource());
+	for (int i = 0, n = std::atoi(argv[1]); i < n; i++) {
+		all.emplace_back(mgc::gc_new<node>());
+		more.push_back(all.back());
+	}
+	return all.back() == more.back() ? 0 : 1;
+}
 """
 REFUSED = [
     ("struct bad { std::string text; }; auto *p = mgc::gc_new<bad>();", "gc_new_finalized does"),
@@ -53,6 +66,22 @@ class Header(unittest.TestCase):
                                      env=dict(os.environ, MGC_TEST_SECONDS="0.5"))
                 self.assertEqual(ran.returncode, 0, ran.stderr)
                 self.assertIn("passed", ran.stdout)
+
+    def test_without_exceptions(self):
+        """A program without exceptions and run-time types compiles, and ends with a message where others throw."""
+        with tempfile.TemporaryDirectory() as folder:
+            source, program = os.path.join(folder, "plain.cc"), os.path.join(folder, "plain")
+            with open(source, "w", encoding="utf-8") as file:
+                file.write(START + PLAIN)
+            for compiler in COMPILERS:
+                done = compile_it(compiler, "-std=c++17", "-fno-exceptions", "-fno-rtti", source, "-o", program, "-L",
+                                  command.beside("lib"), "-lmallocgc", "-Wl,-rpath," + command.beside("lib"))
+                self.assertEqual(done.returncode, 0, done.stderr)
+                for argument, status in (("1000", 0), ("2000000", -signal.SIGABRT)):
+                    ran = subprocess.run([program, argument], capture_output=True, text=True, timeout=60,
+                                         env=dict(os.environ, MGC_LIMIT="16MiB"))
+                    self.assertEqual(ran.returncode, status, ran.stderr)
+                    self.assertEqual("out of memory" in ran.stderr, status != 0, ran.stderr)
 
     def test_refused(self):
         with tempfile.TemporaryDirectory() as folder:

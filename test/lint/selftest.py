@@ -42,6 +42,7 @@ BAD = [
     ("check_size", "src/heap/long.c", '#include "heap/span.c"\n', "includes heap/span.c"),
     ("check_tags", "src/heap/tag.c", "/* pairs: lonely-tag */\n", "lonely-tag stands alone"),
     ("check_order", "src/heap/raw.c", "int a = __ATOMIC_RELEASE;\n", "outside base/atomic.h"),
+    ("check_names", "docs/x.md", "call `mgc_nothing(fd)`\n", "mgc_nothing is nowhere"),
     ("check_words", "docs/x.md", "see /" + "work/here\n", "docs/x.md:1"),
     ("gendocs", "src/base/knob.def", 'MGC_KNOB(a, "MGC_A", int, 2, 0, 9, "", "changed")\n',
      "knobs.md is out of date"),
