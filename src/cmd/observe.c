@@ -295,6 +295,7 @@ static void name_classes(const struct target *t, struct census *c, const struct 
 		    !target_read(t, (uintptr_t)&ls->layout[ls->spanclass[i].layout], &l, sizeof l))
 			continue;
 		read_text(t, (uintptr_t)l.name, u->name, sizeof u->name);
+		text_clean(u->name);
 		if (u->name[0] == '\0' && l.desc.kind < sizeof kinds / sizeof kinds[0])
 			strcpy(u->name, kinds[l.desc.kind]);
 	}
@@ -410,7 +411,8 @@ bool census_read(const struct target *t, struct census *c)
 
 /* ── threads ────────────────────────────────────────────────────────────────────────────── */
 
-static void read_comm(const struct target *t, struct thread_usage *u)
+/* A name may be anything, a line's end or a terminal's command. */
+void thread_look(const struct target *t, struct thread_usage *u)
 {
 	char name[64], text[128] = "";
 	snprintf(name, sizeof name, "/proc/%d/task/%d/stat", (int)t->pid, u->tid);
@@ -418,17 +420,18 @@ static void read_comm(const struct target *t, struct thread_usage *u)
 	u->state = '?';
 	if (file == NULL)
 		return;
-	if (fgets(text, sizeof text, file) != NULL) {
+	if (fread(text, 1, sizeof text - 1, file) > 0) {
 		const char *open = strchr(text, '('), *close = strrchr(text, ')');
 		if (open != NULL && close != NULL && close[1] == ' ') {
 			snprintf(u->name, sizeof u->name, "%.*s", (int)(close - open - 1), open + 1);
+			text_clean(u->name);
 			u->state = close[2];
 		}
 	}
 	fclose(file);
 }
 
-static void describe(const struct target *t, const struct mutator *m, struct thread_usage *u)
+static void describe(const struct mutator *m, struct thread_usage *u)
 {
 	*u = (struct thread_usage){ .tid = m->tid,
 				    .allocated_nbytes = m->allocated_nbytes,
@@ -436,7 +439,6 @@ static void describe(const struct target *t, const struct mutator *m, struct thr
 	for (unsigned i = 1; i < MGC_MAX_SPANCLASS; i++)
 		if (m->runs[i].cur < m->runs[i].end)
 			u->held_nbytes += m->runs[i].end - m->runs[i].cur;
-	read_comm(t, u);
 }
 
 size_t threads_read(const struct target *t, struct thread_usage *out, size_t n)
@@ -451,7 +453,7 @@ size_t threads_read(const struct target *t, struct thread_usage *out, size_t n)
 		uintptr_t at = (uintptr_t)link.next - offsetof(struct mutator, node);
 		if (!target_read(t, at, &m, sizeof m))
 			break;
-		describe(t, &m, &out[got++]);
+		describe(&m, &out[got++]);
 		link = m.node;
 	}
 	return got;

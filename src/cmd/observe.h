@@ -65,14 +65,15 @@ bool census_read(const struct target *t, struct census *out);
 
 struct thread_usage {
 	int tid;
-	char name[20];
-	char state; /* as in ps; 'B' in front of the library: it is blocked, as it said */
+	char name[20]; /* and */
+	char state; /* as in ps: by thread_look */
 	uint64_t allocated_nbytes, held_nbytes; /* ever; free slots it has in hand */
 	uint64_t snapshot_ns; /* its last */
 };
 
 /* threads_read - at most n of them; how many. */
 size_t threads_read(const struct target *t, struct thread_usage *out, size_t n);
+void thread_look(const struct target *t, struct thread_usage *u);
 
 /* phase_name - of an enum gc_phase. */
 const char *phase_name(unsigned phase);

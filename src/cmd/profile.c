@@ -179,12 +179,11 @@ static bool wait_for(const struct target *t, double seconds)
 	return alive;
 }
 
-static int gone(const struct options *o)
+static int gone(const struct target *t)
 {
-	complain("process %d has ended, and its samples with it (mallocgc run --profile writes "
-		 "them when a "
+	complain("process %d %s: its samples are lost (mallocgc run --profile writes them when a "
 		 "program ends)",
-		 (int)o->pid);
+		 (int)t->pid, target_fate(t));
 	return STATUS_FAILED;
 }
 
@@ -207,18 +206,19 @@ static int take_profile(const struct target *t, const struct options *o)
 	static struct sites before, now;
 	struct sigaction action = { .sa_handler = interrupt };
 	if (!sites_read(t, &before))
-		return gone(o);
+		return gone(t);
 	bool was_on = before.rate_nbytes != 0;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL); /* else the sampler would stay on in the process */
 	uint64_t begin = os_now_ns();
 	if (!was_on && !sites_set_rate(t, o->rate_nbytes))
-		return gone(o);
+		return gone(t);
 	bool alive = wait_for(t, o->seconds) && sites_read(t, &now);
 	if (!was_on)
 		(void)sites_set_rate(t, 0);
 	if (!alive)
-		return gone(o);
+		return gone(t);
 	subtract(&now, &before);
 	int status = write_sites(&now, o, os_now_ns() - begin);
 	if (status == 0)

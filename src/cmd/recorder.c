@@ -107,7 +107,7 @@ static int begin(struct recorder *r, pid_t pid)
 	if (status != 0)
 		return status;
 	if (!view_read(&r->t, &r->view)) {
-		complain("process %d has ended", (int)pid);
+		complain("process %d %s", (int)pid, target_fate(&r->t));
 		return STATUS_FAILED;
 	}
 	if (fseek(r->out, 0, SEEK_SET) != 0 || ftruncate(fileno(r->out), 0) != 0) {
@@ -315,6 +315,7 @@ int recorder_watch(FILE *out, pid_t pid, uint64_t duration_ns)
 	sigemptyset(&none);
 	on_signal(SIGINT, pass_on);
 	on_signal(SIGTERM, pass_on);
+	on_signal(SIGHUP, pass_on);
 	while (!r->over && !asked_to_stop &&
 	       (duration_ns == 0 || os_now_ns() - r->begin_ns < duration_ns)) {
 		show_progress(r);

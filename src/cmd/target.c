@@ -166,6 +166,15 @@ static int search_maps(struct search *s)
 	return 0;
 }
 
+void text_clean(char *text)
+{
+	for (unsigned char *s = (unsigned char *)text; *s != '\0'; s++)
+		if (*s < ' ' || *s == 0x7f)
+			*s = '?';
+		else if (*s == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0) /* U+0080 to U+009F */
+			s[0] = s[1] = '?';
+}
+
 static void read_command(struct target *t)
 {
 	char name[64];
@@ -174,8 +183,8 @@ static void read_command(struct target *t)
 	size_t n = file != NULL ? fread(t->command, 1, sizeof t->command - 1, file) : 0;
 	if (file != NULL)
 		fclose(file);
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)t->command[i] < ' ')
+	for (size_t i = 0; i < n; i++) /* what ends an argument, or is white */
+		if ((unsigned char)t->command[i] <= '\n')
 			t->command[i] = ' ';
 	while (n > 0 && t->command[n - 1] == ' ')
 		n--;
@@ -193,6 +202,12 @@ static bool has_ended(pid_t pid)
 		fclose(file);
 	const char *name_end = read ? strrchr(text, ')') : NULL;
 	return name_end != NULL && name_end[1] == ' ' && name_end[2] == 'Z';
+}
+
+const char *target_fate(const struct target *t)
+{
+	bool ended = (kill(t->pid, 0) != 0 && errno == ESRCH) || has_ended(t->pid);
+	return ended ? "has ended" : "runs another program now, or may not be read any more";
 }
 
 /* may_read - opening its memory asks for the same permission as reading it. */

@@ -34,5 +34,9 @@ bool target_read(const struct target *t, uintptr_t addr, void *out, size_t nbyte
 bool target_gather(const struct target *t, const uintptr_t *addr, size_t n, void *out, size_t nbytes);
 /* target_alive - whether it still runs that program. */
 bool target_alive(const struct target *t);
+/* target_fate - what became of one that does not: the rest of a sentence. */
+const char *target_fate(const struct target *t);
+/* text_clean - puts a question mark in the place of each character that a terminal may take for a command. */
+void text_clean(char *text);
 
 #endif

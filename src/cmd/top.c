@@ -20,7 +20,7 @@
 #include "os/os.h"
 
 /* A page is made for 80 columns. LINES_AROUND: of a screen, all but the rows of classes and threads. */
-enum { MAX_SHOWN_THREADS = 256, LINES_AROUND = 16 };
+enum { MAX_THREADS = 4096, LINES_AROUND = 16 };
 
 struct options {
 	bool batch;
@@ -97,25 +97,51 @@ static void put_collected(struct page *p, const struct view *v, const struct vie
 	put_durations(p, "handshakes", &v->handshakes);
 }
 
+/* shown - how many of n rows there is place for; the last line says how many are left. */
+static size_t shown(size_t n, int rows)
+{
+	return n <= (size_t)rows ? n : (size_t)rows - 1;
+}
+
+static void put_left(struct page *p, size_t nleft)
+{
+	if (nleft > 0)
+		put(p, "%9s %zu more\n", "…", nleft);
+}
+
+static int by_allocated(const void *a, const void *b)
+{
+	const struct thread_usage *x = a, *y = b;
+	if (x->allocated_nbytes != y->allocated_nbytes)
+		return x->allocated_nbytes < y->allocated_nbytes ? 1 : -1;
+	return x->tid > y->tid ? 1 : -1;
+}
+
+/* put_threads - those first that allocated most. */
 static void put_threads(struct page *p, const struct target *t, int rows)
 {
-	static struct thread_usage threads[MAX_SHOWN_THREADS];
-	size_t n = threads_read(t, threads, MAX_SHOWN_THREADS);
+	static struct thread_usage threads[MAX_THREADS];
+	size_t n = threads_read(t, threads, MAX_THREADS), nshown = shown(n, rows);
 	char a[24];
+	qsort(threads, n, sizeof threads[0], by_allocated);
 	if (n > 0)
 		put(p, "\n%8s %-16s %c %12s %10s %14s\n", "thread", "name", 'S', "allocated",
 		    "in hand", "last snapshot");
-	for (size_t i = 0; i < n && (int)i < rows; i++)
+	for (size_t i = 0; i < nshown; i++) {
+		thread_look(t, &threads[i]);
 		put(p, "%8d %-16s %c %12s %10s %14s\n", threads[i].tid, threads[i].name,
 		    threads[i].state, bytes_text(threads[i].allocated_nbytes).s,
 		    bytes_text(threads[i].held_nbytes).s, ms(threads[i].snapshot_ns, a));
+	}
+	put_left(p, n - nshown);
 }
 
 static void put_classes(struct page *p, const struct census *c, int rows)
 {
+	size_t nshown = shown(c->nclasses, rows);
 	put(p, "\n%9s %-22s %7s %9s %9s %6s %9s\n", "slot", "type", "spans", "pages", "in use",
 	    "full", "waste");
-	for (size_t i = 0; i < c->nclasses && (int)i < rows; i++) {
+	for (size_t i = 0; i < nshown; i++) {
 		const struct class_usage *u = &c->class[i];
 		uint64_t used = u->used_nbytes < u->page_nbytes ? u->used_nbytes : u->page_nbytes;
 		put(p, "%9s %-22.22s %7llu %9s %9s %5.0f%% %9s\n",
@@ -123,6 +149,7 @@ static void put_classes(struct page *p, const struct census *c, int rows)
 		    (unsigned long long)u->nspans, bytes_text(u->page_nbytes).s, bytes_text(used).s,
 		    100 * (double)used / (double)u->page_nbytes, bytes_text(u->page_nbytes - used).s);
 	}
+	put_left(p, c->nclasses - nshown);
 }
 
 /* compose - false: the process is gone. */
@@ -157,7 +184,7 @@ static bool compose(struct page *p, const struct target *t, struct view *before,
 
 static int gone(const struct target *t)
 {
-	complain("process %d has ended", (int)t->pid);
+	complain("process %d %s", (int)t->pid, target_fate(t));
 	return STATUS_FAILED;
 }
 
@@ -198,12 +225,20 @@ static void show_lines(const char *text)
 	}
 }
 
+/* open_keys - where keys come from: not from a standard input that is a file or a pipe, which may be at its end and is
+ * somebody else's. NULL: from nowhere. */
+static FILE *open_keys(void)
+{
+	return isatty(STDIN_FILENO) ? stdin : fopen("/dev/tty", "re");
+}
+
 static int show_screen(const struct target *t, const struct options *o)
 {
 	static struct page page;
 	static struct view before;
 	bool alive = true;
-	SCREEN *screen = newterm(NULL, stdout, stdin);
+	FILE *keys = open_keys();
+	SCREEN *screen = keys != NULL ? newterm(NULL, stdout, keys) : NULL;
 	if (screen == NULL)
 		return show_batch(t, o);
 	cbreak();

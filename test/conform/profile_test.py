@@ -452,13 +452,24 @@ class Running(Folder):
         self.assertIn("write_text", profiler.communicate(timeout=30)[0])
         self.assertEqual(profiler.returncode, 0)
 
+    def test_the_terminal_is_closed(self):
+        """The process is left as it was found."""
+        child = self.start(SERVICE, "30", "1")
+        profiler = subprocess.Popen([COMMAND, "profile", "--seconds", "60", "--rate", "16KiB", "--output", "p.pb", str(child.pid)],
+                                    cwd=self.folder, stdout=subprocess.PIPE, text=True)
+        time.sleep(0.7)
+        profiler.send_signal(signal.SIGHUP)
+        profiler.communicate(timeout=30)
+        p, _ = self.profile(child.pid, "--seconds", "0.2", "--rate", "1MiB")
+        self.assertEqual(p.number[12], 1 << 20, "the sampler is still on")
+
     def test_what_it_refuses(self):
         child = self.start(SERVICE, "3", "1")
         for words, args in (("a process or file is missing", []), ("x: No such file", ["x"]), ("`0` is not the number", ["0"]),
                             ("--rate x: not a rate: a size", ["--rate", "x", "1"]), ("--rate 0: not a rate", ["--rate", "0", "1"]),
                             ("--seconds -1: not seconds", ["--seconds", "-1", "1"]),
                             (f"process {os.getpid()} does not use this library", [str(os.getpid())]),
-                            ("process \\d+ has ended[,;] ", [str(child.pid)])):  # and its samples; or before, if all is slow
+                            ("process \\d+ has ended[:;] ", [str(child.pid)])):  # and its samples; or before, if all is slow
             done = self.run_program(COMMAND, "profile", *args)
             self.assertEqual((done.returncode, done.stdout), (125, ""), args)
             self.assertRegex(done.stderr, r"\Amallocgc: " + words)

@@ -16,7 +16,7 @@ import tempfile
 import time
 import unittest
 
-from command import COMMAND, beside, main
+from command import COMMAND, TOP, beside, main
 
 PAIRS = r"""
 #include <pthread.h>
@@ -59,6 +59,43 @@ int main(void)
 	getchar();
 	for (;;)
 		pairs(NULL);
+}
+"""
+CROWD = r"""
+#define _GNU_SOURCE
+#include <mallocgc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+static void *one(void *arg)
+{
+	for (int i = 0; i < 100; i++)
+		mgc_alloc(1000, NULL, arg == NULL ? MGC_NOSCAN : MGC_NOSCAN | MGC_NOZERO);
+	for (int i = 0; arg == NULL && i < 1000; i++)
+		mgc_alloc(1000, NULL, MGC_NOSCAN);
+	mgc_blocking_enter();
+	pause();
+	return arg;
+}
+int main(void)
+{
+	static char arg[40];
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 65536);
+	for (int i = 0; i < 40; i++) {
+		pthread_t t;
+		if (mgc_thread_create(&t, &attr, one, i == 20 ? NULL : arg + i) != 0)
+			return 1;
+		pthread_setname_np(t, i == 20 ? "most" : i % 2 != 0 ? "two\nlines)" : "\033[31mred\302\233");
+	}
+	sleep(1);
+	puts("all");
+	fflush(stdout);
+	mgc_blocking_enter();
+	pause();
+	return 0;
 }
 """
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -190,6 +227,76 @@ class Top(unittest.TestCase):
         child.wait()
         self.assertEqual(done.returncode, 125)
         self.assertIn(f"process {child.pid} has ended", done.stderr)
+
+    def test_it_becomes_another_program(self):
+        if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
+            self.skipTest("this build has no malloc face")
+        child = self.start(COMMAND, "run", "--malloc", sys.executable, "-c",
+                           "import os, time; time.sleep(1); os.execve('/bin/sleep', ['sleep', '20'], {})")
+        self.look(child.pid)
+        done = self.top("--delay", 0.1, child.pid)
+        self.assertEqual(done.returncode, 125)
+        self.assertIn(f"process {child.pid} runs another program now", done.stderr)
+
+    def crowd(self):
+        path = os.path.join(self.folder, "crowd")
+        built = subprocess.run(["cc", "-O1", "-I", os.path.join(TOP, "include"), "-o", path, "-x", "c", "-", "-L",
+                                beside("lib"), "-lmallocgc", "-Wl,-rpath," + beside("lib"), "-pthread"],
+                               input=CROWD, text=True, capture_output=True, check=False)
+        if any(word in built.stderr for word in ("__asan", "__tsan", "__ubsan")):
+            self.skipTest("the library of this build needs a sanitizer's runtime")
+        self.assertEqual(built.returncode, 0, built.stderr)
+        child = self.start(path)
+        self.assertEqual(child.stdout.readline(), "all\n")
+        return child
+
+    def test_crowd(self):
+        """Who allocated most comes first, and names are text."""
+        child = self.crowd()
+        seen = self.look(child.pid)
+        rows = re.findall(r"^ *(\d+) (.{16}) S +(\S+ \w+) +\S+ \w+ +\S+ ms$", seen, re.M)
+        self.assertEqual(len(rows), 41, seen)
+        self.assertEqual(rows[0][1].strip(), "most", seen)
+        self.assertEqual({name.strip() for _, name, _ in rows[1:]}, {"two?lines)", "?[31mred??", "crowd"})
+        self.assertNotRegex(seen, r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+        status, seen = self.on_terminal("--count", "1", str(child.pid), lines=24)
+        self.assertEqual(status, 0)
+        self.assertRegex(seen, rb"most.*\xe2\x80\xa6 38 more")  # of four lines three are threads'
+
+    def on_terminal(self, *args, lines=40, keys=None, quit_at=None):
+        """(status, what it wrote) of top on a terminal; `keys`: a file in the place of standard input; `quit_at`: q is
+        pressed when that was seen."""
+        pid, fd = pty.fork()
+        if pid == 0:
+            if keys is not None:
+                os.dup2(os.open(keys, os.O_RDONLY), 0)
+            os.environ.update(TERM="xterm", LINES=str(lines), COLUMNS="80", LC_ALL="C.UTF-8")
+            os.execv(COMMAND, [COMMAND, "top", *args])
+        seen = b""
+        while True:
+            try:
+                part = os.read(fd, 65536) if select.select([fd], [], [], 20)[0] else b""
+            except OSError:
+                part = b""
+            if not part:
+                break
+            seen += part
+            if quit_at is not None and quit_at in seen:
+                os.write(fd, b"q")
+                quit_at = None
+        os.close(fd)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen
+
+    def test_standard_input_at_its_end(self):
+        """It waits between two views all the same, and the keys are the terminal's."""
+        child = self.start(beside("examples", "service"), "60", "1")
+        self.look(child.pid)
+        begin = time.monotonic()
+        status, _ = self.on_terminal("--delay", "0.3", "--count", "4", str(child.pid), keys="/dev/null")
+        self.assertEqual(status, 0)
+        self.assertGreater(time.monotonic() - begin, 0.9)
+        status, _ = self.on_terminal("--delay", "10", str(child.pid), keys="/dev/null", quit_at=b"cycles")
+        self.assertEqual(status, 0)
 
     def test_on_a_terminal(self):
         child = self.start(beside("examples", "service"), "20", "1")
