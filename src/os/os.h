@@ -172,8 +172,8 @@ bool os_signal_is_ours(int sig);
 /* os_signal_unblock - the calling thread lets that signal in. [signal-safe] */
 void os_signal_unblock(int sig);
 /* os_signal_send - queues the signal, with our cookie, to one thread; signal 0: only asks whether it is
- * there. 0, ESRCH (gone), EAGAIN (too
- * many are queued: RLIMIT_SIGPENDING). [signal-safe] */
+ * there. When too many are queued (RLIMIT_SIGPENDING) a real-time one becomes SIGURG, with the same function. 0, ESRCH
+ * (gone), EAGAIN (the program has taken SIGURG). One caller at a time for a real-time one. */
 int os_signal_send(os_tid tid, int sig);
 /* os_thread_blocks - true when that thread has the signal blocked (reads /proc). */
 bool os_thread_blocks(os_tid tid, int sig);

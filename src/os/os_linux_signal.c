@@ -2,9 +2,12 @@
  * WHAT   picks a free real-time signal, installs our handler in front of whatever was there, sends
  *        with a cookie, and hands the handler the interrupted stack pointer and registers.
  * WHO    the stop of the world, and snapshots of late threads.
- * STATE  per signal: our function, and the disposition found when it was installed.
+ * STATE  per signal: our function, the disposition found when it was installed, and whether we have sent one.
  * INV    G1 only a signal queued with the address of *our* cookie calls our function; each copy of
- *           the library in a process has its own
+ *           the library in a process has its own. But where RLIMIT_SIGPENDING, which all processes of a user
+ *           share, leaves no room for what comes with a signal, real-time ones are refused, and we send SIGURG;
+ *           one below SIGRTMIN comes without its information: such a one may be ours, so it calls our function,
+ *           which finds out whether anybody waits, and is passed on to a handler, not to a default that kills
  *        G2 everything else is passed on as if we were not there
  *        G3 errno is as before when the handler returns
  * LOCKS  none; os_signal_install is called by one thread at a time.
@@ -42,6 +45,7 @@ typedef void stop_fn(uintptr_t sp, const uintptr_t *regs, size_t nregs);
 static struct {
 	stop_fn *fn;
 	struct sigaction previous;
+	uint32_t sent;
 } installed[NSIGNALS];
 
 static char cookie; /* its address is the cookie */
@@ -143,15 +147,24 @@ static void die_by(int sig)
 	syscall(SYS_tgkill, getpid(), os_self(), sig);
 }
 
-static void pass_on(int sig, siginfo_t *info, void *context)
+static void pass_on(int sig, siginfo_t *info, void *context, bool may_die)
 {
 	const struct sigaction *previous = &installed[sig].previous;
 	if ((previous->sa_flags & SA_SIGINFO) != 0)
 		previous->sa_sigaction(sig, info, context);
-	else if (previous->sa_handler == SIG_DFL)
+	else if (previous->sa_handler == SIG_DFL && may_die)
 		die_by(sig);
+	else if (previous->sa_handler == SIG_DFL)
+		return;
 	else if (previous->sa_handler != SIG_IGN)
 		previous->sa_handler(sig);
+}
+
+/* may_be_ours - it came without its information. (So does one from another namespace of process ids.) */
+static bool may_be_ours(int sig, const siginfo_t *info)
+{
+	return sig < SIGRTMIN && info->si_code == SI_USER && info->si_pid == 0 &&
+	       load_relaxed(&installed[sig].sent) != 0;
 }
 
 static void on_signal(int sig, siginfo_t *info, void *context)
@@ -160,10 +173,12 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 	if (MGC_WITH_TSAN)
 		__builtin_unwind_init(); /* spills the preserved registers into this frame */
 	stop_fn *fn = load_acquire(&installed[sig].fn); /* pairs: signal-installed */
-	if (info->si_code == SI_QUEUE && info->si_value.sival_ptr == &cookie) /* G1 */
+	bool ours = info->si_code == SI_QUEUE && info->si_value.sival_ptr == &cookie; /* G1 */
+	bool unsure = !ours && may_be_ours(sig, info);
+	if (ours || unsure)
 		call(fn, context);
-	else
-		pass_on(sig, info, context);
+	if (!ours)
+		pass_on(sig, info, context, !unsure);
 	errno = saved;
 }
 
@@ -223,17 +238,34 @@ void os_signal_unblock(int sig)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-int os_signal_send(os_tid tid, int sig)
+static int queue(os_tid tid, int sig)
 {
-	int saved = errno, result = 0;
 	siginfo_t info;
 	memset(&info, 0, sizeof info);
 	info.si_signo = sig;
 	info.si_code = SI_QUEUE;
 	info.si_pid = getpid();
 	info.si_value.sival_ptr = &cookie;
-	if (syscall(SYS_rt_tgsigqueueinfo, info.si_pid, tid, sig, &info) != 0)
-		result = errno;
+	store_relaxed(&installed[sig].sent, 1u);
+	return syscall(SYS_rt_tgsigqueueinfo, info.si_pid, tid, sig, &info) == 0 ? 0 : errno;
+}
+
+/* send_urgent - in place of a real-time signal for which there is no room. SIGURG is harmless where nobody expects it. Whoever
+ * took it from us since is left alone. */
+static int send_urgent(os_tid tid, int sig)
+{
+	stop_fn *fn = load_relaxed(&installed[sig].fn);
+	if (load_relaxed(&installed[SIGURG].fn) != fn &&
+	    (fn == NULL || os_signal_install(SIGURG, fn) != 0))
+		return EAGAIN;
+	return os_signal_is_ours(SIGURG) ? queue(tid, SIGURG) : EAGAIN;
+}
+
+int os_signal_send(os_tid tid, int sig)
+{
+	int saved = errno, result = queue(tid, sig);
+	if (result == EAGAIN)
+		result = send_urgent(tid, sig);
 	errno = saved;
 	return result;
 }

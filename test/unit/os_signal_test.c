@@ -249,16 +249,43 @@ Test(os_signal, gone_thread)
 	cr_assert_eq(os_signal_send(t.tid, sig), ESRCH);
 }
 
-Test(os_signal, queue_is_full)
+static void leave_no_room(void)
 {
 	struct rlimit none = { 0, 0 };
+	cr_assert_eq(setrlimit(RLIMIT_SIGPENDING, &none), 0);
+}
+
+Test(os_signal, queue_is_full)
+{
 	struct target t = { 0 };
 	int sig = install();
 	target_start(&t, mask_for_a_while);
-	cr_assert_eq(setrlimit(RLIMIT_SIGPENDING, &none), 0);
-	cr_assert_eq(os_signal_send(t.tid, sig), EAGAIN);
-	target_stop(&t);
+	leave_no_room();
+	for (int i = 0; i < 3; i++) /* as SIGURG, of which one waits at most */
+		cr_assert_eq(os_signal_send(t.tid, sig), 0);
 	cr_assert_eq(ncalls(), 0);
+	target_stop(&t);
+	cr_assert_eq(ncalls(), 1);
+	raise(SIGURG);
+	cr_assert_eq(os_signal_send(os_self(), sig), 0);
+	cr_assert_geq(ncalls(), 2);
+	signal(SIGURG, plain_handler);
+	cr_assert_eq(os_signal_send(os_self(), sig), EAGAIN, "it is the program's now");
+}
+
+/* One below SIGRTMIN comes, without the cookie: to us, and to a handler that was there before. */
+Test(os_signal, queue_is_full_for_one_below_the_real_time_ones)
+{
+	leave_no_room();
+	cr_assert_eq(os_signal_install(SIGPWR, on_stop), 0);
+	cr_assert_eq(os_signal_send(os_self(), SIGPWR), 0);
+	cr_assert_eq(ncalls(), 1, "and it did not kill");
+	signal(SIGUSR2, plain_handler);
+	cr_assert_eq(os_signal_install(SIGUSR2, on_stop), 0);
+	raise(SIGUSR2);
+	cr_assert_eq(ncalls(), 1001, "none of ours was sent");
+	cr_assert_eq(os_signal_send(os_self(), SIGUSR2), 0);
+	cr_assert_eq(ncalls(), 2002);
 }
 
 Test(os_signal, many_threads_many_times)
