@@ -3,7 +3,8 @@
  * WHAT   fiber_make puts a first frame onto memory, fiber_jump leaves one stack for another. The collector
  *        is told by whoever calls them.
  *        TSAN_…: ThreadSanitizer's name of a stack, and the switch, told right before it is made. Macros, for it
- *        belongs to no function of its own.
+ *        belongs to no function of its own. It keeps signals for a while, and with the stack, not with the thread
+ *        that they are for: they are blocked from there to TSAN_LANDED, on the other stack.
  * WHO    tests of coroutine stacks, after plain.h. */
 #ifndef TEST_LIB_FIBER_H
 #define TEST_LIB_FIBER_H
@@ -18,12 +19,21 @@
 #define TSAN_CREATE() __tsan_create_fiber(0)
 #define TSAN_DESTROY(stack) __tsan_destroy_fiber(stack)
 #define TSAN_CURRENT() __tsan_get_current_fiber()
-#define TSAN_SWITCH(to) __tsan_switch_to_fiber((to), 0)
+#define TSAN_SWITCH(to) (fiber_mask(SIG_BLOCK), __tsan_switch_to_fiber((to), 0))
+#define TSAN_LANDED() fiber_mask(SIG_UNBLOCK)
+
+static NOINLINE UNUSED void fiber_mask(int how)
+{
+	sigset_t all;
+	sigfillset(&all);
+	pthread_sigmask(how, &all, NULL);
+}
 #else
 #define TSAN_CREATE() NULL
 #define TSAN_DESTROY(stack) ((void)(stack))
 #define TSAN_CURRENT() NULL
 #define TSAN_SWITCH(to) ((void)(to))
+#define TSAN_LANDED() ((void)0)
 #endif
 
 /* fiber_jump - saves where it stands in *from, goes on at `to`. */

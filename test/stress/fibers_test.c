@@ -2,8 +2,7 @@
  * them, for MGC_TEST_SECONDS (3). Each holds trees on its stack, in registers over a switch, and on an
  * operand stack of its own; fibers end, and are destroyed while they wait; threads are born and end. What
  * is made here is filled by plain stores, whatever the collector does, and published by one exchange.
- * not under: thread (it can be built there, and is told of the switches; one run in a dozen says that a stack is removed while a snapshot
- * reads it, and why is not known: ROOTS and `taken` lie between) */
+ * ThreadSanitizer is told of the switches. */
 #include "lib/plain.h"
 #include "lib/fiber.h"
 
@@ -99,14 +98,27 @@ static NOINLINE struct worker *self(void)
 	return w;
 }
 
+/* go_on - until something of each kind has happened, where the machine has much else to do. */
 static bool go_on(void)
 {
-	return now_seconds() < until;
+	return now_seconds() < until || __atomic_load_n(&nended, __ATOMIC_RELAXED) == 0 ||
+	       __atomic_load_n(&nswitches, __ATOMIC_RELAXED) <= 100;
+}
+
+/* lock_queue - who has it may be stopped. ThreadSanitizer keeps a signal from who waits for a mutex. */
+static void lock_queue(void)
+{
+#ifdef MGC_SANITIZE_THREAD
+	while (pthread_mutex_trylock(&queue_lock) != 0)
+		usleep(10);
+#else
+	pthread_mutex_lock(&queue_lock);
+#endif
 }
 
 static void put(struct fiber *f)
 {
-	pthread_mutex_lock(&queue_lock);
+	lock_queue();
 	CHECK(nqueued < NFIBERS);
 	queue[nqueued++] = f;
 	pthread_mutex_unlock(&queue_lock);
@@ -115,7 +127,7 @@ static void put(struct fiber *f)
 static struct fiber *take(struct rng *r)
 {
 	struct fiber *f = NULL;
-	pthread_mutex_lock(&queue_lock);
+	lock_queue();
 	if (nqueued > 0) {
 		unsigned i = (unsigned)rng_below(r, nqueued);
 		f = queue[i];
@@ -166,6 +178,7 @@ static void destroy(struct fiber *f)
 /* landed - on another stack: the one that was left is free to go. */
 static NOINLINE void landed(void)
 {
+	TSAN_LANDED();
 	struct worker *w = self();
 	struct fiber *f = w->left;
 	bool ended = w->ended;
@@ -282,7 +295,7 @@ static void *worker(void *arg)
 			set_current(f);
 			go(NULL, f);
 		} else {
-			pthread_mutex_lock(&queue_lock);
+			lock_queue();
 			bool few = nqueued < NFIBERS - NTHREADS - 8;
 			pthread_mutex_unlock(&queue_lock);
 			if (few)
@@ -324,8 +337,9 @@ static void play(double seconds)
 		CHECK_EQ(pthread_create(&threads[i], NULL, keep_working,
 					(void *)(uintptr_t)rng_next(&r)),
 			 0);
-	while (go_on())
+	do
 		mgc_collect();
+	while (go_on());
 	mgc_blocking_enter();
 	for (unsigned i = 0; i < NTHREADS; i++)
 		pthread_join(threads[i], NULL);

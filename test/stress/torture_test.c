@@ -340,6 +340,7 @@ static void fiber_main(unsigned index)
 {
 	struct fiber *f = &fibers[index];
 	struct box *held[NHELD] = { NULL };
+	TSAN_LANDED();
 	born(&f->life, held, MAX_THREADS + index);
 	for (;;) {
 		for (int i = 0; i < 30; i++)
@@ -348,6 +349,7 @@ static void fiber_main(unsigned index)
 		mgc_stack_switch(f->stack, NULL);
 		TSAN_SWITCH(f->tsan_home);
 		swapcontext(&f->self, &f->home);
+		TSAN_LANDED();
 	}
 }
 
@@ -374,6 +376,7 @@ static void run_a_fiber(struct life *l)
 	mgc_stack_switch(NULL, f->stack);
 	TSAN_SWITCH(f->tsan_self);
 	swapcontext(&f->home, &f->self);
+	TSAN_LANDED();
 	__atomic_store_n(&f->busy, 0, __ATOMIC_RELEASE);
 }
 
