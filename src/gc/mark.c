@@ -567,7 +567,7 @@ static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct
 		struct mgc_tracer tracer = {
 			.mk = mk, .ambiguous = ambiguous, .code = word_code_of(d), .user = d->user
 		};
-		if (!mk->pool->beside || !(sc->flags & LAYOUT_STOPPED))
+		if (marker_sees_stop(mk) || !(sc->flags & LAYOUT_STOPPED))
 			trace_piece(&tracer, d, object, at, s->slot_nbytes - s->slack);
 		return;
 	}

@@ -48,6 +48,7 @@ struct marker {
 	bool ignore_invalid;
 	bool direct; /* the bits of the whole heap stay in the cache: nothing waits for them in the ring */
 	bool alone; /* nobody else sets mark bits now: no atomic instruction is needed */
+	bool in_stop; /* its thread keeps the world stopped as long as this is set, whatever pool.beside says */
 	unsigned npending;
 	uintptr_t pending[MARK_PENDING]; /* pairs whose key is not marked, for the pool */
 	struct grey_boundary boundary; /* of the marker of the cycle's owner */
@@ -65,6 +66,12 @@ void marker_init(struct marker *mk, struct heap *h, struct grey_pool *pool, bool
 void marker_finish(struct marker *mk);
 /* marker_check_drained - dies if it has anything left (barrier.h: D5). */
 void marker_check_drained(const struct marker *mk);
+
+/* marker_sees_stop - it may call what needs a stopped world. Others that mark beside a short stop do not know when it ends. */
+MGC_INLINE bool marker_sees_stop(const struct marker *mk)
+{
+	return mk->in_stop || !mk->pool->beside;
+}
 
 /* marker_candidate - a word that may point into the heap; `ambiguous` is MARK_AMBIGUOUS or 0. */
 void marker_candidate_slow(struct marker *mk, uintptr_t tagged);

@@ -391,6 +391,6 @@ void roots_mark_barriered(struct roots *r, struct marker *mk)
 		r->scanned_nbytes += range->hi - range->lo;
 	}
 	mark_uncollectable(mk);
-	if (r->extra != NULL && !mk->pool->beside)
+	if (r->extra != NULL && marker_sees_stop(mk))
 		r->extra(r->extra_arg, mk);
 }

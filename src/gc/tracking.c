@@ -71,9 +71,9 @@ static void stopped(struct cycle *c, void (*fn)(struct cycle *c))
 	stw_stop(&gc->stw, c->self);
 	cycle_tell(gc, CYCLE_STOPPED);
 	uint64_t stood = os_now_ns();
-	gc->pool.beside = false;
+	c->mk.in_stop = true;
 	fn(c);
-	gc->pool.beside = true; /* for what is left of the mark */
+	c->mk.in_stop = false;
 	cycle_tell(gc, CYCLE_STARTING);
 	stw_start(&gc->stw, c->self);
 	cycle_tell(gc, CYCLE_STARTED);
@@ -154,10 +154,12 @@ static void finish(struct cycle *c)
 	/* to wake helpers takes as long as to scan a little */
 	uint32_t nhelpers = c->left_nbytes > FEW_NBYTES ? c->nstop_helpers : 0;
 	c->mk.alone = nhelpers == 0;
+	c->gc->pool.beside = false; /* the helpers are done before the stop is over */
 	cycle_mark_with(c, nhelpers, mark_rest);
 	if (c->gc->knobs.gccheckmark)
 		checkmark_end(c->gc, &c->mk);
 	cycle_clear(c);
+	c->gc->pool.beside = true; /* for what is left of the mark */
 	cycle_tell(c->gc, CYCLE_MARKED);
 }
 

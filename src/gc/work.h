@@ -65,8 +65,9 @@ struct grey_pool {
 	uint32_t overflow; /* atomic */
 	uint32_t lost_pending; /* atomic: there was no memory to note a pair */
 	uint32_t pause; /* atomic: so many threads wait for a boundary of the work, to fork (fork.h) */
-	bool beside; /* the program runs, and has no barrier: what needs a stopped world waits. Set by the
-			cycle's owner before a mark opens, or in a stop */
+	bool beside; /* the program runs, and has no barrier: what needs a stopped world waits, but for the
+			marker of who stopped it (marker_sees_stop). Set by the cycle's owner before a mark
+			opens, or in the last stop, while no helper marks */
 	uint64_t marked_nbytes; /* atomic: by all markers of this cycle, told now and then */
 	struct key_filter keys;
 	size_t max_slabs; /* tests: fewer, to see W3 at work */
