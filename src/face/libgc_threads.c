@@ -177,10 +177,16 @@ MGC_NOINLINE void *GC_call_with_gc_active(GC_fn_type fn, void *arg)
 	return result;
 }
 
-/* The client's allocation lock: mutual exclusion, and no collection in between. */
+/* The client's allocation lock: mutual exclusion, and no collection in between, nor just behind: Guile, which moves
+ * a stack with the lock held, notes only after that where it is now (vm_expand_stack). With libgc, too, who waits for the lock has
+ * yet to wake up. */
 void GC_alloc_lock(void)
 {
 	struct mutator *m = libgc_self();
+	if (m != NULL) { /* a stop that the last one put off may come now */
+		mutator_enter(m);
+		mutator_leave(m);
+	}
 	lock_acquire(&libgc.lock);
 	if (m != NULL)
 		mutator_enter(m);
@@ -188,9 +194,9 @@ void GC_alloc_lock(void)
 
 void GC_alloc_unlock(void)
 {
+	lock_release(&libgc.lock); /* in the section: what waits for the last lock waits for its end, too */
 	if (mutator_attached())
-		mutator_leave(mutator_self());
-	lock_release(&libgc.lock);
+		stw_leave_later(&runtime.gc.stw, mutator_self());
 }
 
 void *GC_call_with_alloc_lock(GC_fn_type fn, void *arg)

@@ -145,6 +145,20 @@ static void on_unlocked(void)
 		stw_park(handler_stw, m);
 }
 
+void stw_leave_later(struct stw *stw, struct mutator *m)
+{
+	MGC_COMPILER_FENCE();
+	store_release(&m->sec, m->sec - 1);
+	MGC_COMPILER_FENCE();
+	if (m->sec != 0 || !load_relaxed(&m->pending))
+		return;
+	answer_quiescence(stw, m);
+	if (load_acquire(&stw->stopping) == 0) /* pairs: stopping */
+		return;
+	store_release(&m->again, 1u); /* pairs: stop-again. To wake who waits would be too soon: the signal
+					 would come before this thread is out of here. It looks soon by itself. */
+}
+
 static void on_signal(uintptr_t sp, const uintptr_t *regs, size_t nregs)
 {
 	struct stw *stw = load_acquire(&handler_stw); /* pairs: handler-ready */
@@ -300,7 +314,7 @@ static bool stands_still(void *arg, struct mutator *m)
 		return true;
 	if (status == MUTATOR_BLOCKED)
 		return cas_acq_rel(&m->status, &status, (uint32_t)MUTATOR_CLAIMED); /* pairs: mutator-status */
-	if (m->signalled != stop || stw->poll) {
+	if (m->signalled != stop || swap_acq_rel(&m->again, 0u) != 0 || stw->poll) { /* pairs: stop-again */
 		int err = stw_interrupt(stw, m);
 		if (err == ESRCH) /* ended without telling */
 			m->gone = 1;

@@ -58,6 +58,10 @@ void stw_start(struct stw *stw, struct mutator *self);
 /* stw_park - the calling mutator stands still if a stop is on, and takes its snapshot if one is wanted:
  * safepoint, and end of a section. */
 void stw_park(struct stw *stw, struct mutator *m);
+/* stw_leave_later - as mutator_leave, but a thread that was asked to stand still meanwhile goes on: who stops the
+ * world asks it again, by a signal that comes a little later. At the latest it stands still at the end of
+ * its next section. It has no lock. */
+void stw_leave_later(struct stw *stw, struct mutator *m);
 
 /* Who waits this long for a thread asks why, and says so once. */
 #define STW_LATE_NS UINT64_C(2000000000)

@@ -1,7 +1,7 @@
 /* libgc_procedures_test.c - a mark procedure never sees the program run, also where threads help to mark and a
  * collection beside the program stops it more than once: a stop that is short ends while they still mark.
  *
- * WHAT   While a procedure runs the world stands still. One that a helper calls takes, once in each stop, longer
+ * WHAT   While a procedure runs the world stands still, and it sees what a program did just behind the allocation lock. One that a helper calls takes, once in each stop, longer
  *        than the stop in which it found the object.
  * links: libgc   not under: address
  * AddressSanitizer's runtime makes each stop longer than that. */
@@ -82,4 +82,50 @@ TEST_SECONDS(procedures_see_no_program, 60)
 		(void)GC_malloc_atomic(3000);
 	printf("  a helper was slow in %u stops\n", nslow);
 	CHECK_EQ(nwrong, 0);
+}
+
+/* ── the allocation lock ────────────────────────────────────────────────────────────────── */
+
+#define NTURNS 300
+
+static uint32_t unsettled, nstops_unsettled, nstops_in_turns, done;
+
+static void look(GC_EventType e)
+{
+	if (e == GC_EVENT_POST_STOP_WORLD && !__atomic_load_n(&done, __ATOMIC_RELAXED)) {
+		nstops_in_turns++;
+		nstops_unsettled += __atomic_load_n(&unsettled, __ATOMIC_RELAXED);
+	}
+}
+
+static void *unsettle(void *arg)
+{
+	__atomic_store_n(&unsettled, 1, __ATOMIC_RELAXED);
+	for (double until = now_seconds() + 0.001; now_seconds() < until;)
+		;
+	return arg;
+}
+
+static void *turns(void *arg)
+{
+	for (int i = 0; i < NTURNS; i++) {
+		GC_call_with_alloc_lock(unsettle, NULL);
+		__atomic_store_n(&unsettled, 0, __ATOMIC_RELAXED);
+	}
+	__atomic_store_n(&done, 1, __ATOMIC_RELAXED);
+	return arg;
+}
+
+/* What a program does first when it has given back the lock is done, nearly always, when a collection that waited for it looks. */
+TEST_SECONDS(a_collection_is_not_at_once_behind_the_lock, 60)
+{
+	pthread_t t;
+	GC_INIT();
+	GC_set_on_collection_event(look);
+	CHECK_EQ(GC_pthread_create(&t, NULL, turns, NULL), 0);
+	while (!__atomic_load_n(&done, __ATOMIC_RELAXED))
+		GC_gcollect();
+	CHECK_EQ(GC_pthread_join(t, NULL), 0);
+	printf("  %u of %u stops\n", nstops_unsettled, nstops_in_turns);
+	CHECK(nstops_unsettled * 3 < nstops_in_turns + 3);
 }
