@@ -146,7 +146,11 @@ class Object(gdb.Command):
     def invoke(self, argument, from_tty):
         if not argument.strip():
             raise gdb.GdbError("mgc object: which address?")
-        address, heap = int(gdb.parse_and_eval(argument).cast(gdb.lookup_type("unsigned long"))), Heap()
+        try:
+            address = int(gdb.parse_and_eval(argument).cast(gdb.lookup_type("unsigned long")))
+        except gdb.error as error:
+            raise gdb.GdbError(f"mgc object {argument}: {error}")
+        heap = Heap()
         page = heap.first_page(address)
         if page is None:
             where = "a free page of the heap" if 0 <= address - heap.base < heap.nbytes else "not in the heap"

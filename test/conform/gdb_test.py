@@ -101,6 +101,11 @@ class Gdb(unittest.TestCase):
         self.assertGreater(len(seen[0]), 10)
         self.assertEqual(*seen)
 
+    def test_what_is_no_expression(self):
+        done = gdb(self.program, ["break look_here", "run", "mgc object no_such_thing"])
+        self.assertIn('mgc object no_such_thing: No symbol "no_such_thing" in', done.stdout + done.stderr)
+        self.assertNotIn("Python Exception", done.stdout + done.stderr)
+
     def test_signals_of_collections_are_none_of_the_users(self):
         done = gdb(self.program, ["info signals SIG62", "info signals SIGPWR", "info signals SIGSEGV"])
         self.assertEqual(re.findall(r"^(SIG\w+)\s+(\w+)\s+(\w+)\s+(\w+)", done.stdout, re.M),

@@ -135,7 +135,7 @@ class Page(Case):
         last = [line for line in self.lines if "sample" in line][-1]
         text = self.value("document.body.innerText")
         self.assertIn(f"{SERVICE} 1 2 </script><b>x"[:127], text)
-        self.assertIn(f"{last['cycles']:,}\ncollections", text)
+        self.assertIn(f"{last['cycles']:,}\ncollection", text)
         self.assertIn("ended with status 0", text)
         self.assertEqual(self.value("document.querySelectorAll('b').length"),
                          self.value("document.querySelectorAll('.tile').length"))
@@ -186,14 +186,48 @@ class Page(Case):
                 "head": self.lines[:1]}
         for name, lines in kept.items():
             with self.subTest(name):
-                with open(self.path(name + ".jsonl"), "w", encoding="utf-8") as file:
-                    file.writelines(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
-                done = call("report", name + ".jsonl", folder=self.folder)
-                self.assertEqual(done.returncode, 0, done.stderr)
+                self.write(name, lines)
                 self.show(name + ".html")
                 if name != "head":
                     self.assertGreater(self.value(f"{PAINTED}('heap')")[1], 0.02)
                 self.assertEqual(self.value("document.getElementById('rate-card').hidden"), name != "cut")
+
+    def write(self, name, lines):
+        with open(self.path(name + ".jsonl"), "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+        done = call("report", name + ".jsonl", folder=self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_day(self):
+        """In hours; many collections to a pixel leave what lies behind and before them to be seen."""
+        hour = 3600 * 10 ** 9
+        sample = next(line for line in self.lines if "sample" in line and line["sample"] > 0)
+        cycle = next(line for line in self.lines if "cycle" in line)
+        samples = [dict(sample, sample=i * hour // 10, allocated=i << 20, cycles=i * 60) for i in range(201)]
+        cycles = [dict(cycle, cycle=i + 1, start=i * hour // 600, phases={}) for i in range(12000)]
+        self.write("day", [dict(self.lines[0], cpus=1), *samples, *cycles, {"end": 20 * hour, "how": "exit", "status": 0, "lost": 1}])
+        self.show("day.html")
+        text = self.value("document.body.innerText")
+        self.assertRegex(text, r" · 20 h recorded · .* · 1 processor\n")
+        self.assertIn("12,000 collections and 0 censuses; 1 collection went by unseen", text)
+        self.assertEqual(self.value("Chart.getChart('heap').scales.x.options.title.text"), "hours")
+        self.assertEqual(self.value("Chart.getChart('heap').scales.x.max"), 20)
+        darkest = self.value("""(c => {
+            const ratio = c.currentDevicePixelRatio, a = c.chartArea;
+            const d = c.ctx.getImageData(a.left * ratio, (a.top + 3) * ratio, (a.right - a.left) * ratio, 1).data;
+            return [...d.filter((_, i) => i % 4 === 3)].sort((x, y) => x - y)[Math.floor(d.length / 8)];
+        })(Chart.getChart('heap'))""")
+        self.assertTrue(10 < darkest < 80, darkest)  # how opaque, of 255
+
+    def test_a_moment(self):
+        """Of malloc, so short that there is one rate: it is a point."""
+        head = dict(self.lines[0], face="malloc")
+        samples = [{"sample": ms * 10 ** 6, "rss": 3 << 20, "pages": ms << 15, "free": 0, "released": 0, "scavenged": 0,
+                    "allocated": ms << 12} for ms in (0, 41, 61)]
+        self.write("moment", [head, *samples, {"end": 76 * 10 ** 6, "how": "exit", "status": 0, "lost": 0}])
+        self.show("moment.html")
+        dots = self.value("(c => c.getDatasetMeta(0).data.map(p => p.options.radius))(Chart.getChart('rate'))")
+        self.assertEqual(dots, [3])
 
     def test_malloc_and_its_rate(self):
         if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):

@@ -29,9 +29,11 @@
     if (ns < 1e6) return digits(ns / 1e3) + " µs";
     if (ns < 1e9) return digits(ns / 1e6) + " ms";
     if (ns < 120e9) return digits(ns / 1e9) + " s";
-    return (ns / 60e9).toFixed(ns < 600e9 ? 1 : 0) + " min";
+    if (ns < 7200e9) return (ns / 60e9).toFixed(ns < 600e9 ? 1 : 0) + " min";
+    return (ns / 3600e9).toFixed(ns < 36000e9 ? 1 : 0) + " h";
   }
   const count = (n) => n.toLocaleString("en-US");
+  const counting = (n, word) => count(n) + " " + word + (n === 1 ? "" : "s");
   const percent = (v) => (100 * v).toFixed(v < 0.1 ? 1 : 0) + " %";
   /* The unit in which the largest of a chart's sizes has one to four digits. */
   function unitFor(max) {
@@ -43,9 +45,8 @@
   const sum = (list, of) => list.reduce((a, v) => a + of(v), 0);
 
   const lastNs = Math.max(end.end, most(samples, (s) => s.sample), 1);
-  const minutes = lastNs > 600e9;
-  const toX = (ns) => ns / (minutes ? 60e9 : 1e9);
-  const xTitle = minutes ? "minutes" : "seconds";
+  const [xTitle, xNs] = lastNs >= 7200e9 ? ["hours", 3600e9] : lastNs > 600e9 ? ["minutes", 60e9] : ["seconds", 1e9];
+  const toX = (ns) => ns / xNs;
 
   /* ── colours: the page's own, of whichever theme is on ── */
 
@@ -104,10 +105,10 @@
     document.title = (head.command || "") + " - mallocgc report";
     $("command").textContent = head.command || "";
     $("about").textContent = `${head.face} face · process ${head.pid} ${how} · ${duration(lastNs)} recorded · ` +
-      `${head.date} · ${head.cpus} processors`;
-    $("made").textContent = `Made by mallocgc ${head.version} from ${count(samples.length)} samples, ${count(cycles.length)} ` +
-      `collections and ${count(censuses.length)} censuses` +
-      (end.lost ? `; ${count(end.lost)} collections went by unseen` : "") + ". Drawn by Chart.js " + Chart.version + ".";
+      `${head.date} · ${counting(head.cpus, "processor")}`;
+    $("made").textContent = `Made by mallocgc ${head.version} from ${counting(samples.length, "sample")}, ` +
+      `${counting(cycles.length, "collection")} and ${censuses.length === 1 ? "1 census" : count(censuses.length) + " censuses"}` +
+      (end.lost ? `; ${counting(end.lost, "collection")} went by unseen` : "") + ". Drawn by Chart.js " + Chart.version + ".";
   }
 
   function showNumbers() {
@@ -126,7 +127,7 @@
     const pauses = histogram("pauses"), snapshots = histogram("snapshots");
     tile(bytes(Math.max(most(samples, (s) => s.heap), most(cycles, (c) => c.before + c.born))), "largest heap");
     tile(bytes(last.allocated || 0), `allocated, ${bytes((last.allocated || 0) / (lastNs / 1e9))} each second`);
-    tile(count(last.cycles || 0), "collections");
+    tile(count(last.cycles || 0), last.cycles === 1 ? "collection" : "collections");
     const cpu = sum(cycles, (c) => c.cpu + c.sweep);
     tile(duration(cpu), `of processor time for them: ${percent(cpu / (lastNs * head.cpus))} of what there was`);
     if (pauses.buckets.length > 0) {
@@ -179,7 +180,8 @@
         tooltip: { callbacks: tooltip } }, ...extra };
   }
 
-  /* Collections as bands behind the lines, their phases on the floor. */
+  /* Collections as bands behind the lines, their phases on the floor. Where many share a pixel it is painted once, or a long
+   * run would be one dark block. */
   const bands = {
     id: "bands",
     beforeDatasetsDraw(c) {
@@ -188,11 +190,15 @@
       ctx.beginPath();
       ctx.rect(a.left, a.top, a.right - a.left, a.bottom - a.top);
       ctx.clip();
+      const painted = {}, stop = color("stop");
       for (const g of cycles) {
         const from = x.getPixelForValue(toX(g.start)), to = x.getPixelForValue(toX(cycleEnd(g)));
         if (to < a.left || from > a.right) continue;
-        ctx.fillStyle = fade(g.pause > g.beside ? color("stop") : PHASES.mark[0], 0.14);
-        ctx.fillRect(from, a.top, Math.max(to - from, 0.7), a.bottom - a.top);
+        const tone = g.pause > g.beside ? stop : PHASES.mark[0], right = Math.max(to, from + 0.7);
+        const left = Math.max(from, painted[tone] ?? from);
+        ctx.fillStyle = fade(tone, 0.14);
+        if (right > left) ctx.fillRect(left, a.top, right - left, a.bottom - a.top);
+        painted[tone] = Math.max(left, right);
         for (const [phase, lo, hi] of segments(g)) {
           const left = x.getPixelForValue(toX(lo));
           ctx.fillStyle = PHASES[phase][0];
@@ -272,7 +278,8 @@
           label: (i) => `${i.dataset.label}: ${bytes(i.parsed.y * unit.size)}` }) }));
     $("heap").setAttribute("aria-label", "Heap, goal and resident memory over time");
     $("heap-note").textContent = (cycles.length > 0 ? "A band is a collection: green beside the program, red with the world " +
-      "stopped; on the floor its phases. " : "") + "Drag to look closer, double-click for all of it.";
+      "stopped; on the floor its phases. " : "") +
+      (matchMedia("(any-pointer: fine)").matches ? "Drag to look closer, double-click for all of it." : "");
     const used = new Set(cycles.flatMap((c) => segments(c).map((s) => s[0])));
     legend($("phase-legend"), Object.entries(PHASES).filter(([k]) => used.has(k)).map(([, v]) => v));
   }
@@ -310,7 +317,8 @@
     const rate = windows(n), unit = unitFor(most(rate, (p) => p[1]));
     timed.push(chart("rate", { type: "line", plugins: [zoom],
       data: { datasets: [
-        line("allocated each second", rate.map(([ns, v]) => ({ x: toX(ns), y: v / unit.size })), "heap", { fill: true, yAxisID: "y" }),
+        line("allocated each second", rate.map(([ns, v]) => ({ x: toX(ns), y: v / unit.size })), "heap",
+          { fill: true, yAxisID: "y", pointRadius: rate.length > 1 ? 0 : 3 }), /* one point makes no line */
         ...(collected ? [line("processor time of collecting", shares(n), "stop", { yAxisID: "share" })] : [])] },
       options: options({ x: timeAxis(), y: axis(unit.name + "/s", { beginAtZero: true }), ...(collected && {
         share: axis("% of all processors", { position: "right", beginAtZero: true, suggestedMax: 10, grid: { display: false } }) }) },
@@ -408,7 +416,7 @@
       const inner = document.createElement("div"), canvas = document.createElement("canvas");
       h3.textContent = title;
       note.className = "note";
-      note.textContent = `${count(sum(h.buckets, (b) => b[2]))} times; ${text}. ` +
+      note.textContent = `${counting(sum(h.buckets, (b) => b[2]), "time")}; ${text}. ` +
         `50 % ≤ ${duration(percentile(h, 0.5))}, 99 % ≤ ${duration(percentile(h, 0.99))}, all ≤ ${duration(percentile(h, 1))}`;
       inner.className = "chart";
       canvas.id = "wait-" + name;
@@ -423,7 +431,7 @@
           backgroundColor: fade(color(tone), 0.8), barPercentage: 1, categoryPercentage: 0.94, minBarLength: 2 }] },
         options: { ...options({ x: axis("", { grid: { display: false }, ticks: { color: color("soft"), maxRotation: 0, autoSkipPadding: 14 } }),
           y: axis("", { type: "logarithmic", min: 0.7, ticks: { color: color("soft"), callback: (v) => (Number.isInteger(Math.log10(v)) ? count(v) : "") } }) },
-        { title: (i) => { const b = buckets[i[0].dataIndex]; return `${duration(b.from)} to ${duration(b.to)}`; }, label: (i) => `${count(i.parsed.y)} times` },
+        { title: (i) => { const b = buckets[i[0].dataIndex]; return `${duration(b.from)} to ${duration(b.to)}`; }, label: (i) => counting(i.parsed.y, "time") },
         { parsing: true, layout: { padding: { top: 6 } } }) } }).options.plugins.legend.display = false;
     }
     charts.filter((c) => c.canvas.id.startsWith("wait-")).forEach((c) => c.update("none"));
