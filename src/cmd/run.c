@@ -149,15 +149,35 @@ static int check_places(const struct request *r)
 	return r->profile != NULL ? check_place(r->profile) : 0;
 }
 
+/* set_setting - with the name of its `file`, which ends the value, made whole: the program may be in another folder when it
+ * writes it. 0 or an exit status. */
+static int set_setting(const char *variable, const char *value, const char *file)
+{
+	char here[PATH_MAX], *whole = NULL;
+	if (file != NULL && *file != '/' && getcwd(here, sizeof here) != NULL &&
+	    strchr(here, '%') == NULL &&
+	    asprintf(&whole, "%.*s%s/%s", (int)(file - value), value, here, file) < 0)
+		whole = NULL;
+	int status = setenv(variable, whole != NULL ? whole : value, 1) == 0 ? 0 : STATUS_FAILED;
+	if (status != 0)
+		complain("%s cannot be set: %s", variable, strerror(errno));
+	free(whole);
+	return status;
+}
+
 /* set_knobs - the settings that were given as options, once they were found good. 0 or an exit status. */
 static int set_knobs(const struct request *r)
 {
+	enum stat_format format;
+	const char *stats = NULL;
+	if (r->stats != NULL)
+		(void)stat_target(r->stats, &format, &stats);
 	const struct {
-		const char *option, *variable, *value;
-	} rows[] = { { "--stats", "MGC_STATS", r->stats },
-		     { "--limit", "MGC_LIMIT", r->limit },
-		     { "--profile", "MGC_PROFILE", r->profile },
-		     { "--percent", "MGC_PERCENT", r->percent } };
+		const char *option, *variable, *value, *file;
+	} rows[] = { { "--stats", "MGC_STATS", r->stats, stats },
+		     { "--limit", "MGC_LIMIT", r->limit, NULL },
+		     { "--profile", "MGC_PROFILE", r->profile, r->profile },
+		     { "--percent", "MGC_PERCENT", r->percent, NULL } };
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct knobs k;
 		char why[256];
@@ -168,10 +188,8 @@ static int set_knobs(const struct request *r)
 		if (!knob_set(&k, rows[i].variable, rows[i].value, why, sizeof why))
 			return usage_error("run", "%s %s%s", rows[i].option, rows[i].value,
 					   why + strlen(rows[i].variable) + 1 + strlen(rows[i].value));
-		if (setenv(rows[i].variable, rows[i].value, 1) != 0) {
-			complain("%s cannot be set: %s", rows[i].variable, strerror(errno));
+		if (set_setting(rows[i].variable, rows[i].value, rows[i].file) != 0)
 			return STATUS_FAILED;
-		}
 	}
 	return 0;
 }
@@ -201,6 +219,14 @@ static int choose_face(struct request *r, struct program *p)
 	return STATUS_FAILED;
 }
 
+/* drop_empty - nothing was recorded, so there is nothing to find in the file. */
+static void drop_empty(const char *file)
+{
+	struct stat st;
+	if (file != NULL && stat(file, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
+		unlink(file);
+}
+
 /* open_files - the recording, which is a temporary file where only the page is wanted, and whether the page can be
  * made: before the program runs, not after. 0 or an exit status. */
 static int open_files(const struct request *r, FILE **recording)
@@ -217,19 +243,12 @@ static int open_files(const struct request *r, FILE **recording)
 	*recording = r->record != NULL ? recorder_open(r->record) : tmpfile();
 	if (*recording != NULL && r->report != NULL && recording_spare(*recording, r->report) != 0) {
 		fclose(*recording);
+		drop_empty(r->record);
 		return STATUS_FAILED;
 	}
 	if (*recording == NULL && r->record == NULL)
 		complain("a temporary file: %s", strerror(errno));
 	return *recording != NULL ? 0 : STATUS_FAILED;
-}
-
-/* drop_empty - nothing was recorded, so there is nothing to find in the file. */
-static void drop_empty(const char *file)
-{
-	struct stat st;
-	if (file != NULL && stat(file, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
-		unlink(file);
 }
 
 /* run_recorded - as a child. The sampler is on unless the environment says otherwise: the last word counts. */

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -54,6 +55,21 @@ class Case(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (125, ""), done.stderr)
         self.assertRegex(done.stderr, r"\Amallocgc: .*" + words)
         self.assertFalse(os.path.exists(self.path("ran")))
+
+
+class Elsewhere(Case):
+    def test_the_program_goes_to_another_folder(self):
+        """Files are written where the command was called, as daemons are in / when they end."""
+        if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
+            self.skipTest("this build has no malloc face")
+        os.mkdir(self.path("other"))
+        inside = self.path("other")
+        script = "import os; os.chdir('other'); print(len([bytearray(3000) for i in range(3000)]))"
+        for stats in ("json:s.json", "openmetrics:./s.txt", "text:" + self.path("s-%p.txt")):
+            self.runs("--malloc", "--stats", stats, "--profile", "p.pb", "--record", "r.jsonl", "--", sys.executable, "-c", script)
+        self.assertEqual(os.listdir(inside), [])
+        found = sorted(re.sub("-[0-9]+", "-N", name) for name in os.listdir(self.folder))
+        self.assertEqual(found, ["other", "p.pb", "r.jsonl", "s-N.txt", "s.json", "s.txt"])
 
 
 class OwnHeap(Case):
@@ -173,7 +189,7 @@ class Files(Case):
             self.skipTest("the command was built without Chart.js")
         self.assertEqual(done.returncode, 125)
         self.assertIn("./same is the recording itself", done.stderr)
-        self.assertEqual(os.path.getsize(self.path("same")), 0)  # it did not run
+        self.assertEqual(os.listdir(self.folder), [])  # it did not run
 
 
 if __name__ == "__main__":
