@@ -1,7 +1,8 @@
-/* knob.c - see knob.h. State: none. */
+/* knob.c - see knob.h. State: the texts that were read, written at the start only. */
 #include "base/knob.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -154,12 +155,28 @@ MGC_NORETURN static void refuse(const char *why)
 	_exit(2);
 }
 
+const char *knob_keep(const char *text)
+{
+	static char kept[KNOB_TEXTS * (PATH_MAX + 16)]; /* a name of a file each, and a format before it */
+	static size_t nkept;
+	size_t nbytes = strlen(text) + 1;
+	if (nbytes > sizeof kept - nkept)
+		return NULL;
+	char *out = memcpy(kept + nkept, text, nbytes);
+	nkept += nbytes;
+	return out;
+}
+
 void knob_read_env(struct knobs *k)
 {
 	char why[256];
 	knob_defaults(k);
 	for (size_t i = 0; i < NROWS; i++) {
 		const char *value = secure_getenv(rows[i].name);
+		if (value != NULL && is_text(&rows[i]) && (value = knob_keep(value)) == NULL) {
+			mgc_format(why, sizeof why, "%s: too long", rows[i].name);
+			refuse(why);
+		}
 		if (value != NULL && *value != '\0' && !set_row(k, &rows[i], value, why, sizeof why))
 			refuse(why);
 	}

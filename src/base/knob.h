@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { KNOB_TEXTS = 6 }; /* settings that are texts, and some to spare */
 #define KNOB_OFF (-1) /* a percent that was given as "off" */
 
 #define KNOB_TYPE_int int64_t
@@ -27,6 +28,9 @@ struct knobs {
 void knob_defaults(struct knobs *k);
 /* knob_read_env - defaults, then the environment. Dies on a bad value. */
 void knob_read_env(struct knobs *k);
+/* knob_keep - a copy that lasts; NULL when there are too many. Programs write over the memory that their environment came in
+ * (setproctitle). Only at the start of a face, which one thread does. */
+const char *knob_keep(const char *text);
 /* knob_sample_rate - bytes between samples that the settings ask for; 0: none. */
 #define KNOB_SAMPLE_RATE ((uint64_t)512 << 10)
 uint64_t knob_sample_rate(const struct knobs *k);

@@ -105,8 +105,9 @@ static void adjust(struct knobs *k)
 		k->gctrace = 1;
 	if (k->workers == 0)
 		k->workers = env_number("GC_MARKERS", env_number("GC_NPROCS", libgc.markers)) % 65;
-	if (k->log == NULL)
-		k->log = getenv("GC_LOG_FILE");
+	const char *log = getenv("GC_LOG_FILE");
+	if (k->log == NULL && log != NULL)
+		k->log = knob_keep(log);
 	if (GC_find_leak) { /* what nobody freed is looked for in the stop, among everything */
 		k->tracked = 0;
 		k->young = 0;

@@ -57,7 +57,49 @@ class Case(unittest.TestCase):
         self.assertFalse(os.path.exists(self.path("ran")))
 
 
+# A title over the memory that its arguments and its environment came in, as setproctitle and redis-server write it.
+TITLED = """#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+extern char **environ;
+#ifdef NATIVE
+#include <mallocgc.h>
+#define GET(n) mgc_alloc(n, NULL, MGC_NOSCAN)
+#else
+#define GET(n) malloc(n)
+#endif
+int main(int argc, char **argv)
+{
+	(void)argc;
+	for (int i = 0; i < 100000; i++)
+		if (GET(100) == NULL)
+			return 1;
+	for (char **e = environ; *e != NULL; e++)
+		memset(*e, 'x', strlen(*e));
+	memset(argv[0], 'x', strlen(argv[0]));
+	environ = NULL;
+	return 0;
+}
+"""
+
+
 class Elsewhere(Case):
+    def test_the_environment_is_overwritten(self):
+        if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
+            self.skipTest("this build has no malloc face")
+        for name, flags in (("plain", []), ("native", ["-DNATIVE", "-I", os.path.join(TOP, "include"), "-L", beside("lib"),
+                                                       "-lmallocgc", "-Wl,-rpath," + beside("lib")])):
+            program = self.path(name)
+            done = subprocess.run([COMPILER, "-x", "c", "-", "-o", program, *flags], input=TITLED, text=True,
+                                  capture_output=True, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.runs("--stats", "json:s.json", "--profile", "p.pb", "--record", "r.jsonl", "--", program)
+            with open(self.path("r.jsonl"), encoding="utf-8") as file:
+                self.assertEqual(json.loads(file.readlines()[-1])["how"], "exit")
+            for file in ("s.json", "p.pb", "r.jsonl", name):
+                os.unlink(self.path(file))
+            self.assertEqual(os.listdir(self.folder), [])
+
     def test_the_program_goes_to_another_folder(self):
         """Files are written where the command was called, as daemons are in / when they end."""
         if not glob.glob(beside("lib", "libmallocgc-malloc.so.*")):
