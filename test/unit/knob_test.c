@@ -5,8 +5,6 @@
 
 #include "base/knob.h"
 
-extern char **environ;
-
 TEST(texts_outlast_the_environment)
 {
 	static char log[] = "MGC_LOG=folder/log", stats[] = "MGC_STATS=json:s-%p.json";
