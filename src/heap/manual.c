@@ -8,7 +8,9 @@
 #include "base/check.h"
 #include "os/os.h"
 
-#define UNITS_PER_ARENA (MGC_ARENA_SIZE >> SLAB_SHIFT)
+#define ARENA_RECORDS_NBYTES ((MGC_ARENA_SIZE >> SLAB_SHIFT) << SLAB_RECORD_SHIFT)
+/* The table of records stays whole under a limit of which it is no more than this part. */
+#define RECORDS_PART 16
 
 /* Small pages below this. Half of where the collected heap begins: without a collector nothing keeps a heap
  * dense but its place, and a program that has come so far is past its start. docs/adr/0013 */
@@ -28,6 +30,79 @@
 /* Pages wanted again within so long were given too early; so long it is remembered. */
 #define REGRET_NS UINT64_C(1000000000)
 #define SWING_NS UINT64_C(10000000000)
+
+/* ── the table of records ───────────────────────────────────────────────────────────────── */
+
+/* records_at - of that arena of the range, as an offset in the table. An arena's records lie together. */
+static size_t records_at(const struct manual *h, size_t arena)
+{
+	uintptr_t addr = h->pageheap.space.base + (arena << MGC_ARENA_SHIFT);
+	return (uintptr_t)slab_of(&h->slabs, addr) - h->slabs.records;
+}
+
+/* commit_arena - the records of the next arena. Those that were cut are mapped where they were, if nobody else is there. */
+static bool commit_arena(struct manual *h)
+{
+	size_t offset = records_at(h, h->recorded), page = os_page_size();
+	uintptr_t lo = align_down(h->slabs.records + offset, page);
+	size_t nbytes = align_up(h->slabs.records + offset + ARENA_RECORDS_NBYTES, page) - lo;
+	bool mapped = h->records_cut && offset != 0;
+	if (mapped && os_reserve_readable_at(lo, nbytes) != 0)
+		return false;
+	bool ok = os_commit(lo, nbytes) == 0;
+	if (!ok && mapped)
+		os_release(lo, nbytes);
+	return ok;
+}
+
+/* cut_records - those of arenas that are recorded stay, and the table's first ones: NULL finds the very first. Other
+ * addresses of nobody's find no record any more. They lie at `at` and behind, and go on where the table begins. */
+static void cut_records(struct manual *h)
+{
+	size_t at = records_at(h, 0), end = at + h->recorded * ARENA_RECORDS_NBYTES;
+	size_t again = end > h->records_nbytes ? end - h->records_nbytes : 0;
+	size_t lo = max_size(again, ARENA_RECORDS_NBYTES);
+	end = max_size(end, ARENA_RECORDS_NBYTES);
+	if (lo < at)
+		os_release(h->slabs.records + lo, at - lo);
+	if (end < h->records_nbytes)
+		os_release(h->slabs.records + end, h->records_nbytes - end);
+	h->records_cut = true;
+}
+
+/* release_records - all of them. */
+static void release_records(const struct manual *h)
+{
+	if (!h->records_cut) {
+		os_release(h->slabs.records, h->records_nbytes);
+		return;
+	}
+	os_release(h->slabs.records, ARENA_RECORDS_NBYTES);
+	for (size_t i = 0; i < h->recorded; i++)
+		if (records_at(h, i) != 0)
+			os_release(h->slabs.records + records_at(h, i), ARENA_RECORDS_NBYTES);
+}
+
+/* may_cut_records - an arena's are whole pages of the system, and all of them are much under that limit. */
+static bool may_cut_records(const struct manual *h, size_t limit)
+{
+	return !h->records_cut && ARENA_RECORDS_NBYTES >= os_page_size() &&
+	       h->records_nbytes > max_size(limit / RECORDS_PART, ARENA_RECORDS_NBYTES);
+}
+
+void manual_obey(struct manual *h)
+{
+	struct pageheap *ph = &h->pageheap;
+	lock_acquire(&ph->lock);
+	if (ph->space.bare && space_over_limit(&ph->space)) {
+		pageheap_obey_locked(ph);
+		if (may_cut_records(h, ph->space.limit))
+			cut_records(h);
+	}
+	lock_release(&ph->lock);
+}
+
+/* ── all of it ──────────────────────────────────────────────────────────────────────────── */
 
 int manual_init(struct manual *h, size_t max_nbytes)
 {
@@ -56,7 +131,7 @@ int manual_init(struct manual *h, size_t max_nbytes)
 
 void manual_destroy(struct manual *h)
 {
-	os_release(h->slabs.records, h->records_nbytes);
+	release_records(h);
 	pageheap_destroy(&h->pageheap);
 	memset(h, 0, sizeof *h);
 }
@@ -73,7 +148,7 @@ static void set_state(struct slab *s, enum slab_state state)
 
 /* ── pages ──────────────────────────────────────────────────────────────────────────────── */
 
-/* commit_records - for all arenas that reach below addr. An arena's records lie together. */
+/* commit_records - for all arenas that reach below addr. */
 static bool commit_records(struct manual *h, uintptr_t addr)
 {
 	const struct space *sp = &h->pageheap.space;
@@ -82,11 +157,7 @@ static bool commit_records(struct manual *h, uintptr_t addr)
 		return true;
 	lock_acquire(&h->pageheap.lock);
 	while (ok && addr - sp->base > h->recorded << MGC_ARENA_SHIFT) {
-		uintptr_t at = sp->base + (h->recorded << MGC_ARENA_SHIFT);
-		uintptr_t lo = (uintptr_t)slab_of(&h->slabs, at);
-		uintptr_t hi = lo + (UNITS_PER_ARENA << SLAB_RECORD_SHIFT);
-		lo = align_down(lo, os_page_size());
-		ok = os_commit(lo, align_up(hi, os_page_size()) - lo) == 0;
+		ok = commit_arena(h);
 		if (ok)
 			store_release(&h->recorded, h->recorded + 1); /* pairs: recorded */
 	}
@@ -148,10 +219,18 @@ static void give_back(struct manual *h, size_t dirty, size_t used)
 	store_release(&g->busy, 0u); /* pairs: giveback */
 }
 
+/* obeys - a limit that came unseen is obeyed now, by this thread or another one: pages may be had after all. */
+static bool obeys(struct manual *h)
+{
+	manual_obey(h);
+	return h->pageheap.space.bare && !load_relaxed(&h->pageheap.space.reserved);
+}
+
 struct slab *manual_take(struct manual *h, size_t npages, size_t align, size_t *nclean)
 {
 	size_t first, align_pages = max_size(SLAB_PAGES, align >> MGC_PAGE_SHIFT);
-	if (!pageheap_take(&h->pageheap, npages, align_pages, &first, nclean))
+	if (!pageheap_take(&h->pageheap, npages, align_pages, &first, nclean) &&
+	    !(obeys(h) && pageheap_take(&h->pageheap, npages, align_pages, &first, nclean)))
 		return NULL;
 	if (*nclean != 0)
 		note_wanted(&h->giveback, *nclean);

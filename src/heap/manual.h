@@ -135,7 +135,8 @@ struct manual {
 	uint32_t nthreads; /* atomic: caches of threads */
 	size_t nholes; /* atomic: of all slabs, 4 KiB each: in use for the page heap, and not resident */
 	uint32_t nmoved; /* atomic: mappings that manual_move made, and nothing renewed */
-	size_t records_nbytes; /* of the table of records, reserved */
+	size_t records_nbytes; /* of the table of records, reserved, unless records_cut */
+	bool records_cut; /* PAGEHEAP: only those of the arenas that are recorded are ours, and the first ones of the table */
 	size_t recorded; /* arenas whose part of the table is committed; PAGEHEAP */
 	struct mcache orphans; /* the owner of slabs that have none */
 	bool first_taken; /* registry_lock */
@@ -172,6 +173,11 @@ void manual_give_large(struct manual *h, struct slab *s, bool moved);
  * with nclean of them clean, without a copy. False: it is too little for that, or most of `to` is resident, which
  * would be lost, or the system cannot: copy. */
 bool manual_move(struct manual *h, struct slab *s, struct slab *to, size_t npages, size_t nclean);
+
+/* manual_obey - when the program has limited its address space since to less than what is reserved (space_over_limit), all
+ * that is reserved and not in use goes back, of the table of records too; the heap goes on as far as the limit lets it.
+ * manual_take sees such a limit by itself. */
+void manual_obey(struct manual *h);
 
 /* manual_stir - something was freed that may go back: wakes the scavenger if it sleeps. */
 MGC_INLINE void manual_stir(struct manual *h)

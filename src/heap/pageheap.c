@@ -85,6 +85,15 @@ static void advise_huge(struct pageheap *ph, size_t first, size_t end)
 			       true);
 }
 
+/* reach - tables for pages below npages, which is within the range: they may have been cut for a limit that has been lifted
+ * since. Lock held. */
+static bool reach(struct pageheap *ph, size_t npages)
+{
+	return pagealloc_reach(&ph->pages, npages) ||
+	       (pagealloc_widen(&ph->pages, min_size(npages * 2, ph->space.npages)) &&
+		pagealloc_reach(&ph->pages, npages));
+}
+
 /* grow - adds chunks for a run of npages with that alignment; dense: all of them will be touched. Lock held. */
 static bool grow(struct pageheap *ph, size_t npages, size_t align_pages, bool dense)
 {
@@ -93,10 +102,9 @@ static bool grow(struct pageheap *ph, size_t npages, size_t align_pages, bool de
 			  MGC_CHUNK_PAGES - 1) >>
 			 MGC_CHUNK_PAGES_SHIFT;
 	size_t first, added = nchunks << MGC_CHUNK_PAGES_SHIFT;
-	if (MGC_UNLIKELY(!ph->spanless && space_over_limit(&ph->space))) /* until pageheap_obey */
+	if (MGC_UNLIKELY(space_over_limit(&ph->space))) /* until pageheap_obey */
 		return false;
-	if (added > ph->space.npages - ph->space.grown ||
-	    !pagealloc_reach(&ph->pages, ph->space.grown + added) ||
+	if (added > ph->space.npages - ph->space.grown || !reach(ph, ph->space.grown + added) ||
 	    !space_grow(&ph->space, nchunks, &first))
 		return false;
 	/* beyond what was reached only when the space had to skip somebody else's chunks: then they are lost */
@@ -352,12 +360,18 @@ bool pageheap_limit_changed(struct pageheap *ph)
 	return changed;
 }
 
+void pageheap_obey_locked(struct pageheap *ph)
+{
+	space_obey(&ph->space);
+	size_t npages = space_bound(&ph->space);
+	pagealloc_cut(&ph->pages, npages);
+	(void)pagealloc_widen(&ph->pages, npages); /* refused: pages that are not reached are not grown into */
+}
+
 void pageheap_obey(struct pageheap *ph)
 {
 	lock_acquire(&ph->lock);
-	space_obey(&ph->space);
-	pagealloc_cut(&ph->pages, ph->space.npages);
-	(void)pagealloc_widen(&ph->pages, ph->space.npages); /* refused: pages that are not reached are not grown into */
+	pageheap_obey_locked(ph);
 	lock_release(&ph->lock);
 }
 

@@ -95,9 +95,10 @@ size_t pageheap_drop_ahead(struct pageheap *ph);
 
 /* pageheap_limit_changed - the address space was limited to less than what is reserved, and the heap does not grow; or
  * a limit that bounds it was lifted (space_limit_changed). Until pageheap_obey, which is called with the world
- * stopped. */
+ * stopped. pageheap_obey_locked - the same, the caller holds the lock; without spans, at any time. */
 bool pageheap_limit_changed(struct pageheap *ph);
 void pageheap_obey(struct pageheap *ph);
+void pageheap_obey_locked(struct pageheap *ph);
 
 struct pageheap_stats {
 	size_t used_nbytes; /* in spans, or taken */

@@ -66,6 +66,10 @@ static struct slab *take(struct secure *x, size_t npages, size_t align)
 {
 	size_t nclean;
 	struct slab *s = manual_take(x->heap, npages + guard_pages(), align, &nclean);
+	if (s == NULL) {
+		secure_obey(x);
+		s = manual_take(x->heap, npages + guard_pages(), align, &nclean);
+	}
 	if (s == NULL)
 		return NULL;
 	uintptr_t base = manual_base(x->heap, s);
@@ -96,12 +100,29 @@ static bool commit_bits(struct secure *x, size_t unit)
 	bool ok = true;
 	lock_acquire(&x->large.lock);
 	while (ok && x->committed < want) {
-		ok = os_commit((uintptr_t)x->bits + x->committed * step, step) == 0;
+		uintptr_t at = (uintptr_t)x->bits + x->committed * step;
+		ok = !x->bits_cut || os_reserve_at(at, step) == 0;
+		if (ok && os_commit(at, step) != 0) {
+			ok = false;
+			if (x->bits_cut)
+				os_release(at, step);
+		}
 		if (ok)
 			store_release(&x->committed, x->committed + 1); /* pairs: secure-bits */
 	}
 	lock_release(&x->large.lock);
 	return ok;
+}
+
+void secure_obey(struct secure *x)
+{
+	lock_acquire(&x->large.lock);
+	size_t used = x->committed * UNITS_PER_ARENA * sizeof(struct secure_bits);
+	if (!x->bits_cut && os_address_limit() < x->heap->pageheap.space.nbytes) {
+		os_release((uintptr_t)x->bits + used, x->bits_nbytes - used);
+		x->bits_cut = true;
+	}
+	lock_release(&x->large.lock);
 }
 
 static void give_slab(struct secure *x, struct slab *s)

@@ -52,6 +52,7 @@ struct secure {
 	struct secure_bits *bits; /* of each unit; reserved, committed with the arenas */
 	size_t bits_nbytes;
 	size_t committed; /* arenas; atomic, written under large.lock */
+	bool bits_cut; /* large.lock: only theirs are ours */
 	size_t nguards; /* atomic */
 	struct secure_class class[MGC_NSIZECLASS];
 	struct secure_class large;
@@ -59,6 +60,9 @@ struct secure {
 
 /* secure_init - 0 or ENOMEM. */
 int secure_init(struct secure *x, struct manual *h);
+
+/* secure_obey - what is reserved for bits and not in use goes back, if the address space has been limited since: manual_obey. */
+void secure_obey(struct secure *x);
 
 /* secure_on - whether it is. */
 MGC_INLINE bool secure_on(const struct secure *x)

@@ -128,6 +128,7 @@ static int init_range(struct space *sp, size_t nbytes, bool bare, size_t *lock_n
 	sp->nbytes = align_down(nbytes, MGC_ARENA_SIZE);
 	sp->npages = sp->nbytes >> MGC_PAGE_SHIFT;
 	sp->bare = bare && sp->reserved;
+	sp->whole_pages = sp->npages;
 	if (!sp->reserved)
 		return place_range(sp);
 	int err = reserve_range(sp, lock_nbytes);
@@ -180,12 +181,19 @@ int space_init_bare(struct space *sp, size_t max_nbytes)
 	return init(sp, max_nbytes, true);
 }
 
+/* is_ours - the chunk at a page below `grown`, when the range is not reserved. A bare space does not remember: what it
+ * had behind somebody else's stays. */
+static bool is_ours(const struct space *sp, size_t page)
+{
+	return sp->bare ? page < sp->whole_pages : sp->spans[page].state != SPAN_LOST;
+}
+
 void space_destroy(struct space *sp)
 {
 	if (sp->reserved)
 		os_release(sp->mapping, sp->mapping_nbytes);
 	for (size_t page = 0; !sp->reserved && page < sp->grown; page += MGC_CHUNK_PAGES)
-		if (sp->spans[page].state != SPAN_LOST)
+		if (is_ours(sp, page))
 			os_release(space_page_addr(sp, page), MGC_CHUNK_SIZE);
 	cut_tables(sp, 0, sp->npages);
 	memset(sp, 0, sizeof *sp);
@@ -220,22 +228,29 @@ static void set_nbytes(struct space *sp, size_t nbytes)
 	sp->npages = nbytes >> MGC_PAGE_SHIFT;
 }
 
+size_t space_bound(const struct space *sp)
+{
+	size_t used = sp->grown << MGC_PAGE_SHIFT;
+	size_t nbytes = align_up(max_size(used, may_have(sp, sp->limit)), MGC_ARENA_SIZE);
+	return min_size(nbytes, sp->nbytes) >> MGC_PAGE_SHIFT;
+}
+
 /* shrink - what is reserved and not in use goes back. */
 static void shrink(struct space *sp)
 {
-	size_t used = sp->grown << MGC_PAGE_SHIFT;
-	size_t nbytes = min_size(align_up(max_size(used, may_have(sp, sp->limit)), MGC_ARENA_SIZE),
-				 sp->nbytes);
-	uintptr_t end = sp->base + used;
+	size_t npages = space_bound(sp);
+	uintptr_t end = space_page_addr(sp, sp->grown);
 	if (sp->reserved) {
 		if (sp->base > sp->mapping)
 			os_release(sp->mapping, sp->base - sp->mapping);
 		os_release(end, sp->mapping + sp->mapping_nbytes - end);
 	}
-	cut_tables(sp, nbytes >> MGC_PAGE_SHIFT, sp->npages);
-	sp->tabled = min_size(sp->tabled, nbytes >> MGC_ARENA_SHIFT); /* a growth that was refused had got them */
-	set_nbytes(sp, nbytes);
-	sp->reserved = false;
+	store_relaxed(&sp->reserved, false); /* for who looks without the lock */
+	if (sp->bare)
+		return;
+	cut_tables(sp, npages, sp->npages);
+	sp->tabled = min_size(sp->tabled, npages / (MGC_ARENA_SIZE >> MGC_PAGE_SHIFT)); /* a growth that was refused had got them */
+	set_nbytes(sp, npages << MGC_PAGE_SHIFT);
 }
 
 /* widen - as far as the limit lets it, and the places behind the tables are still free. */
@@ -255,7 +270,7 @@ void space_obey(struct space *sp)
 	sp->limit = os_address_limit();
 	if (sp->limit < mapped_nbytes(sp))
 		shrink(sp);
-	else if (!sp->reserved)
+	else if (!sp->reserved && !sp->bare)
 		widen(sp);
 }
 
@@ -321,7 +336,10 @@ bool space_grow(struct space *sp, size_t nchunks, size_t *first_page)
 		}
 		if (err != EEXIST)
 			return false;
-		sp->spans[sp->grown].state = SPAN_LOST;
+		if (sp->bare)
+			sp->whole_pages = min_size(sp->whole_pages, sp->grown);
+		else
+			sp->spans[sp->grown].state = SPAN_LOST;
 		store_relaxed(&sp->grown, sp->grown + MGC_CHUNK_PAGES);
 	}
 	return false;

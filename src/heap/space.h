@@ -10,7 +10,8 @@
  *                           that a test of both takes one cache line)
  *        spans[] and bits[] are committed arena by arena as the heap grows.
  * WHO    pageheap.c grows it under PAGEHEAP; everyone reads it.
- * INV    S1 base never changes after space_init; nbytes only when the world stands still (space_obey)
+ * INV    S1 base never changes after space_init; nbytes only when the world stands still (space_obey), and of a bare
+ *           space never: who frees reads it at any time
  *        S2 desc[page] != 0 only where the page's chunk and tables are committed
  *        S3 `grown` only rises, under PAGEHEAP
  * UNITS  bytes for sizes, pages for page numbers, counted from base. */
@@ -47,6 +48,7 @@ struct space {
 	size_t tabled; /* arenas whose tables are committed */
 	bool reserved; /* what is above `grown` is ours; else each chunk is mapped when it is needed */
 	bool bare; /* there are no tables */
+	size_t whole_pages; /* a bare one's: pages below are ours, if they are grown; above, some may be lost */
 	uintptr_t mapping; /* of the reservation, which is longer by what the base's alignment took */
 	size_t mapping_nbytes;
 };
@@ -87,10 +89,12 @@ bool space_grow(struct space *sp, size_t nchunks, size_t *first_page);
  * nobody in the process can map anything. space_limit_changed - that, or a limit that bounded the range was lifted.
  * space_obey - gives back what is reserved and not in use, of the range and of the tables, and from here on chunks are mapped
  * one by one, as far as the limit lets them; or makes the range as long as the limit lets it be now. Nobody else reads
- * the space meanwhile, or has read its bounds and goes on. */
+ * the space meanwhile, or has read its bounds and goes on; of a bare one the bounds stay, and under PAGEHEAP it is
+ * at any time. space_bound - pages below which it may grow under the limit that it obeys. */
 bool space_over_limit(const struct space *sp);
 bool space_limit_changed(const struct space *sp);
 void space_obey(struct space *sp);
+size_t space_bound(const struct space *sp);
 
 /* space_discard_tables - gives back the memory of the span records and bits of those pages, which are in
  * no span. The bits are zero already; the records still say what they were, and zero from now on: only a

@@ -2,6 +2,9 @@
  * whoever frees the last block. */
 #include "lib/os_fake.h"
 #include "lib/plain.h"
+#include "lib/probe.h"
+
+#include <sys/resource.h>
 
 #include "base/bits.h"
 #include "heap/mcache.h"
@@ -467,6 +470,73 @@ TEST(nth_call_fails)
 	CHECK_EQ(got, 64);
 	printf("  all is granted after %d calls\n", n);
 	CHECK(n > 10);
+}
+
+/* ── a limit of the address space ─────────────────────────────────────────────────────────── */
+
+/* live_in - blocks of 1 MiB until there is no more, all of them written to; how many. */
+static size_t live_in(struct mcache *c, size_t most)
+{
+	size_t n = 0;
+	uintptr_t *last = NULL, *p;
+	bool zero;
+	for (; n < most && (p = take_large(c, (size_t)1 << 20, 16, &zero)) != NULL; n++) {
+		p[0] = (uintptr_t)last;
+		p[100] = n;
+		last = p;
+	}
+	for (size_t i = n; last != NULL; last = p) {
+		CHECK_EQ(last[100], --i);
+		p = (uintptr_t *)last[0];
+		release(c, last);
+	}
+	return n;
+}
+
+static void set_address_limit(rlim_t nbytes)
+{
+	struct rlimit r;
+	CHECK_EQ(getrlimit(RLIMIT_AS, &r), 0);
+	r.rlim_cur = nbytes;
+	CHECK_EQ(setrlimit(RLIMIT_AS, &r), 0);
+}
+
+/* Of the records only those in use stay, and the table's first, which NULL finds; others come when the heap grows. */
+TEST(later_limit)
+{
+	if (MGC_WITH_ASAN || MGC_WITH_TSAN || PROBE_EMULATED)
+		SKIP("a sanitizer's own mappings are most of any limit; an emulator ignores it");
+	size_t before = probe_mapped_bytes();
+	start();
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	CHECK_EQ(live_in(c, 10), 10);
+	set_address_limit(before + ((size_t)160 << 20));
+	manual_obey(&heap);
+	CHECK(heap.records_cut && !heap.pageheap.space.reserved);
+	CHECK(probe_mapped_bytes() < before + ((size_t)64 << 20) + 2 * MGC_ARENA_SIZE);
+	CHECK_EQ(slab_at(NULL)->key, 0);
+	CHECK_EQ(slab_at((void *)heap.pageheap.space.base)->key, 0);
+	size_t n = live_in(c, SIZE_MAX);
+	CHECK(n > 80 && n < 160);
+	set_address_limit(RLIM_INFINITY);
+	CHECK_EQ(live_in(c, n + 40), n + 40);
+	finish(c);
+	CHECK(probe_mapped_bytes() < before + ((size_t)1 << 20));
+}
+
+/* Nobody says that there is one: it is seen when the heap would grow. */
+TEST(later_limit_unseen)
+{
+	if (MGC_WITH_ASAN || MGC_WITH_TSAN || PROBE_EMULATED)
+		SKIP("as above");
+	size_t before = probe_mapped_bytes();
+	start();
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	CHECK_EQ(live_in(c, 1), 1);
+	set_address_limit(before + ((size_t)160 << 20));
+	size_t n = live_in(c, SIZE_MAX);
+	CHECK(n > 80 && n < 160);
+	finish(c);
 }
 
 /* ── sampling ───────────────────────────────────────────────────────────────────────────── */

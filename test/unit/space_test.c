@@ -251,6 +251,35 @@ Test(space, obeys_a_later_limit, .timeout = 30)
 	cr_expect_lt(probe_mapped_bytes(), before + ((size_t)1 << 16));
 }
 
+/* Without tables too, and its bounds stay as they are. Where somebody else has mapped meanwhile it goes on behind him. */
+Test(space, bare_obeys_a_later_limit, .timeout = 30)
+{
+	size_t before = probe_mapped_bytes(), first, room = (size_t)256 << 20;
+	cr_assert_eq(space_init_bare(&sp, 0), 0);
+	size_t nbytes = sp.nbytes;
+	*(uint64_t *)space_page_addr(&sp, must_grow(1)) = 5;
+	limit_address_space(before + room);
+	cr_assert(space_over_limit(&sp));
+	space_obey(&sp);
+	cr_expect(!space_over_limit(&sp) && !space_limit_changed(&sp));
+	cr_expect(sp.nbytes == nbytes && sp.npages == nbytes >> MGC_PAGE_SHIFT);
+	cr_expect_leq(probe_mapped_bytes(), before + MGC_CHUNK_SIZE + ((size_t)1 << 16));
+	cr_expect_geq(space_bound(&sp) << MGC_PAGE_SHIFT, room);
+	cr_expect_leq(space_bound(&sp) << MGC_PAGE_SHIFT, before + room + MGC_ARENA_SIZE);
+	uintptr_t next = space_page_addr(&sp, sp.grown);
+	void *theirs =
+		mmap((void *)next, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	cr_assert_eq((uintptr_t)theirs, next);
+	cr_expect_eq(must_grow(1), 2 * MGC_CHUNK_PAGES);
+	size_t n = 2;
+	for (; space_grow(&sp, 1, &first); n++)
+		memset((void *)space_page_addr(&sp, first), 1, 4096);
+	cr_expect(n * MGC_CHUNK_SIZE > room - room / 4 && n * MGC_CHUNK_SIZE <= room, "%zu chunks", n);
+	cr_expect_eq(*(uint64_t *)sp.base, 5);
+	space_destroy(&sp);
+	cr_expect(probe_readable(next), "it is not ours");
+}
+
 /* The limit is below what is in use: nothing can be had, and what is there stays. */
 Test(space, obeys_a_limit_below_it, .timeout = 30)
 {

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <malloc.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 /* The compiler knows malloc, and folds calls whose end it sees. */
 static volatile size_t huge = (size_t)PTRDIFF_MAX + 1, most = SIZE_MAX;
@@ -387,7 +388,76 @@ TEST(address_space_limit)
 	CHECK_EQ(status, 0);
 }
 
-/* Run by the test above with a limit; by itself it has none and has less to say. */
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+/* room - a thread and a mapping can be had. */
+static bool room(void)
+{
+	pthread_t thread;
+	if (pthread_create(&thread, NULL, nothing, NULL) != 0)
+		return false;
+	pthread_join(thread, NULL);
+	void *p = mmap(NULL, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p != MAP_FAILED && munmap(p, 1 << 20) == 0;
+}
+
+#define LATE_LIMIT ((rlim_t)600 << 20)
+
+/* The program limits its address space when the heap is there: others have what the limit leaves, and malloc not more. */
+TEST(address_space_limit_set_late)
+{
+#ifdef TEST_EMULATED
+	SKIP("an emulator ignores it");
+#endif
+	struct rlimit all, r;
+	unsigned char *p = malloc((size_t)5 << 20), *q = malloc(100);
+	memset(p, 0x5a, (size_t)5 << 20);
+	CHECK_EQ(getrlimit(RLIMIT_AS, &all), 0);
+	r = all;
+	r.rlim_cur = LATE_LIMIT;
+	errno = 5;
+	CHECK_EQ(setrlimit(RLIMIT_AS, &r), 0);
+	CHECK_EQ(errno, 5);
+	CHECK(room());
+	CHECK_NO_MEMORY(malloc(LATE_LIMIT));
+	for (int i = 0; i < 40; i++)
+		CHECK((p = realloc(p, (size_t)(i + 6) << 20)) != NULL);
+	CHECK(p[0] == 0x5a && p[((size_t)5 << 20) - 1] == 0x5a);
+	free(NULL);
+	CHECK_EQ(malloc_usable_size(NULL), 0);
+	free(q);
+	free(p);
+	CHECK(room());
+	CHECK_EQ(setrlimit(RLIMIT_AS, &all), 0);
+	CHECK((p = malloc(LATE_LIMIT)) != NULL);
+	free(p);
+	errno = 0;
+	r.rlim_cur = 2;
+	r.rlim_max = 1;
+	CHECK_EQ(setrlimit(RLIMIT_AS, &r), -1);
+	CHECK_EQ(errno, EINVAL);
+}
+
+/* Another process does it, as the command prlimit. */
+TEST(address_space_limit_from_outside)
+{
+#ifdef TEST_EMULATED
+	SKIP("an emulator ignores it");
+#endif
+	struct rlimit r;
+	CHECK_EQ(getrlimit(RLIMIT_AS, &r), 0);
+	r.rlim_cur = LATE_LIMIT;
+	CHECK_EQ(syscall(SYS_prlimit64, 0, RLIMIT_AS, &r, NULL), 0);
+	void *p = malloc((size_t)100 << 20); /* grows the heap */
+	CHECK(p != NULL && room());
+	CHECK_NO_MEMORY(malloc(LATE_LIMIT));
+	free(p);
+}
+
+/* Run by address_space_limit with a limit; by itself it has none and has less to say. */
 TEST(child_of_limit)
 {
 	struct rlimit r;
