@@ -95,6 +95,7 @@ struct malloc_count {
 	size_t nslabs[MGC_NSIZECLASS], nblocks[MGC_NSIZECLASS], nfree[MGC_NSIZECLASS];
 	size_t small_nbytes, large_nbytes, nlarge; /* in use */
 	size_t resident_nbytes; /* in use, but for pages of slabs that were given back, and free */
+	size_t returned_nbytes; /* given back, and not resident since */
 	struct pageheap_stats pages;
 };
 void malloc_count(struct malloc_count *n);

@@ -45,6 +45,8 @@ void malloc_count(struct malloc_count *n)
 	size_t used = n->pages.used_nbytes;
 	size_t holes = load_relaxed(&malloc_face.heap.nholes) * SLAB_HOLE_NBYTES;
 	n->resident_nbytes = used - min_size(holes, used) + n->pages.dirty_nbytes;
+	/* some of the clean pages may be fresh ones, while others that were given back are in use again */
+	n->returned_nbytes = min_size(n->pages.clean_nbytes + holes, n->pages.scavenged_nbytes);
 }
 
 MGC_EXPORT struct mallinfo2 mallinfo2(void)
@@ -95,7 +97,7 @@ MGC_EXPORT int malloc_info(int options, FILE *out)
 	fprintf(out, "<total type=\"large\" count=\"%zu\" size=\"%zu\"/>\n", n.nlarge, n.large_nbytes);
 	fprintf(out, "<system type=\"current\" size=\"%zu\"/>\n", n.resident_nbytes);
 	fprintf(out, "<system type=\"free\" size=\"%zu\"/>\n", n.pages.dirty_nbytes);
-	fprintf(out, "<system type=\"returned\" size=\"%zu\"/>\n</malloc>\n", n.pages.scavenged_nbytes);
+	fprintf(out, "<system type=\"returned\" size=\"%zu\"/>\n</malloc>\n", n.returned_nbytes);
 	return 0;
 }
 

@@ -260,6 +260,38 @@ TEST(memory_goes_back)
 
 /* ── threads, fork, limits ──────────────────────────────────────────────────────────────── */
 
+/* returned - as malloc_info says. */
+static size_t returned(void)
+{
+	static const char row[] = "<system type=\"returned\" size=\"";
+	char text[20000];
+	FILE *out = fmemopen(text, sizeof text, "w");
+	CHECK(out != NULL && malloc_info(0, out) == 0 && fclose(out) == 0);
+	const char *at = strstr(text, row);
+	CHECK(at != NULL);
+	return strtoul(at + sizeof row - 1, NULL, 10);
+}
+
+/* What went back and came again is not counted twice. */
+TEST(returned_is_what_is_away)
+{
+	const size_t nbytes = (size_t)40 << 20;
+	const char *debug = getenv("MGC_DEBUG");
+	if (debug != NULL && strstr(debug, "secure=1") != NULL)
+		SKIP("large objects wait, without their memory");
+	size_t before = returned();
+	for (int round = 0; round < 3; round++) {
+		char *volatile p = malloc(nbytes);
+		memset(p, 1, nbytes);
+		size_t there = returned();
+		free(p);
+		malloc_trim(0);
+		size_t away = returned();
+		CHECK(away >= there + nbytes / 2 && away <= before + nbytes + ((size_t)8 << 20));
+		CHECK(there <= before + ((size_t)8 << 20));
+	}
+}
+
 static pthread_key_t key;
 
 static void late(void *arg)
