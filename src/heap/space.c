@@ -249,7 +249,8 @@ static void shrink(struct space *sp)
 	if (sp->bare)
 		return;
 	cut_tables(sp, npages, sp->npages);
-	sp->tabled = min_size(sp->tabled, npages / (MGC_ARENA_SIZE >> MGC_PAGE_SHIFT)); /* a growth that was refused had got them */
+	/* a growth that was refused had got more */
+	sp->tabled = min_size(sp->tabled, npages / (MGC_ARENA_SIZE >> MGC_PAGE_SHIFT));
 	set_nbytes(sp, npages << MGC_PAGE_SHIFT);
 }
 
