@@ -13,6 +13,9 @@
 /* A program that allocates less than this in that time is idle. */
 #define IDLE_BYTES ((uint64_t)64 << 10)
 #define SECOND_NS UINT64_C(1000000000)
+/* When the last thread that is known goes the process is looked at after so long, twice that, and so on until then. */
+#define LOOK_FIRST_NS UINT64_C(500000)
+#define LOOK_SOON_NS UINT64_C(64000000)
 /* Free memory that stays resident for the next allocation. */
 #define KEEP_SHARE 32
 #define KEEP_BYTES ((size_t)2 << 20)
@@ -101,14 +104,43 @@ static void release_idle(struct gc *gc, uint32_t seen, uint64_t since_ns)
 	}
 }
 
+/* look_at_desert - no thread of the program is known any more. When its main has ended with pthread_exit, and all others have
+ * ended too, the C library would end the process if our threads did not count as the last ones. */
+static void look_at_desert(struct gc *gc)
+{
+	if (load_relaxed(&gc->heap->nmutators) == 0 && os_only_helpers())
+		os_end_process();
+}
+
+/* look_soon - the last one has said that it goes; soon it is gone. */
+static void look_soon(struct gc *gc)
+{
+	for (uint64_t ns = LOOK_FIRST_NS;
+	     ns < LOOK_SOON_NS && load_relaxed(&gc->heap->nmutators) == 0; ns *= 2) {
+		os_sleep_ns(ns);
+		look_at_desert(gc);
+	}
+}
+
+/* left_ns - until wait_cycle has something to do; 0: for ever. */
+static uint64_t left_ns(const struct gc *gc, uint64_t since_ns)
+{
+	uint64_t left = periodic_left_ns(gc, since_ns);
+	bool deserted = load_relaxed(&gc->heap->nmutators) == 0;
+	return deserted && (left == 0 || left > SECOND_NS) ? SECOND_NS : left;
+}
+
 /* wait_cycle - until one has ended; one is made when none came for long (MGC_DEBUG=periodic) and the program
  * allocated something since: it may have dropped much. */
 static void wait_cycle(struct gc *gc, uint32_t seen, uint64_t since_ns)
 {
 	while (load_acquire(&gc->background_word) == seen) { /* pairs: background */
 		pageheap_touch_ahead(&gc->heap->pageheap);
-		uint64_t left = periodic_left_ns(gc, since_ns);
+		uint64_t left = left_ns(gc, since_ns);
 		if (os_wait(&gc->background_word, seen, left) == 0 || left == 0)
+			continue;
+		look_at_desert(gc);
+		if (periodic_left_ns(gc, since_ns) != 1)
 			continue;
 		since_ns = os_now_ns();
 		if (load_relaxed(&gc->heap->allocated_nbytes) !=
@@ -126,6 +158,7 @@ static void run(void *arg)
 	mutator_tls = &mutator_collector;
 	for (;;) {
 		wait_cycle(gc, seen, since_ns);
+		look_soon(gc);
 		seen = wait_quiet(gc, load_acquire(&gc->background_word), SWEEP_AFTER_NS); /* pairs: background */
 		since_ns = os_now_ns();
 		sweep_all(gc);
@@ -148,6 +181,14 @@ void background_start(struct gc *gc)
 	if (gc->knobs.background && !gc->background_started)
 		store_relaxed(&gc->background_started,
 			      (uint32_t)(os_spawn(run, gc, "mgc-background") == 0));
+}
+
+void background_deserted(struct heap *h)
+{
+	struct gc *gc = h->gc;
+	add_acq_rel(&gc->background_word, 1u); /* pairs: background. It may be about to sleep for long */
+	if (load_relaxed(&gc->background_started))
+		os_wake(&gc->background_word, 1);
 }
 
 void background_touch(void *heap)

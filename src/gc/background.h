@@ -5,7 +5,8 @@
  *        resident memory is at most 1/32 of what is in use, plus 2 MiB, plus what the program will
  *        have allocated in 10 s if it goes on as it did; from 550 ms on all of it, once the program is
  *        idle. When no cycle came for two minutes (MGC_DEBUG=periodic) and anything was allocated since the last,
- *        it makes one, whether the program is idle or only slow.
+ *        it makes one, whether the program is idle or only slow. When the last known thread has gone it looks whether
+ *        anybody of the program is left, and ends the process when nobody is: soon, then once a second.
  * LOCKS  WORLD for each step of sweeping, so that a cycle never starts in the middle of one. */
 #ifndef MGC_GC_BACKGROUND_H
 #define MGC_GC_BACKGROUND_H
@@ -18,6 +19,8 @@
  * tells it that one ended. */
 void background_start(struct gc *gc);
 void background_after_cycle(struct gc *gc);
+/* background_deserted - the last mutator was detached. */
+void background_deserted(struct heap *h);
 /* background_touch - pageheap.touch: it shall touch memory ahead of the program. */
 void background_touch(void *heap);
 /* background_release - gives all free memory back now; bytes. */

@@ -170,6 +170,7 @@ static void drop_cycle(struct gc *gc)
 void fork_in_child(struct gc *gc)
 {
 	struct mutator *self = own_mutator();
+	os_forget_helpers();
 	release_world(gc);
 	lock_reset(&gc->world);
 	each_lock(gc, lock_reset);

@@ -126,6 +126,7 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 	h->ops.park = park;
 	h->ops.attached = attached;
 	h->ops.detached = detached;
+	h->ops.deserted = background_deserted;
 	h->pageheap.reclaim = sweep_reclaim;
 	h->pageheap.reclaim_arg = h;
 	gc->barriered = concurrent;

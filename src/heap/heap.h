@@ -29,6 +29,8 @@ struct heap_ops {
 	/* a mutator was attached (on its own thread) / is about to be detached */
 	void (*attached)(struct mutator *m);
 	void (*detached)(struct mutator *m);
+	/* the last mutator was detached */
+	void (*deserted)(struct heap *h);
 };
 
 /* The phase of collection, and the sweep generation, in one word: phase in the low byte, sweepgen above

@@ -135,7 +135,10 @@ void mutator_detach(struct mutator *m)
 	mutator_tls = &mutator_none;
 	/* a stop that was told to wait for this thread finds it dead under the same lock */
 	list_push_front(&h->idle_records, &m->node);
+	bool last = h->nmutators == 0;
 	lock_release(&h->registry_lock);
+	if (last && h->ops.deserted != NULL)
+		h->ops.deserted(h);
 }
 
 void mutator_park_slow(struct mutator *m)

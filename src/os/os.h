@@ -154,6 +154,13 @@ bool os_altstack(uintptr_t *lo, uintptr_t *hi);
  * its thread-local blocks. Only the first 15 bytes of `name` show. Allocates (pthread_create).
  * 0 or errno. */
 int os_spawn(void (*fn)(void *), void *arg, const char *name);
+/* os_only_helpers - nobody is left in the process but threads of os_spawn: the first one has ended (pthread_exit in main), and so have
+ * all others. Reads /proc; false where that is missing, or another library's threads are there. os_end_process - what the C
+ * library does when the last thread ends, which ours keep it from: exit(0), on a thread like one of the program. Returns.
+ * os_forget_helpers - in the child of a fork. */
+bool os_only_helpers(void);
+void os_end_process(void);
+void os_forget_helpers(void);
 
 /* os_pick_signal - a real-time signal that nobody handles, from SIGRTMAX-2 down, or the `wanted`
  * one (0: none wanted) whoever handles it, if a program may use it. Returns its number, or 0. */

@@ -16,9 +16,11 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -151,6 +153,8 @@ struct start {
 	uint32_t taken;
 };
 
+static uint32_t nhelpers; /* atomic: started, or being started, and not at their end */
+
 static void *helper_main(void *p)
 {
 	struct start *start = p;
@@ -164,6 +168,7 @@ static void *helper_main(void *p)
 	/* waking up, a helper does not push a thread of the program from its processor */
 	(void)sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 });
 	fn(arg);
+	sub_relaxed(&nhelpers, 1u);
 	return NULL;
 }
 
@@ -204,13 +209,44 @@ int os_spawn(void (*fn)(void *), void *arg, const char *name)
 	stack = align_up(stack, os_page_size());
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before); /* T1: inherited */
+	add_relaxed(&nhelpers, 1u);
 	do
 		error = create(&start, stack);
 	while (error == EINVAL && (stack *= 2) <= HELPER_STACK_MAX);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error != 0)
+		sub_relaxed(&nhelpers, 1u);
 	while (error == 0 && load_acquire(&start.taken) == 0) /* pairs: helper-start */
 		os_wait(&start.taken, 0, 0);
 	return error;
+}
+
+bool os_only_helpers(void)
+{
+	struct stat task; /* a directory has a link for itself, one for its name, and one for each in it */
+	return os_thread_state(getpid()) == 'Z' && stat("/proc/self/task", &task) == 0 &&
+	       task.st_nlink == load_relaxed(&nhelpers) + 3;
+}
+
+static void *end(void *arg)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	pthread_sigmask(SIG_SETMASK, &none, NULL); /* one that waits may end the process in its way */
+	(void)arg;
+	exit(0);
+}
+
+void os_end_process(void)
+{
+	pthread_t thread;
+	if (pthread_create(&thread, NULL, end, NULL) != 0)
+		end(NULL);
+}
+
+void os_forget_helpers(void)
+{
+	nhelpers = 0;
 }
 
 /* status_line - what /proc says of the thread behind that key. */

@@ -141,3 +141,46 @@ TEST(no_periodic_ones)
 	allocate_for(1.5);
 	CHECK_EQ(load_acquire(&runtime.gc.ncycles), n);
 }
+
+/* ── the first thread ends with pthread_exit ────────────────────────────────────────────── */
+
+static void *outlive(void *arg)
+{
+	usleep(100000);
+	for (int i = 0; i < 20000; i++)
+		CHECK(mgc_alloc(256, NULL, MGC_NOSCAN) != NULL);
+	mgc_collect();
+	usleep(1200000); /* the background thread has tidied up, and sleeps for long */
+	return arg;
+}
+
+static void say_goodbye(void)
+{
+	for (int i = 0; i < 1000; i++)
+		CHECK(mgc_alloc(32, NULL, 0) != NULL);
+	mgc_collect();
+	fputs("goodbye", stderr);
+}
+
+static void leave_by_thread(void *arg)
+{
+	pthread_t t;
+	bool threads = arg != NULL;
+	atexit(say_goodbye);
+	begin();
+	if (threads)
+		CHECK_EQ(pthread_create(&t, NULL, outlive, NULL), 0);
+	pthread_exit(NULL);
+}
+
+/* Those of the library do not keep a process from ending when all that are the program's have ended. */
+TEST(a_process_of_which_only_the_librarys_threads_are_left_ends)
+{
+	for (uintptr_t threads = 0; threads < 2; threads++) {
+		double since = now_seconds();
+		struct ending e = ending_of(leave_by_thread, (void *)threads);
+		printf("  %.2f s\n", now_seconds() - since);
+		CHECK_EQ(e.status, 0);
+		CHECK(strcmp(e.text, "goodbye") == 0);
+	}
+}
