@@ -43,8 +43,8 @@ LIBGC_API int GC_is_init_called(void);
 LIBGC_API void GC_deinit(void);
 LIBGC_API void GC_gcollect(void);
 
-/* env_number - a libgc environment variable with an optional k, m or g; `missing` when not set. */
-static int64_t env_number(const char *name, int64_t missing)
+/* env_at_least - a libgc environment variable with an optional k, m or g; `missing` when not set, or less than that. */
+static int64_t env_at_least(int64_t least, const char *name, int64_t missing)
 {
 	const char *s = getenv(name);
 	char *end;
@@ -53,12 +53,18 @@ static int64_t env_number(const char *name, int64_t missing)
 	long long v = strtoll(s, &end, 10);
 	static const char units[] = "kmgKMG";
 	const char *u = *end != '\0' ? strchr(units, *end) : NULL;
-	if (end == s || v < 0) {
+	unsigned shift = u != NULL ? 10 * ((unsigned)(u - units) % 3 + 1) : 0;
+	if (end == s || v < least || v > INT64_MAX >> shift) {
 		mgc_print(STDERR_FILENO, "mallocgc: %s=%s: not a size; ignored, as libgc does\n",
 			  name, s);
 		return missing;
 	}
-	return u != NULL ? v << (10 * ((u - units) % 3 + 1)) : v;
+	return v << shift;
+}
+
+static int64_t env_number(const char *name, int64_t missing)
+{
+	return env_at_least(0, name, missing);
 }
 
 static int64_t at_least(int64_t v, int64_t least)
@@ -98,7 +104,7 @@ static void adjust(struct knobs *k)
 		k->min_heap = at_least(env_number("GC_INITIAL_HEAP_SIZE", 0), k->min_heap) * 100 /
 			      at_least(k->percent, 1);
 	if (getenv("MGC_LIMIT") == NULL && getenv("GC_MAXIMUM_HEAP_SIZE") != NULL) {
-		k->limit = env_number("GC_MAXIMUM_HEAP_SIZE", k->limit);
+		k->limit = env_at_least(1, "GC_MAXIMUM_HEAP_SIZE", k->limit);
 		k->limitover = 0; /* libgc's is hard */
 	}
 	if (getenv("GC_PRINT_STATS") != NULL)

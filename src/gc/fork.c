@@ -107,6 +107,10 @@ void fork_prepare(struct gc *gc)
 {
 	struct mutator *self = own_mutator();
 	bool running = self != NULL && load_relaxed(&self->status) == MUTATOR_RUNNING;
+	if (running && self->sec != 0)
+		mgc_misuse("fork in a trace or root callback, in a signal handler that came upon "
+			   "the library, "
+			   "or with the allocation lock of the libgc face");
 	if (running)
 		stw_block(self); /* X3 */
 	bool borrowed = wait_world(gc);

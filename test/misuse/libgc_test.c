@@ -147,8 +147,23 @@ static void allocate_in_procedure(void *arg)
 	GC_reachable_here(p);
 }
 
+static void *fork_under_lock(void *arg)
+{
+	if (fork() == 0)
+		_exit(0);
+	return arg;
+}
+
+static void fork_with_lock(void *arg)
+{
+	GC_INIT();
+	GC_set_handle_fork(1);
+	GC_call_with_alloc_lock(fork_under_lock, arg);
+}
+
 TEST(others)
 {
+	CHECK_DIES(fork_with_lock, NULL, "fork in a trace or root callback");
 	CHECK_DIES(debug_twice, (void *)40, "here.c:77");
 	CHECK_DIES(push_outside, (void *)4096, "outside of a GC_push_other_roots");
 	CHECK_DIES(executable, NULL, "code cannot run in this heap");
@@ -173,4 +188,23 @@ TEST(the_program_hears_why)
 {
 	CHECK_DIES(with_handler, (void *)16,
 		   "the program heard: mallocgc: misuse by the program: free of");
+}
+
+static void with_maximum(void *arg)
+{
+	setenv("GC_MAXIMUM_HEAP_SIZE", arg, 1);
+	GC_INIT();
+	if (GC_MALLOC(100) == NULL)
+		fputs("nothing to be had", stderr);
+}
+
+/* A maximum that is none is ignored, and said. */
+TEST(sizes_that_are_none)
+{
+	static const char *const sizes[] = { "0", "-1", "0g", "many", "9000000000000g" };
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		struct ending e = ending_of(with_maximum, (void *)(uintptr_t)sizes[i]);
+		CHECK_EQ(e.status, 0);
+		CHECK(strstr(e.text, "not a size; ignored") != NULL && strstr(e.text, "nothing") == NULL);
+	}
 }
