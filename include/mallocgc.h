@@ -244,8 +244,9 @@ MGC_API void mgc_blocking_leave(void);
 MGC_API void mgc_safepoint(void);
 
 /* struct mgc_stack - a stack other than a thread's own: of a coroutine or fiber. It may run on one thread
- * today and on another tomorrow, and is read as it stands while it waits. The library needs about 6 KiB
- * of the stack that runs, 10 KiB where mgc_collect is called, less with sigaltstack (docs/adr/0023-stacks.md). */
+ * today and on another tomorrow, and is read as it stands while it waits: what it refers to lives until it is
+ * unregistered, also when nobody will ever switch to it again. The library needs about 6 KiB of the stack that runs,
+ * 10 KiB where mgc_collect is called, less with sigaltstack (docs/adr/0023-stacks.md). */
 /* mgc_stack_register - [lo, hi) is a stack that does not run now, and on which nothing lies; NULL with
  * ENOMEM or EINVAL. If that memory is an object of this heap, it lives as long as it is registered. */
 MGC_API struct mgc_stack *mgc_stack_register(void *lo, void *hi);
