@@ -104,19 +104,24 @@ static void release_idle(struct gc *gc, uint32_t seen, uint64_t since_ns)
 	}
 }
 
-/* look_at_desert - no thread of the program is known any more. When its main has ended with pthread_exit, and all others have
- * ended too, the C library would end the process if our threads did not count as the last ones. */
-static void look_at_desert(struct gc *gc)
+/* is_deserted - no thread of the program is known any more. */
+static bool is_deserted(const struct gc *gc)
 {
-	if (load_relaxed(&gc->heap->nmutators) == 0 && os_only_helpers())
+	return load_relaxed(&gc->heap->nmutators) == 0;
+}
+
+/* look_at_desert - when main has ended with pthread_exit, and all others have ended too, the C library would end the process
+ * if our threads did not count as the last ones. */
+static void look_at_desert(const struct gc *gc)
+{
+	if (is_deserted(gc) && os_only_helpers())
 		os_end_process();
 }
 
 /* look_soon - the last one has said that it goes; soon it is gone. */
-static void look_soon(struct gc *gc)
+static void look_soon(const struct gc *gc)
 {
-	for (uint64_t ns = LOOK_FIRST_NS;
-	     ns < LOOK_SOON_NS && load_relaxed(&gc->heap->nmutators) == 0; ns *= 2) {
+	for (uint64_t ns = LOOK_FIRST_NS; ns < LOOK_SOON_NS && is_deserted(gc); ns *= 2) {
 		os_sleep_ns(ns);
 		look_at_desert(gc);
 	}
@@ -126,8 +131,7 @@ static void look_soon(struct gc *gc)
 static uint64_t left_ns(const struct gc *gc, uint64_t since_ns)
 {
 	uint64_t left = periodic_left_ns(gc, since_ns);
-	bool deserted = load_relaxed(&gc->heap->nmutators) == 0;
-	return deserted && (left == 0 || left > SECOND_NS) ? SECOND_NS : left;
+	return is_deserted(gc) && (left == 0 || left > SECOND_NS) ? SECOND_NS : left;
 }
 
 /* wait_cycle - until one has ended; one is made when none came for long (MGC_DEBUG=periodic) and the program
@@ -166,14 +170,19 @@ static void run(void *arg)
 	}
 }
 
+static void wake(struct gc *gc)
+{
+	if (load_relaxed(&gc->background_started)) /* else nobody waits for the word */
+		os_wake(&gc->background_word, 1);
+}
+
 void background_after_cycle(struct gc *gc)
 {
 	if (!gc->knobs.background)
 		return;
 	store_relaxed(&gc->cycle_allocated_nbytes, load_relaxed(&gc->heap->allocated_nbytes));
 	add_acq_rel(&gc->background_word, 1u); /* pairs: background */
-	if (gc->background_started)
-		os_wake(&gc->background_word, 1);
+	wake(gc);
 }
 
 void background_start(struct gc *gc)
@@ -187,15 +196,12 @@ void background_deserted(struct heap *h)
 {
 	struct gc *gc = h->gc;
 	add_acq_rel(&gc->background_word, 1u); /* pairs: background. It may be about to sleep for long */
-	if (load_relaxed(&gc->background_started))
-		os_wake(&gc->background_word, 1);
+	wake(gc);
 }
 
 void background_touch(void *heap)
 {
-	struct gc *gc = ((struct heap *)heap)->gc;
-	if (load_relaxed(&gc->background_started)) /* else nobody waits for the word */
-		os_wake(&gc->background_word, 1);
+	wake(((struct heap *)heap)->gc);
 }
 
 size_t background_release(struct gc *gc)

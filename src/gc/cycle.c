@@ -314,8 +314,7 @@ static void wait_as_blocked(struct gc *gc, struct mutator *self, bool keep)
 void cycle_take_world(struct gc *gc)
 {
 	struct mutator *m = mutator_self();
-	bool may_block = m != &mutator_none && m != &mutator_collector && m->sec == 0 &&
-			 lock_thread.nheld == 0 && load_relaxed(&m->status) == MUTATOR_RUNNING;
+	bool may_block = mutator_is_outside(m) && lock_thread.nheld == 0;
 	wait_as_blocked(gc, may_block ? m : NULL, true);
 }
 

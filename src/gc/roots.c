@@ -43,17 +43,12 @@ void roots_destroy(struct roots *r)
 		os_release((uintptr_t)r->segment, r->segment_capacity * sizeof *r->segment);
 }
 
-static bool in_no_section(const struct mutator *m)
-{
-	return m != &mutator_none && m->sec == 0 && load_relaxed(&m->status) == MUTATOR_RUNNING;
-}
-
 static void forget_left(struct roots *r);
 
 static void acquire(struct roots *r)
 {
 	struct mutator *m = mutator_self();
-	bool outside = in_no_section(m);
+	bool outside = mutator_is_outside(m);
 	if (m != &mutator_none)
 		mutator_enter(m);
 	if (!outside) {

@@ -141,7 +141,7 @@ static void on_unlocked(void)
 {
 	struct mutator *m = mutator_self();
 	/* else it parks at the end of its section, or is claimed */
-	if (m != &mutator_none && m->sec == 0 && load_relaxed(&m->status) == MUTATOR_RUNNING)
+	if (mutator_is_outside(m))
 		stw_park(handler_stw, m);
 }
 
@@ -260,7 +260,7 @@ void stw_unblock(struct stw *stw, struct mutator *m)
 int stw_spawn(struct stw *stw, void (*fn)(void *), void *arg, const char *name)
 {
 	struct mutator *m = mutator_self();
-	bool running = m != &mutator_none && m->sec == 0 && load_relaxed(&m->status) == MUTATOR_RUNNING;
+	bool running = mutator_is_outside(m);
 	if (running)
 		stw_block(m);
 	int err = os_spawn(fn, arg, name);

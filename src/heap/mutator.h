@@ -130,6 +130,13 @@ MGC_INLINE bool mutator_attached(void)
 	return mutator_tls != &mutator_none;
 }
 
+/* mutator_is_outside - m runs the program: it is in no section, as the empty record and the collector's own always are, and
+ * not BLOCKED. Asked by m itself. */
+MGC_INLINE bool mutator_is_outside(const struct mutator *m)
+{
+	return m->sec == 0 && load_relaxed(&m->status) == MUTATOR_RUNNING;
+}
+
 /* mutator_attach - makes the calling thread a mutator of h, which it must not be yet. NULL when
  * memory for the record is refused. The stack is that of the system; change it afterwards. */
 struct mutator *mutator_attach(struct heap *h);

@@ -363,9 +363,7 @@ bool pageheap_limit_changed(struct pageheap *ph)
 void pageheap_obey_locked(struct pageheap *ph)
 {
 	space_obey(&ph->space);
-	size_t npages = space_bound(&ph->space);
-	pagealloc_cut(&ph->pages, npages);
-	(void)pagealloc_widen(&ph->pages, npages); /* refused: pages that are not reached are not grown into */
+	pagealloc_cut(&ph->pages, space_bound(&ph->space)); /* and when the heap grows it is widened again: reach */
 }
 
 void pageheap_obey(struct pageheap *ph)

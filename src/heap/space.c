@@ -14,18 +14,16 @@
 #define MIN_RANGE (MGC_ARENA_SIZE)
 /* A place for a range that is not reserved is tried so often. */
 #define PLACE_TRIES 8
-#define SPAN_TABLE_PER_ARENA ((MGC_ARENA_SIZE >> MGC_PAGE_SHIFT) * sizeof(struct span))
-#define BITS_PER_ARENA ((MGC_ARENA_SIZE >> 10) * sizeof(struct bitpair))
-#define DESC_PER_ARENA ((MGC_ARENA_SIZE >> MGC_PAGE_SHIFT) * sizeof(uint32_t))
+#define ARENA_PAGES (MGC_ARENA_SIZE >> MGC_PAGE_SHIFT)
 
 /* The tables, in the order in which they lie. */
 enum table { TABLE_SPANS, TABLE_BITS, TABLE_DESC, NTABLES };
+static const size_t per_page[NTABLES] = { sizeof(struct span),
+					  MGC_PAGE_SIZE / 1024 * sizeof(struct bitpair),
+					  sizeof(uint32_t) };
 
 static size_t table_nbytes(enum table t, size_t npages)
 {
-	static const size_t per_page[NTABLES] = { sizeof(struct span),
-						  MGC_PAGE_SIZE / 1024 * sizeof(struct bitpair),
-						  sizeof(uint32_t) };
 	return align_up(npages * per_page[t], 1 << 16);
 }
 
@@ -208,18 +206,21 @@ static size_t mapped_nbytes(const struct space *sp)
 	return nbytes;
 }
 
+static bool is_over(const struct space *sp, size_t limit)
+{
+	return limit != sp->limit && limit < mapped_nbytes(sp);
+}
+
 bool space_over_limit(const struct space *sp)
 {
-	size_t limit = os_address_limit();
-	return limit != sp->limit && limit < mapped_nbytes(sp);
+	return is_over(sp, os_address_limit());
 }
 
 bool space_limit_changed(const struct space *sp)
 {
 	size_t limit = os_address_limit();
-	return limit != sp->limit &&
-	       (limit < mapped_nbytes(sp) ||
-		(limit > sp->limit && !sp->reserved && sp->npages < sp->most_pages));
+	return is_over(sp, limit) ||
+	       (limit > sp->limit && !sp->reserved && sp->npages < sp->most_pages);
 }
 
 static void set_nbytes(struct space *sp, size_t nbytes)
@@ -250,7 +251,7 @@ static void shrink(struct space *sp)
 		return;
 	cut_tables(sp, npages, sp->npages);
 	/* a growth that was refused had got more */
-	sp->tabled = min_size(sp->tabled, npages / (MGC_ARENA_SIZE >> MGC_PAGE_SHIFT));
+	sp->tabled = min_size(sp->tabled, npages / ARENA_PAGES);
 	set_nbytes(sp, npages << MGC_PAGE_SHIFT);
 }
 
@@ -285,25 +286,23 @@ static int commit_piece(uintptr_t table, size_t index, size_t nbytes)
 
 size_t space_tables_for(size_t nbytes)
 {
-	size_t per_page = sizeof(struct span) + sizeof(uint32_t) +
-			  (MGC_PAGE_SIZE >> 10) * sizeof(struct bitpair);
-	return (nbytes >> MGC_PAGE_SHIFT) * per_page;
+	size_t all = 0;
+	for (enum table t = 0; t < NTABLES; t++)
+		all += per_page[t];
+	return (nbytes >> MGC_PAGE_SHIFT) * all;
 }
 
 size_t space_tables_nbytes(const struct space *sp)
 {
-	return sp->bare ? 0 : sp->tabled * (SPAN_TABLE_PER_ARENA + BITS_PER_ARENA + DESC_PER_ARENA);
+	return sp->bare ? 0 : sp->tabled * space_tables_for(MGC_ARENA_SIZE);
 }
 
 static bool commit_tables(struct space *sp, size_t upto_page)
 {
-	size_t pages_per_arena = MGC_ARENA_SIZE >> MGC_PAGE_SHIFT;
-	for (; !sp->bare && sp->tabled * pages_per_arena < upto_page; sp->tabled++) {
-		if (commit_piece((uintptr_t)sp->spans, sp->tabled, SPAN_TABLE_PER_ARENA) != 0 ||
-		    commit_piece((uintptr_t)sp->bits, sp->tabled, BITS_PER_ARENA) != 0 ||
-		    commit_piece((uintptr_t)sp->desc, sp->tabled, DESC_PER_ARENA) != 0)
-			return false;
-	}
+	for (; !sp->bare && sp->tabled * ARENA_PAGES < upto_page; sp->tabled++)
+		for (enum table t = 0; t < NTABLES; t++)
+			if (commit_piece(table_at(sp, t), sp->tabled, ARENA_PAGES * per_page[t]) != 0)
+				return false;
 	return true;
 }
 

@@ -152,12 +152,10 @@ static void pass_on(int sig, siginfo_t *info, void *context, bool may_die)
 	const struct sigaction *previous = &installed[sig].previous;
 	if ((previous->sa_flags & SA_SIGINFO) != 0)
 		previous->sa_sigaction(sig, info, context);
+	else if (previous->sa_handler != SIG_DFL && previous->sa_handler != SIG_IGN)
+		previous->sa_handler(sig);
 	else if (previous->sa_handler == SIG_DFL && may_die)
 		die_by(sig);
-	else if (previous->sa_handler == SIG_DFL)
-		return;
-	else if (previous->sa_handler != SIG_IGN)
-		previous->sa_handler(sig);
 }
 
 /* may_be_ours - it came without its information. (So does one from another namespace of process ids.) */
