@@ -68,6 +68,7 @@ CROWD = r"""
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+static int nwaiting;
 static void *one(void *arg)
 {
 	for (int i = 0; i < 100; i++)
@@ -75,6 +76,7 @@ static void *one(void *arg)
 	for (int i = 0; arg == NULL && i < 1000; i++)
 		mgc_alloc(1000, NULL, MGC_NOSCAN);
 	mgc_blocking_enter();
+	__atomic_add_fetch(&nwaiting, 1, __ATOMIC_RELEASE);
 	pause();
 	return arg;
 }
@@ -90,10 +92,12 @@ int main(void)
 			return 1;
 		pthread_setname_np(t, i == 20 ? "most" : i % 2 != 0 ? "two\nlines)" : "\033[31mred\302\233");
 	}
+	mgc_blocking_enter(); /* or a collection would cut the sleeping short */
+	while (__atomic_load_n(&nwaiting, __ATOMIC_ACQUIRE) != 40)
+		usleep(1000);
 	sleep(1);
 	puts("all");
 	fflush(stdout);
-	mgc_blocking_enter();
 	pause();
 	return 0;
 }
