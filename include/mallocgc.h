@@ -366,7 +366,7 @@ MGC_API void *mgc_link_get(void *const *link) MGC_NONNULL(1);
 MGC_API void mgc_collect(void);
 /* mgc_set_percent - the heap may grow by this share of what is live before the next collection; 100 by
  * default, negative: never collect by itself. Returns the previous one. Waits for the end of a collection that runs, as do
- * mgc_set_memory_limit, mgc_release, mgc_root_add_globals and mgc_read_stats: the longer, the larger the heap is. */
+ * mgc_set_memory_limit, mgc_release and mgc_root_add_globals: the longer, the larger the heap is. */
 MGC_API int mgc_set_percent(int percent);
 /* mgc_set_memory_limit - the most that the heap may keep resident with its tables, in bytes; negative: only
  * ask. INT64_MAX: none, not even the container's. Collections start early enough to keep it, and allocation
@@ -420,8 +420,8 @@ struct mgc_stats {
 	uint64_t over_limit_max; /* bytes: the most that the heap was above its limit when a collection ended */
 	uint64_t limited_cycles; /* gc-cycles: collections after which the heap could pass its limit, because collecting had taken half of the processor time */
 };
-/* mgc_read_stats - fills as much of it as struct_size says. Dies of one that was not set. Waits for the end of a
- * collection that runs: not for a thread that must answer at once. */
+/* mgc_read_stats - fills as much of it as struct_size says. Dies of one that was not set. Waits for no
+ * collection: what it tells of collections is that of the last one that ended. */
 MGC_API void mgc_read_stats(struct mgc_stats *stats) MGC_NONNULL(1);
 /* mgc_write_stats - all of them to fd; format: "text" (name and value a line), "json" (one line), or
  * "openmetrics" (for Prometheus). 0, or -1: EINVAL (another format, or NULL), or what write says. */

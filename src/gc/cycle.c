@@ -39,6 +39,7 @@ void cycle_set_goal(struct gc *gc)
 	else if (young_next(gc))
 		trigger = min_size(trigger, load_relaxed(&gc->heap->live_nbytes) + YOUNG_MOST_NBYTES);
 	store_relaxed(&gc->heap->trigger_nbytes, trigger);
+	gc_publish(gc);
 }
 
 static void at_boundary(void *arg)
@@ -198,6 +199,7 @@ static void record(struct cycle *c)
 	gc->last = *r;
 	gc_keep_record(gc, r);
 	store_release(&gc->ncycles, r->number); /* pairs: cycle-count */
+	gc_publish(gc);
 	if (gc->observer != NULL)
 		gc->observer(gc, r);
 	if (gc->after_cycle != NULL)

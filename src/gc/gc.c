@@ -156,8 +156,8 @@ void gc_keep_record(struct gc *gc, const struct cycle_record *r)
 _Static_assert(sizeof(struct mgc_stats) == sizeof(size_t) + NSTATS * sizeof(uint64_t),
 	       "stat.def and struct mgc_stats differ: make docs");
 
-/* read_cycle - what the last cycle found. WORLD is held. */
-static void read_cycle(const struct gc *gc, struct mgc_stats *out)
+/* note_cycle - what the last cycle found, and the settings. WORLD is held. */
+static void note_cycle(const struct gc *gc, struct mgc_stats *out)
 {
 	out->cycles = gc->ncycles;
 	out->forced_cycles = gc->nforced;
@@ -194,14 +194,34 @@ static void read_heap(struct heap *h, struct mgc_stats *out)
 	out->threads = load_relaxed(&h->nmutators);
 }
 
+void gc_publish(struct gc *gc)
+{
+	struct published *p = &gc->published;
+	struct mgc_stats now = { 0 };
+	note_cycle(gc, &now);
+	const uint64_t *value = (const uint64_t *)((const char *)&now + sizeof now.struct_size);
+	uint64_t turn = load_relaxed(&p->turn) + 1;
+	for (unsigned i = 0; i < NSTATS; i++)
+		store_release(&p->row[turn % 2][i], value[i]); /* pairs: published-row */
+	store_release(&p->turn, turn); /* pairs: published */
+}
+
+/* read_published - one row as it was written. A value of a later turn shows the turn before it, too: so a turn that is still the
+ * same says that there is none. */
+static void read_published(const struct published *p, struct mgc_stats *out)
+{
+	uint64_t *value = (uint64_t *)((char *)out + sizeof out->struct_size);
+	uint64_t turn;
+	do {
+		turn = load_acquire(&p->turn); /* pairs: published */
+		for (unsigned i = 0; i < NSTATS; i++)
+			value[i] = load_acquire(&p->row[turn % 2][i]); /* pairs: published-row */
+	} while (load_relaxed(&p->turn) != turn);
+}
+
 void gc_read_stats(struct gc *gc, struct mgc_stats *out)
 {
-	bool inside = lock_thread.nheld != 0; /* a callback, or a handler of fork, that has WORLD */
-	if (!inside)
-		cycle_take_world(gc);
-	read_cycle(gc, out);
-	if (!inside)
-		lock_release(&gc->world);
+	read_published(&gc->published, out);
 	read_heap(gc->heap, out);
 	specials_read_stats(&gc->specials, out);
 	out->metadata_marking = grey_nbytes(&gc->pool);

@@ -10,6 +10,7 @@
 
 #include "base/histogram.h"
 #include "base/knob.h"
+#include "base/statout.h"
 #include "gc/collector.h"
 #include "gc/ephemeron.h"
 #include "gc/longstop.h"
@@ -91,6 +92,13 @@ struct young {
 	uint64_t whole_nbytes; /* live, after the last whole one */
 };
 
+/* What the last cycle found, and the settings, for who asks while the next one runs. Written under WORLD, read by anybody.
+ * Row turn % 2 is not written before turn counts on, so who reads waits for nobody: he takes it again if it did. */
+struct published {
+	uint64_t turn; /* atomic */
+	uint64_t row[2][NSTATS]; /* atomic: values by stat_id, of those that are WORLD's */
+};
+
 struct gc {
 	struct heap *heap;
 	struct knobs knobs;
@@ -109,6 +117,7 @@ struct gc {
 	uint64_t pause_total_ns, pause_max_ns;
 	struct cycle_record last; /* world lock */
 	struct cycle_record recent[RECENT_CYCLES]; /* cycle N at N % RECENT_CYCLES; world lock */
+	struct published published;
 	struct histogram pauses; /* stops of the world */
 	struct histogram snapshots; /* processor time of threads that took their own */
 	bool concurrent; /* atomic; cycles run beside the program; else the world stops for all of each */
@@ -186,7 +195,9 @@ void gc_set_limit(struct gc *gc, uint64_t nbytes);
  * limiter is on. WORLD is held. */
 void gc_apply_limit(struct gc *gc);
 
-/* gc_read_stats - fills everything but struct_size. */
+/* gc_publish - what gc_read_stats tells of cycles and settings has changed. WORLD is held, or nobody else is there yet. */
+void gc_publish(struct gc *gc);
+/* gc_read_stats - fills everything but struct_size. Waits for no cycle: its figures are of the last one that ended. */
 struct mgc_stats;
 void gc_read_stats(struct gc *gc, struct mgc_stats *out);
 

@@ -140,12 +140,6 @@ static void wait_limiting(void)
 	mgc_set_memory_limit(-1);
 }
 
-static void wait_counting(void)
-{
-	struct mgc_stats s = { .struct_size = sizeof s };
-	mgc_read_stats(&s);
-}
-
 static void wait_releasing(void)
 {
 	mgc_release();
@@ -156,8 +150,7 @@ static void wait_adding_globals(void)
 	CHECK_EQ(mgc_root_add_globals(), 0);
 }
 
-static void (*const waits[])(void) = { wait_setting, wait_limiting, wait_counting, wait_releasing,
-				       wait_adding_globals };
+static void (*const waits[])(void) = { wait_setting, wait_limiting, wait_releasing, wait_adding_globals };
 enum { NWAITS = sizeof waits / sizeof waits[0] };
 
 TEST(polls_of_who_waits_for_the_cycle)
@@ -165,6 +158,26 @@ TEST(polls_of_who_waits_for_the_cycle)
 	CHECK_EQ(mgc_init(MGC_INIT_POLL), 0);
 	for (size_t i = 0; i < NWAITS; i++)
 		check_holder(waits[i]);
+}
+
+/* A cycle stands because this thread does not poll: it reads what the last one found. */
+TEST(figures_are_read_while_a_cycle_runs)
+{
+	struct mgc_stats before = { .struct_size = sizeof before }, now = { .struct_size = sizeof now };
+	pthread_t t;
+	CHECK_EQ(mgc_init(MGC_INIT_POLL), 0);
+	mgc_collect();
+	mgc_read_stats(&before);
+	CHECK_EQ(pthread_create(&t, NULL, collect, NULL), 0);
+	while (heap_phase(&runtime.heap) == PHASE_OFF)
+		sched_yield();
+	mgc_read_stats(&now);
+	CHECK(now.cycles == before.cycles && now.pause_total_ns == before.pause_total_ns);
+	mgc_blocking_enter();
+	pthread_join(t, NULL);
+	mgc_blocking_leave();
+	mgc_read_stats(&now);
+	CHECK(now.cycles == before.cycles + 1 && now.forced_cycles == before.forced_cycles + 1);
 }
 
 /* ── no handler ─────────────────────────────────────────────────────────────────────────── */
