@@ -13,13 +13,15 @@
  * no allocation takes long. */
 #define ASSIST_LEAST ((uint64_t)32 << 10)
 #define ASSIST_MOST ((uint64_t)64 << 10)
-/* So long a cycle may hold a mutator whose allocation is past what pacer_hold says; then half of the time, and
- * the heap grows. A small heap takes less than 10 ms to be marked; more only when others have the processors,
- * and then to allocate meanwhile would bring nothing. Under a limit it is the limiter's business. */
+/* So long a cycle may hold a mutator whose allocation is past what pacer_hold says; then three quarters of the time, and
+ * the heap grows: who fills it faster than one thread marks is slowed down to that thread. A small heap takes less than 10 ms to be marked; more only when others have the processors,
+ * and then to allocate meanwhile would bring nothing. Under a limit it is the limiter's business,
+ * and the program keeps half. */
 #define HOLD_NS UINT64_C(1000000)
 #define HOLD_SMALL_NS UINT64_C(100000000)
 #define HOLD_LIMITED_NS UINT64_C(1000000000)
-/* Of it at once, in a program without a barrier: a longer wait would be the stop that its cycles avoid. */
+/* Of it at once, but for small heaps of programs with a barrier: a longer wait would be the stop that cycles avoid, and who
+ * rarely comes for memory does not fill the heap. */
 #define HOLD_STEP_NS UINT64_C(1000000)
 #define SMALL_HEAP ((uint64_t)64 << 20)
 
@@ -205,18 +207,34 @@ static bool at_bar(const struct gc *gc)
 	return load_relaxed(&gc->heap->live_nbytes) > load_relaxed(&gc->bar_nbytes);
 }
 
-/* may_hold - at most HOLD_* in a cycle, and half of the time since it was first held there. */
+static bool is_limited(const struct gc *gc)
+{
+	return load_relaxed(&gc->limited) != 0 || at_bar(gc);
+}
+
+static bool is_small(const struct gc *gc)
+{
+	return load_relaxed(&gc->hold_nbytes) < SMALL_HEAP;
+}
+
+/* may_hold - at most HOLD_* in a cycle, and a part of the time since it was first held there. */
 static bool may_hold(struct gc *gc, struct mutator *m, uint32_t sweepgen, uint64_t now)
 {
-	uint64_t most = load_relaxed(&gc->limited) != 0 || at_bar(gc) ? HOLD_LIMITED_NS
-			: load_relaxed(&gc->hold_nbytes) < SMALL_HEAP ? HOLD_SMALL_NS
-								      : HOLD_NS;
+	bool limited = is_limited(gc);
+	uint64_t most = limited ? HOLD_LIMITED_NS : is_small(gc) ? HOLD_SMALL_NS : HOLD_NS;
 	if (m->held_gen != sweepgen) {
 		m->held_gen = sweepgen;
 		m->held_ns = 0;
 		m->held_since_ns = now;
 	}
-	return m->held_ns < most + (now - m->held_since_ns) / 2;
+	uint64_t since = now - m->held_since_ns;
+	return m->held_ns < most + (limited ? since / 2 : since / 4 * 3);
+}
+
+/* holds_long - past HOLD_STEP_NS, too. */
+static bool holds_long(const struct gc *gc)
+{
+	return gc->barriered ? is_limited(gc) || is_small(gc) : at_bar(gc);
 }
 
 /* hold - keeps the mutator from allocating: it helps, or leaves the processor to who has what there is to do
@@ -225,7 +243,7 @@ static void hold(struct gc *gc, struct mutator *m)
 {
 	uint64_t pg, begin = os_now_ns(), now = begin;
 	while (too_far(gc, &pg) && may_hold(gc, m, phase_gen_sweepgen(pg), now)) {
-		if (!gc->barriered && now - begin >= HOLD_STEP_NS && !at_bar(gc))
+		if (now - begin >= HOLD_STEP_NS && !holds_long(gc))
 			break;
 		if (join_and_assist(gc, m, ASSIST_MOST) == 0)
 			heap_wait_phase(gc->heap, pg);
