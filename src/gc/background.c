@@ -199,9 +199,34 @@ void background_deserted(struct heap *h)
 	wake(gc);
 }
 
+/* marks_beside - the program runs, and so does who collects. */
+static bool marks_beside(const struct gc *gc)
+{
+	return heap_phase(gc->heap) == PHASE_MARK && load_relaxed(&gc->stw.stopping) == 0;
+}
+
+/* has_idle_processor - beside those of the program's threads, of who collects and of its helpers. */
+static bool has_idle_processor(const struct gc *gc)
+{
+	uint32_t nprocs = gc->workers.limit + 1;
+	return load_relaxed(&gc->heap->nmutators) + 1 + gc->workers.limit / 4 < nprocs;
+}
+
 void background_touch(void *heap)
 {
-	wake(((struct heap *)heap)->gc);
+	struct gc *gc = ((struct heap *)heap)->gc;
+	if (marks_beside(gc) && !has_idle_processor(gc) && load_relaxed(&gc->background_started))
+		store_relaxed(&gc->pool.chore, 1u);
+	else
+		wake(gc);
+}
+
+void background_chore(struct gc *gc)
+{
+	if (load_relaxed(&gc->pool.chore) == 0 || !marks_beside(gc))
+		return;
+	store_relaxed(&gc->pool.chore, 0u);
+	pageheap_touch_ahead(&gc->heap->pageheap);
 }
 
 size_t background_release(struct gc *gc)

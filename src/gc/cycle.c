@@ -45,6 +45,7 @@ void cycle_set_goal(struct gc *gc)
 static void at_boundary(void *arg)
 {
 	struct cycle *c = arg;
+	background_chore(c->gc);
 	fork_stand_still(c->gc, c->self);
 }
 

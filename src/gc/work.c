@@ -269,7 +269,7 @@ void grey_forget_all(struct grey_pool *p)
 	lock_acquire(&p->lock);
 	store_relaxed(&p->full, (struct grey_block *)NULL);
 	p->pending = NULL;
-	p->nmarkers = p->nidle = p->hungry = p->overflow = p->lost_pending = 0;
+	p->nmarkers = p->nidle = p->hungry = p->overflow = p->lost_pending = p->chore = 0;
 	p->beside = false;
 	p->marked_nbytes = 0;
 	cut_again(p);

@@ -65,6 +65,7 @@ struct grey_pool {
 	uint32_t overflow; /* atomic */
 	uint32_t lost_pending; /* atomic: there was no memory to note a pair */
 	uint32_t pause; /* atomic: so many threads wait for a boundary of the work, to fork (fork.h) */
+	uint32_t chore; /* atomic: who collects shall touch memory at the next one (background.h) */
 	bool beside; /* the program runs, and has no barrier: what needs a stopped world waits, but for the
 			marker of who stopped it (marker_sees_stop). Set by the cycle's owner before a mark
 			opens, or in the last stop, while no helper marks */
@@ -101,7 +102,7 @@ struct grey_boundary {
 
 MGC_INLINE void grey_at_boundary(const struct grey_pool *p, const struct grey_boundary *b)
 {
-	if (MGC_UNLIKELY(load_relaxed(&p->pause) != 0) && b->fn != NULL)
+	if (MGC_UNLIKELY((load_relaxed(&p->pause) | load_relaxed(&p->chore)) != 0) && b->fn != NULL)
 		b->fn(b->arg);
 }
 

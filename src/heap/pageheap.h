@@ -87,7 +87,7 @@ size_t pageheap_read_idle(struct pageheap *ph, size_t *used);
 
 /* pageheap_touch_ahead - grows a large heap by some MiB more than is in use and touches them, so that a
  * mutator does not wait for the system: a first touch of a huge page is 190 µs here, and 4 ms when the
- * host has to find the memory. One thread at a time. */
+ * host has to find the memory. Any thread with no lock; several may at once. */
 void pageheap_touch_ahead(struct pageheap *ph);
 /* pageheap_drop_ahead - gives back what was touched so and never came into use; it is not touched ahead a
  * second time. Bytes. */

@@ -4,6 +4,7 @@
 #include "mallocgc.h"
 
 #include "face/runtime.h"
+#include "gc/background.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -140,6 +141,51 @@ TEST(no_periodic_ones)
 	uint64_t n = load_acquire(&runtime.gc.ncycles);
 	allocate_for(1.5);
 	CHECK_EQ(load_acquire(&runtime.gc.ncycles), n);
+}
+
+/* ── memory touched ahead of the program ────────────────────────────────────────────────── */
+
+/* who_collects_touches - a large heap came some MiB farther in that phase: was who collects told to touch memory ahead of it? */
+static bool who_collects_touches(unsigned phase, uint32_t nprocs)
+{
+	store_relaxed(&runtime.gc.pool.chore, 0u);
+	runtime.gc.workers.limit = nprocs - 1;
+	heap_set_phase(&runtime.heap, phase, heap_sweepgen(&runtime.heap));
+	background_touch(&runtime.heap);
+	return load_relaxed(&runtime.gc.pool.chore) != 0;
+}
+
+static size_t touched_by_chore(unsigned phase)
+{
+	size_t before = runtime.heap.pageheap.touched_pages;
+	heap_set_phase(&runtime.heap, phase, heap_sweepgen(&runtime.heap));
+	background_chore(&runtime.gc);
+	return runtime.heap.pageheap.touched_pages - before;
+}
+
+/* The phase is set by hand: WORLD is held, so no cycle begins, and nothing is allocated. */
+TEST(who_collects_touches_memory_where_no_processor_is_idle)
+{
+	setenv("MGC_DEBUG", "background=0", 1);
+	begin();
+	CHECK(mgc_alloc(160 * MIB, NULL, MGC_NOSCAN) != NULL); /* else the heap is too small */
+	lock_acquire(&runtime.gc.world);
+	CHECK(!who_collects_touches(PHASE_MARK, 2)); /* nobody does */
+	runtime.gc.background_started = 1; /* but sees nothing */
+	CHECK(who_collects_touches(PHASE_MARK, 2) && who_collects_touches(PHASE_MARK, 1));
+	CHECK(!who_collects_touches(PHASE_MARK, 8));
+	CHECK(!who_collects_touches(PHASE_OFF, 2) && !who_collects_touches(PHASE_CLEAR, 2));
+	CHECK_EQ(touched_by_chore(PHASE_MARK), 0); /* not told to */
+	CHECK(who_collects_touches(PHASE_MARK, 2));
+	CHECK_EQ(touched_by_chore(PHASE_CLEAR), 0);
+	CHECK_EQ(load_relaxed(&runtime.gc.pool.chore), 1);
+	store_relaxed(&runtime.gc.stw.stopping, 1u);
+	CHECK_EQ(touched_by_chore(PHASE_MARK), 0);
+	store_relaxed(&runtime.gc.stw.stopping, 0u);
+	CHECK(touched_by_chore(PHASE_MARK) > 0 || MGC_HOSTILE); /* where the heap grows by very little */
+	CHECK_EQ(load_relaxed(&runtime.gc.pool.chore), 0);
+	heap_set_phase(&runtime.heap, PHASE_OFF, heap_sweepgen(&runtime.heap));
+	lock_release(&runtime.gc.world);
 }
 
 /* ── the first thread ends with pthread_exit ────────────────────────────────────────────── */
