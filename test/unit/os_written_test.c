@@ -202,6 +202,18 @@ Test(written, a_child_starts_anew)
 	cr_expect_eq(look(true).npages, 1);
 }
 
+/* A higher one would make the kernel enlarge the table, for which a program of several threads waits. */
+Test(written, descriptors_fit_a_new_processes_table)
+{
+	bool others[1024];
+	os_written_stop();
+	for (int fd = 64; fd < 1024; fd++)
+		others[fd] = fcntl(fd, F_GETFD) != -1;
+	cr_assert_eq(os_written_start(base, end()), 0);
+	for (int fd = 64; fd < 1024; fd++)
+		cr_expect(others[fd] || fcntl(fd, F_GETFD) == -1, "descriptor %d is ours", fd);
+}
+
 static void count(void *arg, uintptr_t lo, uintptr_t hi)
 {
 	*(size_t *)arg += (hi - lo) / page;
