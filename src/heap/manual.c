@@ -12,9 +12,11 @@
 /* The table of records stays whole under a limit of which it is no more than this part. */
 #define RECORDS_PART 16
 
-/* Small pages below this. Half of where the collected heap begins: without a collector nothing keeps a heap
- * dense but its place, and a program that has come so far is past its start. docs/adr/0013 */
+/* Small pages below this, but half of it is hidden: a heap has 2 MiB of them. Tools that end soon stay below that, and
+ * what grows beyond pays 512 first touches for it, not 1,024. It is whole chunks, so that a start needs no call of the
+ * system for it. docs/adr/0082 */
 #define HUGE_FROM_PAGES ((size_t)4 << 20 >> MGC_PAGE_SHIFT)
+#define HIDDEN_PAGES (min_size(HUGE_FROM_PAGES, MGC_CHUNK_PAGES) / 2)
 /* Larger objects are as often sparse as dense. docs/adr/0032 */
 #define HUGE_UP_TO_PAGES ((size_t)1 << 20 >> MGC_PAGE_SHIFT)
 /* Free pages that may stay resident in any case. docs/adr/0013 */
@@ -126,6 +128,7 @@ int manual_init(struct manual *h, size_t max_nbytes)
 	list_init(&h->idle);
 	h->pageheap.huge_from_pages = HUGE_FROM_PAGES;
 	h->pageheap.huge_up_to_pages = HUGE_UP_TO_PAGES;
+	h->pageheap.hidden_pages = HIDDEN_PAGES;
 	return 0;
 }
 

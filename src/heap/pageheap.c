@@ -45,6 +45,7 @@ static int init(struct pageheap *ph, size_t max_nbytes, bool spanless)
 	ph->limit_nbytes = SIZE_MAX;
 	ph->huge_from_pages = HUGE_FROM_BYTES >> MGC_PAGE_SHIFT;
 	ph->huge_up_to_pages = SIZE_MAX;
+	ph->hidden_pages = 1;
 	return 0;
 }
 
@@ -97,7 +98,7 @@ static bool reach(struct pageheap *ph, size_t npages)
 /* grow - adds chunks for a run of npages with that alignment; dense: all of them will be touched. Lock held. */
 static bool grow(struct pageheap *ph, size_t npages, size_t align_pages, bool dense)
 {
-	size_t hidden = ph->space.grown == 0 ? align_pages : 0; /* the first growth loses page 0 */
+	size_t hidden = ph->space.grown == 0 ? align_up(ph->hidden_pages, align_pages) : 0;
 	size_t nchunks = (npages + hidden + (align_pages > MGC_CHUNK_PAGES ? align_pages : 0) +
 			  MGC_CHUNK_PAGES - 1) >>
 			 MGC_CHUNK_PAGES_SHIFT;
@@ -112,8 +113,7 @@ static bool grow(struct pageheap *ph, size_t npages, size_t align_pages, bool de
 		return false;
 	if (first == 0) {
 		size_t page, nclean;
-		MGC_CHECK(pagealloc_alloc(&ph->pages, 1, 1, &page, &nclean) && page == 0);
-		ph->hidden_pages = 1;
+		MGC_CHECK(pagealloc_alloc(&ph->pages, ph->hidden_pages, 1, &page, &nclean) && page == 0);
 	}
 	if (dense || npages <= ph->huge_up_to_pages)
 		advise_huge(ph, first, first + added);
@@ -335,13 +335,17 @@ static size_t give_back(struct pageheap *ph, size_t first, size_t npages)
 
 size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages)
 {
-	size_t os_pages = max_size(1, os_page_size() >> MGC_PAGE_SHIFT);
+	/* in runs that hold huge pages, whole ones: a piece would break it, and be touched again in small ones */
+	size_t align = max_size(1, os_page_size() >> MGC_PAGE_SHIFT);
+	size_t huge_pages = os_huge_page_size() >> MGC_PAGE_SHIFT;
+	if (huge_pages != 0 && huge_pages <= min_size(min_pages, SCAVENGE_STEP_PAGES))
+		align = huge_pages;
 	size_t done = 0, below = SIZE_MAX;
 	while (done < nbytes) {
 		size_t first, npages;
 		lock_acquire(&ph->lock);
-		bool found = pagealloc_take_dirty(&ph->pages, below, max_size(min_pages, os_pages),
-						  SCAVENGE_STEP_PAGES, os_pages, &first, &npages);
+		bool found = pagealloc_take_dirty(&ph->pages, below, max_size(min_pages, align),
+						  SCAVENGE_STEP_PAGES, align, &first, &npages);
 		lock_release(&ph->lock);
 		if (!found)
 			break;

@@ -33,7 +33,9 @@ struct pageheap {
 	size_t used_pages; /* in spans, or taken without one */
 	size_t taken_pages; /* of them, by pageheap_take */
 	size_t unpublished_pages; /* atomic; of them, in large objects that are still being zeroed */
-	size_t hidden_pages; /* page 0: many words of ours hold the base address, and must name no object */
+	/* Of the first chunk, from page 0 on, never used: page 0 at least, as many words of ours hold the base address, and
+	 * must name no object. Set before the heap grows. */
+	size_t hidden_pages;
 	bool spanless; /* no span is ever made: no records and bits to give back */
 	size_t limit_nbytes; /* atomic; hard: allocation fails above it; SIZE_MAX for none */
 	size_t huge_from_pages; /* atomic; chunks from this page on are advised to be huge; SIZE_MAX: none */
@@ -78,8 +80,8 @@ bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages);
 bool pageheap_renew(struct pageheap *ph, size_t first, size_t npages);
 
 /* pageheap_scavenge - gives back free dirty memory, highest address first, in runs of at least
- * min_pages, until nbytes were given back or none is left. Returns the bytes. Holds the lock only to
- * find runs, not while the system works. */
+ * min_pages, whole huge pages if that is one or more, until nbytes were given back or none is left. Returns the bytes.
+ * Holds the lock only to find runs, not while the system works. */
 size_t pageheap_scavenge(struct pageheap *ph, size_t nbytes, size_t min_pages);
 
 /* pageheap_read_idle - free dirty pages that nobody has wanted since the last call; *used: pages in use. */

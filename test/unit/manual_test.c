@@ -378,6 +378,24 @@ TEST(huge_pages_where_it_is_dense)
 	end();
 }
 
+/* The first 2 MiB are small pages; what comes next is huge ones. */
+TEST(huge_pages_from_2_mib_on)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	size_t bound = (size_t)4 << 20, n = 0;
+	size_t small = bound - min_size(bound, MGC_CHUNK_SIZE) / 2;
+	bool zero;
+	advised = 0;
+	os_set_fault_hook(count_advice);
+	for (; advised == 0 && n * SLAB_NBYTES < 2 * bound; n++)
+		CHECK(take_large(c, SLAB_NBYTES, 16, &zero) != NULL);
+	os_set_fault_hook(NULL);
+	if (os_huge_page_size() != 0)
+		CHECK_EQ(n, small / SLAB_NBYTES + 1);
+	end();
+}
+
 /* ── many threads at once ───────────────────────────────────────────────────────────────── */
 
 #define NCELLS 512

@@ -209,6 +209,21 @@ Test(pageheap, touched_ahead_and_dropped, .timeout = 60)
 	finish();
 }
 
+/* A run that does not begin and end with huge pages gives back those that are whole. */
+Test(pageheap, scavenges_whole_huge_pages, .timeout = 10)
+{
+	size_t huge = os_huge_page_size() >> MGC_PAGE_SHIFT, first, nclean, used;
+	if (huge == 0)
+		return;
+	cr_assert_eq(pageheap_init_spanless(&ph, 0), 0);
+	cr_assert(pageheap_take(&ph, 3 * huge, 1, &first, &nclean));
+	cr_expect_neq(first % huge, 0);
+	pageheap_give(&ph, first, 3 * huge, 3 * huge, &used);
+	cr_expect_eq(pageheap_scavenge(&ph, SIZE_MAX, huge), 2 * huge << MGC_PAGE_SHIFT);
+	cr_expect_eq(pageheap_scavenge(&ph, SIZE_MAX, 1), huge << MGC_PAGE_SHIFT);
+	pageheap_destroy(&ph);
+}
+
 Test(pageheap, scavenges_from_the_top, .timeout = 10)
 {
 	start(0);
