@@ -17,6 +17,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from common import (C_DIR, ROOT, WARM_AT_START_MIB, Launcher, Log, compile_c, idlest_cpus, number, parse_lines,
                     skip)
@@ -44,6 +45,7 @@ class Bench:
     quick_args: list
     metrics: list
     warm_mib: int = 0  # memory to touch and free before each run
+    settle_s: int = 0  # or to wait before each: a host takes what the run before had back while this one is on
     timeout_s: int = 300
     default: bool = True
     nprocs: int = 1    # processors that each run may use
@@ -115,8 +117,8 @@ BENCHES = [
             2 * mib, nprocs=2, default=mib == 100) for mib, millions in ((100, 6), (400, 8), (1600, 12))],
     *[Bench(f"churn-{threads}t", "churn", ["100", str(threads), "6"], ["20", str(threads), "1"], CHURN_METRICS,
             256, nprocs=2, default=False) for threads in (2, 16)],
-    Bench("lru", "lru", ["8388608", "200000", "20"], ["262144", "200000", "2"], LRU_METRICS, 3072,
-          nprocs=2, variants=(OURS, "go")),
+    Bench("lru", "lru", ["8388608", "200000", "20"], ["262144", "200000", "2"], LRU_METRICS,
+          settle_s=6, nprocs=2, variants=(OURS, "go")),
     Bench("limit-moderate", "limit", ["320", "60", "200", "10"], ["80", "60", "100", "2"], LIMIT_METRICS,
           variants=(OURS, "go")),
     Bench("limit-hostile", "limit", ["320", "60", "0", "10"], ["80", "60", "0", "2"], LIMIT_METRICS,
@@ -270,6 +272,7 @@ class Runner:
         cpu = ",".join(map(str, idlest_cpus(self.cpus, bench.nprocs))) if pin else None
         if "GOMAXPROCS" in extra:
             extra = {**extra, "GOMAXPROCS": str(bench.nprocs)}
+        time.sleep(0 if self.options.quick else bench.settle_s)
         done, cost = self.launcher.run(command, env=extra, cpu=cpu, warm_mib=bench.warm_mib,
                                        timeout_s=bench.timeout_s)
         values, histograms = parse_lines(done.stdout), parse_histograms(done.stdout)
