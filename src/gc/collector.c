@@ -5,6 +5,7 @@
 
 #include "base/annotate.h"
 #include "base/bits.h"
+#include "base/check.h"
 #include "gc/cycle.h"
 #include "os/os.h"
 
@@ -80,6 +81,7 @@ void collector_begin(struct gc *gc)
 {
 	struct collector *c = &gc->collector;
 	uint64_t live = load_relaxed(&gc->heap->live_nbytes);
+	MGC_CHECK(load_relaxed(&c->brake) == 0);
 	take_pacer(gc);
 	store_relaxed(&c->assist_objects, UINT64_C(0));
 	store_relaxed(&c->assist_nbytes, UINT64_C(0));
@@ -193,12 +195,18 @@ static void pay_debt(struct gc *gc, struct mutator *m, uint64_t nbytes)
 	m->debt_nbytes = done > 0 && debt > done ? debt - done : 0;
 }
 
-/* too_far - a cycle runs, its phase word in *pg, and should have ended by now. */
+void collector_brake(struct gc *gc, bool on)
+{
+	store_relaxed(&gc->collector.brake, (uint32_t)on);
+}
+
+/* too_far - a cycle runs, its phase word in *pg, and should have ended by now, or is about to. */
 static bool too_far(struct gc *gc, uint64_t *pg)
 {
 	*pg = heap_phase_gen(gc->heap);
 	return phase_gen_phase(*pg) != PHASE_OFF &&
-	       load_relaxed(&gc->heap->live_nbytes) > load_relaxed(&gc->hold_nbytes);
+	       (load_relaxed(&gc->heap->live_nbytes) > load_relaxed(&gc->hold_nbytes) ||
+		load_relaxed(&gc->collector.brake) != 0);
 }
 
 /* at_bar - many threads on few processors would fill the heap several times before the collector had its turns. */

@@ -19,6 +19,7 @@ struct collector {
 	uint32_t wanted; /* atomic: a request that no cycle has answered yet */
 	uint64_t assist_objects, assist_nbytes; /* atomic: marked by assists in this cycle */
 	uint64_t assist_ns; /* atomic */
+	uint32_t brake; /* atomic: the last stop is near; who comes for memory is held as if the heap had passed its goal */
 	uint64_t limited_cpu_ns; /* processor time of the process when the limiter last looked */
 	uint32_t pacing; /* atomic, as a spin lock: the pacer is looked at, or changed */
 	uint64_t owed; /* atomic: what OWED_UNIT allocated bytes owe now */
@@ -44,6 +45,9 @@ void collector_limit(struct gc *gc, uint64_t gc_ns);
 /* collector_debit - the mutator is about to allocate nbytes while a cycle runs: it marks what they owe,
  * unless the background has done as much. */
 void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes);
+
+/* collector_brake - until the cycle's end, or not any more: what allocates shall write less for a moment. */
+void collector_brake(struct gc *gc, bool on);
 
 /* collector_after_fork - in the child: the thread is gone. */
 void collector_after_fork(struct gc *gc);

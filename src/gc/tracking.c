@@ -27,10 +27,13 @@
 
 /* A smaller heap is marked in a shorter stop than tracking it takes to set up. */
 #define FROM_NBYTES ((uint64_t)4 << 20)
-/* Rounds before the last stop; no more when one did not take away a quarter of what is left, or when so little is left
- * that the stop is short. */
+/* Rounds before the last stop; no more when so little is left that the stop is short, or when one did not take away a quarter of
+ * what is left though the program was held. */
 #define MOST_ROUNDS 8
 #define FEW_NBYTES ((size_t)256 << 10)
+/* When so little is left (some 25 ms), or a round did not take away a quarter, who comes for memory is held, a millisecond at a time:
+ * else rounds end where the program writes as fast as they scan (docs/adr/0091). */
+#define BRAKE_NBYTES ((size_t)32 << 20)
 
 /* To help or to wait for a cycle is as long as the stop that it saves: the heap may grow a little instead. */
 #define LATE_PCT 25
@@ -96,6 +99,7 @@ static void look_around(struct cycle *c)
 static void look_in_rounds(struct cycle *c)
 {
 	size_t before = SIZE_MAX;
+	bool braked = false;
 	for (unsigned i = 0; i < MOST_ROUNDS; i++) {
 		uint64_t marked = c->mk.marked_nbytes;
 		stopped(c, look_around);
@@ -105,8 +109,11 @@ static void look_in_rounds(struct cycle *c)
 		cycle_drain(&c->mk);
 		now += c->mk.marked_nbytes - marked;
 		c->left_nbytes = now;
-		if (now <= FEW_NBYTES || now > before / 4 * 3)
+		bool even = now > before / 4 * 3;
+		if (now <= FEW_NBYTES || (even && braked))
 			return;
+		braked = braked || even || now <= BRAKE_NBYTES;
+		collector_brake(c->gc, braked);
 		before = now;
 	}
 }
@@ -210,6 +217,7 @@ void tracking_phases(struct cycle *c)
 	c->rec.mark_ns = os_now_ns() - begin;
 	c->nstop_helpers = workers_prepare(&c->gc->workers, c->gc->workers.limit);
 	stopped(c, finish);
+	collector_brake(c->gc, false);
 	young_end(c); /* it looks at each span: no longer stop for a larger heap */
 	if (c->rec.young) /* what lives was counted, what was born black meanwhile among it */
 		c->rec.heap_before = load_relaxed(&c->gc->heap->live_nbytes);

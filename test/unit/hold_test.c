@@ -70,6 +70,23 @@ TEST(at_a_limit_it_is_held_for_a_second)
 	CHECK(m->held_ns >= 1000 * MS); /* by the first one */
 }
 
+/* Before the last stop of a program without a barrier, wherever the goal is. */
+TEST(the_brake_holds)
+{
+	struct mutator *m = begin(false);
+	store_relaxed(&runtime.gc.hold_nbytes, UINT64_MAX);
+	ask_for(10 * MS);
+	CHECK_EQ(m->held_ns, 0);
+	collector_brake(&runtime.gc, true);
+	ask_for(20 * MS);
+	uint64_t held = m->held_ns;
+	CHECK(held > 0);
+	collector_brake(&runtime.gc, false);
+	ask_for(10 * MS);
+	CHECK_EQ(m->held_ns, held);
+	end();
+}
+
 /* What it may be held for after a long time without it is not taken at once. */
 TEST(who_rarely_comes_for_memory_is_held_shortly)
 {
