@@ -13,8 +13,12 @@
 #else
 #define SLAB_NBYTES ((size_t)256 << 10)
 #endif
-/* Looks at the shared stack this often before it yields the processor. */
+/* Looks at the shared stack this often before it yields the processor, and this often more before it sleeps: some
+ * 50 µs in all. */
 #define IDLE_SPINS 100
+#define IDLE_YIELDS 64
+/* Who has something to do at boundaries looks for that this often in its sleep: whoever wants it rings no bell. */
+#define BOUNDARY_NS UINT64_C(500000)
 
 static struct grey_block *pop(struct grey_block **stack)
 {
@@ -148,11 +152,23 @@ void grey_put_empty(struct grey_pool *p, struct grey_block *b)
 	lock_release(&p->lock);
 }
 
+/* ring - before somebody who sleeps is woken; false: nobody does. Lock held. */
+static bool ring(struct grey_pool *p)
+{
+	if (MGC_LIKELY(p->nsleeping == 0))
+		return false;
+	add_relaxed(&p->bell, 1u);
+	return true;
+}
+
 void grey_put_full(struct grey_pool *p, struct grey_block *b)
 {
 	lock_acquire(&p->lock);
 	push(&p->full, b);
+	bool rung = ring(p);
 	lock_release(&p->lock);
+	if (MGC_UNLIKELY(rung))
+		os_wake(&p->bell, 1);
 }
 
 struct grey_block *grey_take_full(struct grey_pool *p)
@@ -197,15 +213,75 @@ struct grey_block *grey_take_pending(struct grey_pool *p)
 	return all;
 }
 
-/* all_idle - true when the mark is over; whoever sees it first closes it, unless somebody joins. */
-static bool all_idle(struct grey_pool *p)
+/* may_be_over - a mark with n markers: it is closed, or all are idle and nothing is left. */
+static bool may_be_over(const struct grey_pool *p, uint32_t n)
+{
+	if (!(n & GREY_OPEN))
+		return true;
+	return load_acquire(&p->nidle) == (n & ~GREY_OPEN) && /* pairs: mark-idle */
+	       load_relaxed(&p->full) == NULL; /* from one who left since: pairs: mark-join */
+}
+
+/* is_over - whoever sees it first closes the mark, unless somebody joins. */
+static bool is_over(struct grey_pool *p)
 {
 	uint32_t n = load_acquire(&p->nmarkers); /* pairs: mark-join */
-	if (load_acquire(&p->nidle) != (n & ~GREY_OPEN)) /* pairs: mark-idle */
-		return false;
-	if (load_relaxed(&p->full) != NULL) /* from one who left since: pairs: mark-join */
+	if (!may_be_over(p, n))
 		return false;
 	return !(n & GREY_OPEN) || cas_acq_rel(&p->nmarkers, &n, n & ~GREY_OPEN); /* pairs: mark-join */
+}
+
+/* wake_all - those who sleep, if the mark may be over. */
+static void wake_all(struct grey_pool *p)
+{
+	lock_acquire(&p->lock);
+	bool rung = may_be_over(p, load_acquire(&p->nmarkers)) && ring(p); /* pairs: mark-join */
+	lock_release(&p->lock);
+	if (MGC_UNLIKELY(rung))
+		os_wake(&p->bell, UINT32_MAX);
+}
+
+/* sleep_idle - until there may be something to take, or the mark may be over (W4). */
+static void sleep_idle(struct grey_pool *p, uint64_t most_ns)
+{
+	lock_acquire(&p->lock);
+	bool quiet = load_relaxed(&p->full) == NULL &&
+		     !may_be_over(p, load_acquire(&p->nmarkers)); /* pairs: mark-join */
+	uint32_t seen = load_relaxed(&p->bell);
+	p->nsleeping += quiet;
+	lock_release(&p->lock);
+	if (!quiet)
+		return;
+	os_wait(&p->bell, seen, most_ns);
+	lock_acquire(&p->lock);
+	p->nsleeping--;
+	lock_release(&p->lock);
+}
+
+/* take_again - by an idle marker, which is idle no more if there is something. Not when the mark is over (W5). */
+static struct grey_block *take_again(struct grey_pool *p)
+{
+	struct grey_block *b = NULL;
+	if (load_relaxed(&p->full) == NULL)
+		return NULL;
+	sub_acq_rel(&p->nidle, 1u); /* pairs: mark-idle */
+	lock_acquire(&p->lock);
+	if (load_acquire(&p->nmarkers) & GREY_OPEN) /* pairs: mark-join */
+		b = pop(&p->full);
+	lock_release(&p->lock);
+	if (b == NULL)
+		add_acq_rel(&p->nidle, 1u); /* pairs: mark-idle */
+	return b;
+}
+
+static void pass_time(struct grey_pool *p, unsigned spins, const struct grey_boundary *boundary)
+{
+	if (spins < IDLE_SPINS)
+		cpu_relax();
+	else if (spins < IDLE_SPINS + IDLE_YIELDS)
+		os_yield();
+	else
+		sleep_idle(p, boundary->fn != NULL ? BOUNDARY_NS : 0);
 }
 
 struct grey_block *grey_wait_full(struct grey_pool *p, const struct grey_boundary *boundary)
@@ -217,20 +293,15 @@ struct grey_block *grey_wait_full(struct grey_pool *p, const struct grey_boundar
 	 * last push: when all are idle, `full` is empty for good. */
 	add_acq_rel(&p->nidle, 1u); /* pairs: mark-idle */
 	for (unsigned spins = 0;; spins++) {
-		if (load_relaxed(&p->full) != NULL) {
-			sub_acq_rel(&p->nidle, 1u); /* pairs: mark-idle */
-			b = grey_take_full(p);
-			if (b != NULL)
-				return b;
-			add_acq_rel(&p->nidle, 1u); /* pairs: mark-idle */
-		}
-		if (all_idle(p))
+		b = take_again(p);
+		if (b != NULL)
+			return b;
+		if (is_over(p)) {
+			wake_all(p);
 			return NULL;
+		}
 		grey_at_boundary(p, boundary);
-		if (spins < IDLE_SPINS)
-			cpu_relax();
-		else
-			os_yield();
+		pass_time(p, spins, boundary);
 	}
 }
 
@@ -253,6 +324,7 @@ bool grey_join(struct grey_pool *p)
 void grey_leave(struct grey_pool *p)
 {
 	sub_acq_rel(&p->nmarkers, 1u); /* pairs: mark-join */
+	wake_all(p);
 }
 
 /* cut_again - every block is empty. Lock held. */
@@ -269,7 +341,8 @@ void grey_forget_all(struct grey_pool *p)
 	lock_acquire(&p->lock);
 	store_relaxed(&p->full, (struct grey_block *)NULL);
 	p->pending = NULL;
-	p->nmarkers = p->nidle = p->hungry = p->overflow = p->lost_pending = p->chore = 0;
+	p->nmarkers = p->nidle = p->hungry = p->overflow = p->lost_pending = p->chore =
+		p->nsleeping = 0;
 	p->beside = false;
 	p->marked_nbytes = 0;
 	cut_again(p);

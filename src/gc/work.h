@@ -11,6 +11,12 @@
  *        W2 all markers idle ⇒ `full` is empty and no marker holds an object
  *        W3 marking never fails: without memory for a block the object's span is flagged `overflow`
  *           and the pool's flag is set; marker_drain_alone scans such spans again
+ *        W4 who sleeps for want of something to take is woken: it decides to under the lock, with `full` empty and the mark
+ *           not over. Who pushes does so under the lock, and wakes one who sleeps. A mark comes to its end when a marker
+ *           goes idle or leaves; that marker looks afterwards, itself or under the lock, and the last one to do so sees
+ *           all the others idle: when it has the lock, a sleeper has seen the same, or is seen and woken
+ *        W5 a marker that has not seen yet that the mark is closed takes nothing from `full`: what is there then was
+ *           pushed by the cycle's owner, which goes on alone once it has seen that, so who pops under the lock sees it too
  * LOCKS  RECORDS around both stacks.
  * UNITS  objects; a block is 4 KiB.   FROM Go's mgcwork.go. */
 #ifndef MGC_GC_WORK_H
@@ -60,6 +66,8 @@ struct grey_pool {
 	struct grey_slab *fresh; /* lock: of them the first that has uncut blocks, or NULL */
 	uint32_t nmarkers; /* atomic: taking part in this mark; GREY_OPEN set while more may join */
 	uint32_t nidle; /* atomic */
+	uint32_t nsleeping; /* lock: of the idle ones */
+	uint32_t bell; /* atomic, futex; changed under the lock, when somebody sleeps */
 	uint32_t hungry; /* atomic: an assist found nothing to take */
 	bool one_processor; /* who has something to give does not run while somebody asks for it */
 	uint32_t overflow; /* atomic */

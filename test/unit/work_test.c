@@ -213,6 +213,95 @@ TEST(end_of_a_mark)
 	grey_pool_destroy(&m.pool);
 }
 
+/* ── a marker with nothing to do ────────────────────────────────────────────────────────── */
+
+struct waiter {
+	struct grey_pool *pool;
+	uint32_t ntaken; /* atomic */
+	uint64_t cpu_ns; /* that it took, once it is gone */
+};
+
+static void *take_all(void *arg)
+{
+	struct waiter *w = arg;
+	struct grey_block *b;
+	uint64_t begin = os_thread_cpu_ns();
+	while ((b = grey_wait_full(w->pool, &nothing)) != NULL) {
+		grey_put_empty(w->pool, b);
+		add_relaxed(&w->ntaken, 1u);
+	}
+	w->cpu_ns = os_thread_cpu_ns() - begin;
+	return NULL;
+}
+
+static void sees_asleep(struct grey_pool *p, uint32_t n)
+{
+	bool asleep = false;
+	while (!asleep) {
+		os_sleep_ns(100000);
+		lock_acquire(&p->lock);
+		asleep = p->nsleeping == n;
+		lock_release(&p->lock);
+	}
+}
+
+/* Who waits sleeps, and wakes for a block, and for the end: that of who goes idle last, and of who leaves last. */
+TEST(who_has_nothing_to_do_sleeps)
+{
+	struct grey_pool p;
+	grey_pool_init(&p);
+	for (unsigned leaves = 0; leaves <= 1; leaves++) {
+		struct waiter w[2] = { { .pool = &p }, { .pool = &p } };
+		pthread_t thread[2];
+		grey_start(&p); /* this thread is one */
+		for (unsigned i = 0; i < 2; i++) {
+			CHECK(grey_join(&p));
+			pthread_create(&thread[i], NULL, take_all, &w[i]);
+		}
+		for (uint32_t given = 1; given <= 3; given++) {
+			sees_asleep(&p, 2);
+			grey_put_full(&p, grey_take_empty(&p));
+			while (load_relaxed(&w[0].ntaken) + load_relaxed(&w[1].ntaken) != given)
+				os_sleep_ns(100000);
+		}
+		sees_asleep(&p, 2);
+		os_sleep_ns(200000000);
+		if (leaves)
+			grey_leave(&p);
+		else
+			CHECK(grey_wait_full(&p, &nothing) == NULL);
+		for (unsigned i = 0; i < 2; i++) {
+			pthread_join(thread[i], NULL);
+			CHECK(w[i].cpu_ns < 50000000);
+		}
+		CHECK_EQ(p.nsleeping, 0);
+	}
+	grey_pool_destroy(&p);
+}
+
+/* What is pushed when the mark is over is for who goes on alone, though another has not seen the end yet. */
+static void push_behind_the_end(void *arg)
+{
+	struct grey_pool *p = arg;
+	grey_leave(p);
+	CHECK(!p->full && load_relaxed(&p->nidle) == 1);
+	store_relaxed(&p->nmarkers, load_relaxed(&p->nmarkers) & ~GREY_OPEN);
+	grey_put_full(p, grey_take_empty(p));
+}
+
+TEST(nothing_is_taken_behind_the_end)
+{
+	struct grey_pool p;
+	grey_pool_init(&p);
+	grey_start(&p);
+	CHECK(grey_join(&p));
+	struct grey_boundary other = { push_behind_the_end, &p };
+	store_relaxed(&p.chore, 1u);
+	CHECK(grey_wait_full(&p, &other) == NULL);
+	CHECK(grey_take_full(&p) != NULL);
+	grey_pool_destroy(&p);
+}
+
 /* ── marking without memory ─────────────────────────────────────────────────────────────── */
 
 /* Three shapes at once: one object with very many children, a list as long, and a tree. Their last
