@@ -213,7 +213,7 @@ Test(pageheap, touched_ahead_and_dropped, .timeout = 60)
 Test(pageheap, scavenges_whole_huge_pages, .timeout = 10)
 {
 	size_t huge = os_huge_page_size() >> MGC_PAGE_SHIFT, first, nclean, used;
-	if (huge == 0)
+	if (huge == 0 || huge > 512) /* larger ones, of 32 MiB and more, are none for us */
 		return;
 	cr_assert_eq(pageheap_init_spanless(&ph, 0), 0);
 	cr_assert(pageheap_take(&ph, 3 * huge, 1, &first, &nclean));
