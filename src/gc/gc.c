@@ -162,6 +162,7 @@ static void note_cycle(const struct gc *gc, struct mgc_stats *out)
 	out->cycles = gc->ncycles;
 	out->forced_cycles = gc->nforced;
 	out->heap_live = gc->last.heap_live;
+	out->heap_goal = load_relaxed(&gc->heap->trigger_nbytes); /* which a cycle sets to 0 while it runs */
 	out->pause_total_ns = gc->pause_total_ns;
 	out->pause_max_ns = gc->pause_max_ns;
 	out->pause_last_ns = gc->last.pause_ns;
@@ -181,7 +182,6 @@ static void read_heap(struct heap *h, struct mgc_stats *out)
 	struct pageheap_stats ph;
 	pageheap_read_stats(&h->pageheap, &ph);
 	out->heap_now = load_relaxed(&h->live_nbytes);
-	out->heap_goal = load_relaxed(&h->trigger_nbytes);
 	out->heap_in_spans = ph.used_nbytes;
 	out->heap_free_dirty = ph.dirty_nbytes;
 	out->heap_free_clean = ph.clean_nbytes;
