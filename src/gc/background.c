@@ -22,6 +22,8 @@
 /* and what the program allocates in this many times RELEASE_AFTER_NS: 10 s. */
 #define KEEP_PERIODS 40
 #define RELEASE_STEP ((size_t)1 << 20)
+/* Who collects marks so many times as long as it touched: a program may take memory faster than anybody touches it. */
+#define CHORE_REST 3
 /* Give back in runs of 2 MiB first; only what is still too much in smaller ones. */
 #define LONG_RUN_PAGES ((size_t)256)
 
@@ -225,8 +227,14 @@ void background_chore(struct gc *gc)
 {
 	if (load_relaxed(&gc->pool.chore) == 0 || !marks_beside(gc))
 		return;
-	store_relaxed(&gc->pool.chore, 0u);
-	pageheap_touch_ahead(&gc->heap->pageheap);
+	uint64_t begin = os_now_ns();
+	if (begin < gc->chore_after_ns)
+		return;
+	store_relaxed(&gc->pool.chore, 0u); /* before: it may be told again meanwhile */
+	if (pageheap_touch_step(&gc->heap->pageheap))
+		store_relaxed(&gc->pool.chore, 1u);
+	uint64_t end = os_now_ns();
+	gc->chore_after_ns = end + (end - begin) * CHORE_REST;
 }
 
 size_t background_release(struct gc *gc)

@@ -23,8 +23,9 @@ void background_after_cycle(struct gc *gc);
 void background_deserted(struct heap *h);
 /* background_touch - pageheap.touch: it shall touch memory ahead of the program. */
 void background_touch(void *heap);
-/* background_chore - for who collects, between two objects: does so itself when it was told to. While it marks, a second
- * thread of ours would take a processor from the program, unless one is idle (docs/adr/0088). */
+/* background_chore - for who collects, between two objects: does so itself when it was told to, a step at a time and for a quarter
+ * of its time: the mark goes on, and a fork waits for one step. While it marks, a second thread of ours would take a
+ * processor from the program, unless one is idle (docs/adr/0088). */
 void background_chore(struct gc *gc);
 /* background_release - gives all free memory back now; bytes. */
 size_t background_release(struct gc *gc);

@@ -118,6 +118,7 @@ struct gc {
 	struct cycle_record last; /* world lock */
 	struct cycle_record recent[RECENT_CYCLES]; /* cycle N at N % RECENT_CYCLES; world lock */
 	struct published published;
+	uint64_t chore_after_ns; /* of who collects: no background_chore before */
 	struct histogram pauses; /* stops of the world */
 	struct histogram snapshots; /* processor time of threads that took their own */
 	bool concurrent; /* atomic; cycles run beside the program; else the world stops for all of each */

@@ -197,13 +197,20 @@ static bool next_ahead(struct pageheap *ph, size_t *first, size_t *end)
 	return more;
 }
 
-void pageheap_touch_ahead(struct pageheap *ph)
+bool pageheap_touch_step(struct pageheap *ph)
 {
 	size_t first, end;
-	while (next_ahead(ph, &first, &end)) {
-		os_populate(space_page_addr(&ph->space, first), (end - first) << MGC_PAGE_SHIFT);
-		space_touch_tables(&ph->space, first, end - first);
-	}
+	if (!next_ahead(ph, &first, &end))
+		return false;
+	os_populate(space_page_addr(&ph->space, first), (end - first) << MGC_PAGE_SHIFT);
+	space_touch_tables(&ph->space, first, end - first);
+	return true;
+}
+
+void pageheap_touch_ahead(struct pageheap *ph)
+{
+	while (pageheap_touch_step(ph))
+		;
 }
 
 struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pages)

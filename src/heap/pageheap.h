@@ -91,6 +91,9 @@ size_t pageheap_read_idle(struct pageheap *ph, size_t *used);
  * mutator does not wait for the system: a first touch of a huge page is 190 µs here, and 4 ms when the
  * host has to find the memory. Any thread with no lock; several may at once. */
 void pageheap_touch_ahead(struct pageheap *ph);
+/* pageheap_touch_step - one step of that, 2 MiB, for who has other things to do: a program may allocate as fast as one touches.
+ * False: enough was touched already. */
+bool pageheap_touch_step(struct pageheap *ph);
 /* pageheap_drop_ahead - gives back what was touched so and never came into use; it is not touched ahead a
  * second time. Bytes. */
 size_t pageheap_drop_ahead(struct pageheap *ph);
