@@ -24,6 +24,7 @@
 /* Of it at once, but for small heaps of programs with a barrier: a longer wait would be the stop that cycles avoid, and who
  * rarely comes for memory does not fill the heap. */
 #define HOLD_STEP_NS UINT64_C(1000000)
+#define HOLD_STEP_NBYTES ((uint64_t)16 << 10) /* twice a refill */
 #define SMALL_HEAP ((uint64_t)64 << 20)
 
 static void run(void *arg)
@@ -245,13 +246,21 @@ static bool holds_long(const struct gc *gc)
 	return gc->barriered ? is_limited(gc) || is_small(gc) : at_bar(gc);
 }
 
-/* hold - keeps the mutator from allocating: it helps, or leaves the processor to who has what there is to do
- * (with one processor, the mutator's). */
-static void hold(struct gc *gc, struct mutator *m)
+/* most_at_once - who comes for a large object fills the heap as many small refills would, each of which is held. */
+static uint64_t most_at_once(const struct gc *gc, uint64_t nbytes)
 {
-	uint64_t pg, begin = os_now_ns(), now = begin;
+	if (holds_long(gc))
+		return UINT64_MAX;
+	return HOLD_STEP_NS * (gc->barriered ? 1 + nbytes / HOLD_STEP_NBYTES : 1);
+}
+
+/* hold - keeps the mutator from allocating nbytes: it helps, or leaves the processor to who has what there is to do
+ * (with one processor, the mutator's). */
+static void hold(struct gc *gc, struct mutator *m, uint64_t nbytes)
+{
+	uint64_t pg, most = most_at_once(gc, nbytes), begin = os_now_ns(), now = begin;
 	while (too_far(gc, &pg) && may_hold(gc, m, phase_gen_sweepgen(pg), now)) {
-		if (now - begin >= HOLD_STEP_NS && !holds_long(gc))
+		if (now - begin >= most)
 			break;
 		if (join_and_assist(gc, m, ASSIST_MOST) == 0)
 			heap_wait_phase(gc->heap, pg);
@@ -268,7 +277,7 @@ void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes)
 	look(gc);
 	pay_debt(gc, m, nbytes);
 	if (MGC_UNLIKELY(too_far(gc, &pg)) && !lock_thread.passes) /* else nothing moves on: a fork */
-		hold(gc, m);
+		hold(gc, m, nbytes);
 }
 
 void collector_after_fork(struct gc *gc)
