@@ -265,13 +265,15 @@ static void owned_range(struct rng *r, size_t i)
 		operand_top = operand + i % TABLE;
 }
 
-/* A range that comes and goes: in between it is nobody's. */
+/* A range that comes and goes: in between it is nobody's, and what is only there dies while mgc_root_add waits for a cycle. */
 static void passing_root(struct rng *r, size_t i)
 {
+	void *mine = fresh(i);
 	mgc_root_remove(local);
 	memset(local, 0, sizeof local);
-	local[i % 8] = fresh(i);
+	local[i % 8] = mine;
 	mgc_root_add(local, sizeof local, 0);
+	mgc_keep_alive(mine);
 	mgc_write(&local[0], table[rng_below(r, TABLE)]);
 }
 
