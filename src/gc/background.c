@@ -211,7 +211,7 @@ static bool marks_beside(const struct gc *gc)
 static bool has_idle_processor(const struct gc *gc)
 {
 	uint32_t nprocs = gc->workers.limit + 1;
-	return load_relaxed(&gc->heap->nmutators) + 1 + gc->workers.limit / 4 < nprocs;
+	return load_relaxed(&gc->heap->nmutators) + 1 + workers_beside(&gc->workers) < nprocs;
 }
 
 void background_touch(void *heap)

@@ -15,9 +15,9 @@
 #define ASSIST_LEAST ((uint64_t)32 << 10)
 #define ASSIST_MOST ((uint64_t)64 << 10)
 /* So long a cycle may hold a mutator whose allocation is past what pacer_hold says; then three quarters of the time, and
- * the heap grows: who fills it faster than one thread marks is slowed down to that thread. A small heap takes less than 10 ms to be marked; more only when others have the processors,
- * and then to allocate meanwhile would bring nothing. Under a limit it is the limiter's business,
- * and the program keeps half. */
+ * the heap grows: who fills it faster than one thread marks is slowed down to that thread. A small heap takes less than 10 ms
+ * to be marked; more only when others have the processors, and then to allocate meanwhile would bring nothing. Under a limit it
+ * is the limiter's business, and the program keeps half. */
 #define HOLD_NS UINT64_C(1000000)
 #define HOLD_SMALL_NS UINT64_C(100000000)
 #define HOLD_LIMITED_NS UINT64_C(1000000000)

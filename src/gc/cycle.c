@@ -218,9 +218,8 @@ static uint32_t wanted_helpers(const struct cycle *c)
 	const struct gc *gc = c->gc;
 	if (!is_parallel(gc))
 		return 0;
-	/* beside the program: a quarter of the processors, the collecting thread among them */
 	bool by_itself = c->rec.reason == CYCLE_HEAP || c->rec.reason == CYCLE_PERIODIC;
-	return c->beside && by_itself ? gc->workers.limit / 4 : gc->workers.limit;
+	return c->beside && by_itself ? workers_beside(&gc->workers) : gc->workers.limit;
 }
 
 static void choose_form(struct cycle *c)

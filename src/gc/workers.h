@@ -3,7 +3,7 @@
  *        In a round a worker joins the mark if it is still open, or passes.
  * INV    K1 a worker touches the heap only between joining and its own report
  *        K2 nobody waits for a worker while the world is stopped, except for what it marks
- * LOCKS  none; WORLD's holder is the only caller. */
+ * LOCKS  none; WORLD's holder is the only caller, but of workers_beside: what that reads is set at the start. */
 #ifndef MGC_GC_WORKERS_H
 #define MGC_GC_WORKERS_H
 #ifndef MGC_IMPL
@@ -34,6 +34,12 @@ struct workers {
 	uint32_t limit; /* most that are ever started; 0: none */
 	struct worker *worker;
 };
+
+/* workers_beside - so many mark beside the program: with who collects they are a quarter of the processors. */
+MGC_INLINE uint32_t workers_beside(const struct workers *w)
+{
+	return w->limit / 4;
+}
 
 /* workers_start - starts threads until there are n, or as many as may be; WORLD held, no lock of the loader's. workers_prepare -
  * how many of n there are (fewer when threads are refused). */
