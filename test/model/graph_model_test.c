@@ -71,6 +71,7 @@ struct world {
 	struct root root[NROOTS];
 	uint32_t check; /* number of the current check */
 	uint64_t ndead, nretained, nchecks, nfinalized, nops;
+	uint64_t nheld; /* of the retained: those that no other dead object refers to */
 	bool finalizers; /* this world uses them: one world only, they run anywhere */
 	int32_t queue[NNODES];
 	struct coroutine *co;
@@ -420,7 +421,6 @@ static void check(struct world *w, bool exact)
 			CHECK(link_of(n) == words_of(n));
 		if (n->kept == w->check)
 			continue;
-		w->nretained += exact && n->has_link && link_of(n) != NULL;
 		w->ndead += n->has_link && link_of(n) == NULL;
 		for (unsigned e = 0; e < n->nedges && (!n->has_link || link_of(n) != NULL); e++)
 			if (n->out[e] != NONE)
@@ -430,8 +430,14 @@ static void check(struct world *w, bool exact)
 	/* what is gone, or cannot be looked at any more, leaves the model; the others stay dead weight */
 	for (int32_t id = 0; id < NNODES; id++) {
 		struct node *n = &w->node[id];
-		if (n->hidden != 0 && n->kept != w->check && (!n->has_link || link_of(n) == NULL))
+		if (n->hidden == 0 || n->kept == w->check)
+			continue;
+		if (!n->has_link || link_of(n) == NULL) {
 			forget(w, id);
+			continue;
+		}
+		w->nretained += exact;
+		w->nheld += exact && !n->shadowed;
 	}
 }
 
@@ -729,13 +735,16 @@ static void *run_world(void *arg)
 		collect_afar();
 		on_thread(check_exactly, l->w);
 	}
-	printf("  world %u: %llu operations, %llu checks, %llu found dead, %llu retained, %llu "
+	printf("  world %u: %llu operations, %llu checks, %llu found dead, %llu retained (%llu held), %llu "
 	       "finalized\n",
 	       l->w->index, (unsigned long long)l->w->nops, (unsigned long long)l->w->nchecks,
 	       (unsigned long long)l->w->ndead, (unsigned long long)l->w->nretained,
-	       (unsigned long long)l->w->nfinalized);
+	       (unsigned long long)l->w->nheld, (unsigned long long)l->w->nfinalized);
 	CHECK(l->w->ndead > l->w->nops / 50);
-	CHECK(l->w->nretained <= (l->alone ? 0 : l->w->ndead / 50));
+	/* Beside other threads a stale word may hold an object, and with it all that hangs on it. */
+	if (l->alone)
+		CHECK_EQ(l->w->nretained, 0);
+	CHECK(l->w->nheld <= l->w->ndead / 50);
 	return NULL;
 }
 
