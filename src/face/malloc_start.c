@@ -222,10 +222,12 @@ static void tell_recorder(char what)
 }
 
 /* check_lists - a block that was freed twice in a row is at the head of its list until something is
- * allocated: the last one of them would go unseen. */
+ * allocated: the last one of them would go unseen. So would those in slabs that wait to be looked at. */
 static void check_lists(void)
 {
-	const struct mcache *c = malloc_own_cache();
+	struct mcache *c = malloc_own_cache();
+	if (c != NULL)
+		mcache_check_empty(c);
 	for (unsigned sc = 1; c != NULL && sc < MGC_NSIZECLASS; sc++) {
 		const struct block *b = c->current[sc]->free;
 		if (b->next == b && b != &block_end)

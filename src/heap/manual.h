@@ -50,7 +50,7 @@
 #define MCACHE_MEDIUM_STEP ((size_t)128)
 #define MCACHE_NMEDIUM ((MGC_MAX_SMALL - MCACHE_DIRECT_NBYTES) / MCACHE_MEDIUM_STEP)
 #define MCACHE_NOUTBOX 32
-#define MCACHE_NSPARE 4
+#define MCACHE_NSPARE 8
 /* Units of the longest run that a cache keeps. */
 #define MCACHE_MAX_RUN 16
 /* So many units of freed runs are kept: 2 MiB. */
@@ -85,7 +85,7 @@ struct mcache {
 	struct slab *spare[MCACHE_NSPARE]; /* empty */
 	/* Large objects that were freed, by their units, newest first; see mcache_alloc_run. */
 	struct slab *run[MCACHE_MAX_RUN + 1];
-	uint32_t nspare;
+	uint32_t nspare, nchecked; /* the first of them were looked at for double frees: mcache_check_spares */
 	/* Units of runs that came in ever, and that went out ever and MCACHE_MAX_KEPT: as many are kept as the difference
 	 * falls short of that. Of those that went out, so many were given back. */
 	uint64_t runs_in, runs_bound,

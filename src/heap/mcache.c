@@ -118,8 +118,11 @@ static struct slab *take_spare(struct mcache *c, unsigned sc)
 		i--;
 	if (c->spare[i]->sizeclass != sc) /* none of this class: the one used last */
 		i = c->nspare - 1;
+	if (i >= c->nchecked)
+		mcache_check_spares(c);
 	struct slab *s = c->spare[i];
 	c->nspare--;
+	c->nchecked--;
 	memmove(&c->spare[i], &c->spare[i + 1], (c->nspare - i) * sizeof c->spare[0]);
 	return s;
 }
@@ -477,11 +480,22 @@ void mcache_flush_outboxes(struct mcache *c)
 		flush_outbox(c->heap, &c->outbox[i]);
 }
 
+void mcache_check_empty(struct mcache *c)
+{
+	if ((load_relaxed(&c->inside) & 1) != 0)
+		return;
+	mcache_enter(c);
+	mcache_check_spares(c);
+	mcache_leave(c);
+}
+
 void mcache_give_kept(struct mcache *c)
 {
 	give_runs(c, 0);
+	mcache_check_spares(c);
 	while (c->nspare > 0)
 		mcache_give_slab(c, c->spare[--c->nspare]);
+	c->nchecked = 0;
 }
 
 static void trim(struct mcache *c)

@@ -50,6 +50,10 @@ uint64_t mcache_allocated(struct manual *h);
 /* mcache_trim - hands over remote frees and gives back what is empty or cached. */
 void mcache_trim(struct mcache *c);
 
+/* mcache_check_empty - ends the program if a block was freed twice in a slab that seems to be empty (mcache_check_spares): for
+ * the end of a process. A thread that is inside, as it ends in a signal handler, is not looked at. */
+void mcache_check_empty(struct mcache *c);
+
 /* mcache_set_slow - whether each allocation of the calling thread's cache comes the slow way: its short ways find
  * nothing then. */
 void mcache_set_slow(struct mcache *c, bool slow);

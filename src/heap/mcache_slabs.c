@@ -30,13 +30,36 @@ void mcache_empty(struct mcache *c, struct slab *s)
 	store_relaxed(&s->remote, (uintptr_t)0);
 }
 
+_Static_assert(MCACHE_NSPARE <= SLAB_WALKS, "all spares are checked at once");
+
+static void check(struct slab_walk *walks, unsigned n)
+{
+	uintptr_t twice = slab_find_twice(walks, n);
+	if (MGC_UNLIKELY(twice != 0))
+		mcache_corrupt(twice);
+}
+
+void mcache_check_spares(struct mcache *c)
+{
+	struct slab_walk walks[SLAB_WALKS];
+	unsigned n = 0;
+	for (uint32_t i = c->nchecked; i < c->nspare; i++, n++)
+		walks[n] = (struct slab_walk){ .s = c->spare[i],
+					       .base = manual_base(c->heap, c->spare[i]) };
+	check(walks, n);
+	c->nchecked = c->nspare;
+}
+
 void mcache_retire(struct mcache *c, struct slab *s)
 {
 	store_relaxed(&s->key, (uintptr_t)0);
 	if (c->nspare == MCACHE_NSPARE) { /* the oldest goes */
+		if (c->nchecked == 0)
+			mcache_check_spares(c);
 		mcache_give_slab(c, c->spare[0]);
 		memmove(c->spare, c->spare + 1, sizeof c->spare - sizeof c->spare[0]);
 		c->nspare--;
+		c->nchecked--;
 	}
 	mcache_set_state(s, SLAB_SPARE);
 	c->spare[c->nspare++] = s;
@@ -51,17 +74,17 @@ void mcache_unlist(struct mcache *c, struct slab *s)
 /* retire_partial - a listed slab whose blocks have all come home, unless its mail is still on the way. */
 static void retire_partial(struct mcache *c, struct slab *s)
 {
-	uintptr_t twice = slab_find_twice(s, manual_base(c->heap, s));
-	if (MGC_UNLIKELY(twice != 0))
-		mcache_corrupt(twice);
 	uintptr_t remote = load_relaxed(&s->remote);
 	if ((remote & REMOTE_POSTED) != 0) {
 		s->countdown = IDLE_COUNT;
 		return;
 	}
 	mcache_unlist(c, s);
-	if (remote != 0)
+	if (remote != 0) {
+		struct slab_walk walk = { .s = s, .base = manual_base(c->heap, s) };
+		check(&walk, 1);
 		mcache_empty(c, s);
+	}
 	mcache_retire(c, s);
 }
 

@@ -49,6 +49,9 @@ void mcache_corrupt(uintptr_t block);
 void mcache_empty(struct mcache *c, struct slab *s);
 /* mcache_retire - the slab is empty and in no list: kept for the next. mcache_give_slab - its unit goes back. */
 void mcache_retire(struct mcache *c, struct slab *s);
+/* mcache_check_spares - ends the program if in one of the empty slabs that wait a block was freed twice: before any of them
+ * is used again, or goes back, and several at once, as their lists are in no cache any more. */
+void mcache_check_spares(struct mcache *c);
 void mcache_give_slab(struct mcache *c, struct slab *s);
 /* mcache_unlist - out of the list of its class. */
 void mcache_unlist(struct mcache *c, struct slab *s);

@@ -281,17 +281,29 @@ uint32_t slab_mend(struct slab *s, uintptr_t base)
 	return mend_list(s, base, held_blocks(s)) + count_blocks_in(s, slab_holes(s));
 }
 
-uintptr_t slab_find_twice(const struct slab *s, uintptr_t base)
+/* follow - link number i of a list; a block that is no block, or that comes again, or 0. */
+static uintptr_t follow(struct slab_walk *w, unsigned i)
 {
-	const struct block *slow = s->free, *b = slow;
-	for (unsigned i = 0; i < LOOK && b != &block_end; i++) {
-		if (i == s->carved || !in_slab(s, base, b)) /* more than there are, or a link was overwritten */
-			return (uintptr_t)b;
-		b = b->next;
-		if (b == slow)
-			return (uintptr_t)b;
-		if ((i & (i + 1)) == 0) /* Brent: the mark moves on by powers of two */
-			slow = b;
-	}
+	if (w->at == &block_end)
+		return 0;
+	if (i == w->s->carved ||
+	    !in_slab(w->s, w->base, w->at)) /* more than there are, or a link was overwritten */
+		return (uintptr_t)w->at;
+	w->at = w->at->next;
+	if (w->at == w->mark)
+		return (uintptr_t)w->at;
+	if ((i & (i + 1)) == 0) /* Brent: the mark moves on by powers of two */
+		w->mark = w->at;
 	return 0;
+}
+
+uintptr_t slab_find_twice(struct slab_walk *w, unsigned n)
+{
+	uintptr_t twice = 0;
+	for (unsigned k = 0; k < n; k++)
+		w[k].at = w[k].mark = w[k].s->free;
+	for (unsigned i = 0; i < LOOK && twice == 0; i++)
+		for (unsigned k = 0; k < n && twice == 0; k++)
+			twice = follow(&w[k], i);
+	return twice;
 }

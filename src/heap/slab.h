@@ -315,7 +315,14 @@ uint32_t slab_length(const struct slab *s, uint32_t used);
 uint32_t slab_mend(struct slab *s, uintptr_t base);
 
 /* slab_find_twice - looks for a block that is in the list twice, 128 links into it: 0 when there is none.
- * For a slab that seems to be empty: a double free makes it seem so too early. */
-uintptr_t slab_find_twice(const struct slab *s, uintptr_t base);
+ * For slabs that seem to be empty: a double free makes them seem so too early. Of up to SLAB_WALKS slabs at once the
+ * lists are followed side by side, as each link may lie in memory that no cache holds. */
+#define SLAB_WALKS 8
+struct slab_walk {
+	const struct slab *s;
+	uintptr_t base;
+	const struct block *at, *mark; /* slab_find_twice's */
+};
+uintptr_t slab_find_twice(struct slab_walk *w, unsigned n);
 
 #endif

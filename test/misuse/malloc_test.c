@@ -64,19 +64,27 @@ static void twice_large(void *arg)
 	free_blind(p);
 }
 
-/* In a slab that is not allocated from, the count is wrong afterwards: seen when it seems to be empty. */
+/* In a slab that is not allocated from, the count is wrong afterwards, and the slab seems to be empty when it is not. That is
+ * seen before its memory is used again, or goes back, or at exit: nothing more runs in the first two cases. */
+enum { AT_EXIT, GOES_BACK, USED_AGAIN, OTHER_SIZE };
+
 static void twice_in_old_slab(void *arg)
 {
-	enum { N = 200 };
-	void *p[N];
+	enum { N = 1400, FEW = 200 };
+	static void *p[N];
+	long how = (long)arg;
 	for (int i = 0; i < N; i++)
 		p[i] = malloc(1000);
-	(void)arg;
 	free(p[1]);
 	free(p[2]);
 	free_blind(p[1]);
-	for (int i = 3; i < N; i++)
+	for (int i = 3; i < (how == GOES_BACK ? N : FEW); i++)
 		free(p[i]);
+	for (int i = 0; (how == USED_AGAIN || how == OTHER_SIZE) && i < FEW; i++)
+		blind = malloc(how == USED_AGAIN ? 1000 : 5000);
+	if (how == AT_EXIT)
+		exit(0);
+	_exit(0);
 }
 
 static void *free_it(void *p)
@@ -155,7 +163,8 @@ TEST(double_frees)
 	CHECK_DIES(twice_at_exit, NULL, "freed twice");
 	CHECK_DIES(twice_large, (void *)100000, "freed already");
 	CHECK_DIES(twice_large, (void *)5000000, "was not allocated here, or is freed");
-	CHECK_DIES(twice_in_old_slab, NULL, "freed twice");
+	for (long how = AT_EXIT; how <= OTHER_SIZE; how++)
+		CHECK_DIES(twice_in_old_slab, (void *)how, "freed twice");
 	CHECK_DIES(twice_by_another, NULL, "freed twice");
 	CHECK_DIES(written_after_free, NULL, "written to after");
 }
