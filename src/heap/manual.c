@@ -25,9 +25,10 @@
 #define SCAVENGER_FROM_PAGES (MGC_HOSTILE ? 0 : (size_t)8 << 20 >> MGC_PAGE_SHIFT)
 /* Runs as long as that go back whole; a piece of a huge page breaks it, and is touched again in small ones. */
 #define HUGE_PAGES ((size_t)2 << 20 >> MGC_PAGE_SHIFT)
-/* Objects from there on are moved without a copy: below, the system's calls take as long as that. Each leaves a mapping
- * of its own, of which a process may have 65,530; beyond so many, the next ones are undone when they are freed. */
-#define MOVE_FROM_PAGES (MGC_HOSTILE ? SLAB_PAGES : (size_t)1 << 20 >> MGC_PAGE_SHIFT)
+/* Objects from there on are moved without a copy. Below, what comes in small pages keeps the place from having huge ones, and
+ * most of it is new. Each move leaves a mapping of its own, of which a process may have 65,530; beyond so many, the next
+ * ones are undone when they are freed. */
+#define MOVE_FROM_PAGES (MGC_HOSTILE ? SLAB_PAGES : (size_t)4 << 20 >> MGC_PAGE_SHIFT)
 #define MAX_MOVED (MGC_HOSTILE ? 4u : 4096u)
 /* Pages wanted again within so long were given too early; so long it is remembered. */
 #define REGRET_NS UINT64_C(1000000000)
@@ -229,11 +230,13 @@ static bool obeys(struct manual *h)
 	return h->pageheap.space.bare && !load_relaxed(&h->pageheap.space.reserved);
 }
 
-struct slab *manual_take(struct manual *h, size_t npages, size_t align, size_t *nclean)
+struct slab *manual_take(struct manual *h, size_t npages, size_t align, bool dense, size_t *nclean)
 {
 	size_t first, align_pages = max_size(SLAB_PAGES, align >> MGC_PAGE_SHIFT);
-	if (!pageheap_take(&h->pageheap, npages, align_pages, &first, nclean) &&
-	    !(obeys(h) && pageheap_take(&h->pageheap, npages, align_pages, &first, nclean)))
+	if (dense && npages >= HUGE_PAGES)
+		align_pages = max_size(align_pages, HUGE_PAGES);
+	if (!pageheap_take(&h->pageheap, npages, align_pages, dense, &first, nclean) &&
+	    !(obeys(h) && pageheap_take(&h->pageheap, npages, align_pages, dense, &first, nclean)))
 		return NULL;
 	if (*nclean != 0)
 		note_wanted(&h->giveback, *nclean);
@@ -328,12 +331,14 @@ bool manual_extend(struct manual *h, struct slab *s, size_t npages)
 bool manual_move(struct manual *h, struct slab *s, struct slab *to, size_t npages, size_t nclean)
 {
 	size_t page = os_page_size();
-	if (s->countdown < MOVE_FROM_PAGES || nclean < npages / 2 ||
-	    os_move(manual_base(h, s), align_up((size_t)s->countdown << MGC_PAGE_SHIFT, page),
-		    manual_base(h, to), align_up(npages << MGC_PAGE_SHIFT, page)) != 0)
-		return false;
-	store_relaxed(&to->carved, (uint16_t)(add_relaxed(&h->nmoved, 1u) >= MAX_MOVED));
-	return true;
+	bool moved = s->countdown >= MOVE_FROM_PAGES && nclean >= npages / 2 &&
+		     os_move(manual_base(h, s), align_up((size_t)s->countdown << MGC_PAGE_SHIFT, page),
+			     manual_base(h, to), align_up(npages << MGC_PAGE_SHIFT, page)) == 0;
+	if (npages >= HUGE_PAGES) /* what was moved has the advice of where it was */
+		pageheap_advise(&h->pageheap, first_page(h, to), npages);
+	if (moved)
+		store_relaxed(&to->carved, (uint16_t)(add_relaxed(&h->nmoved, 1u) >= MAX_MOVED));
+	return moved;
 }
 
 /* renew - pages of a large object from `skip` on, which goes back: true when they are clean. */

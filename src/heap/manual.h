@@ -160,8 +160,9 @@ MGC_INLINE bool manual_holds(const struct manual *h, const struct slab *s, uintp
 }
 
 /* manual_take - npages from a unit's start, aligned to `align` bytes (a power of two) at least; *nclean says
- * how many read as zero. NULL: no memory. The record is in state NONE. */
-struct slab *manual_take(struct manual *h, size_t npages, size_t align, size_t *nclean);
+ * how many read as zero. NULL: no memory. The record is in state NONE. dense: all of it will be touched, so it comes in huge
+ * pages where the heap has to grow, and begins with one if it is as long. */
+struct slab *manual_take(struct manual *h, size_t npages, size_t align, bool dense, size_t *nclean);
 /* manual_give - npages from page `skip` of the record's unit on, of which the first ndirty were used. */
 void manual_give(struct manual *h, const struct slab *s, size_t skip, size_t npages, size_t ndirty);
 /* manual_extend - makes the large object's run longer in place. manual_shrink - shorter, npages remain.

@@ -133,7 +133,7 @@ static struct slab *empty_slab(struct mcache *c, unsigned sc)
 	struct slab *s = take_spare(c, sc);
 	size_t nclean;
 	if (s == NULL) {
-		s = manual_take(c->heap, SLAB_PAGES, 0, &nclean);
+		s = manual_take(c->heap, SLAB_PAGES, 0, false, &nclean);
 		if (s == NULL)
 			return NULL;
 		store_relaxed(&s->sizeclass, (uint8_t)0);
@@ -269,7 +269,7 @@ void *mcache_alloc_large(struct mcache *c, size_t nbytes, size_t align, bool *ze
 			return claim_large(c, s);
 	}
 	MGC_PROBE(alloc__large, nbytes, align);
-	s = manual_take(c->heap, npages, align, &nclean);
+	s = manual_take(c->heap, npages, align, false, &nclean);
 	if (s == NULL)
 		return NULL;
 	*zero = nclean == npages;
@@ -282,7 +282,7 @@ void *mcache_move_large(struct mcache *c, struct slab *s, size_t nbytes)
 {
 	struct manual *h = c->heap;
 	size_t npages = pages_of(nbytes), nclean;
-	struct slab *to = manual_take(h, npages, 0, &nclean);
+	struct slab *to = manual_take(h, npages, 0, true, &nclean);
 	if (to == NULL)
 		return NULL;
 	store_relaxed(&to->carved, (uint16_t)0);

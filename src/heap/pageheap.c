@@ -122,12 +122,12 @@ static bool grow(struct pageheap *ph, size_t npages, size_t align_pages, bool de
 
 /* take_locked - pages, without growing, or with. False when there is no such run. */
 static bool take_locked(struct pageheap *ph, size_t npages, size_t align_pages, bool may_grow,
-			size_t *first, size_t *nclean)
+			bool dense, size_t *first, size_t *nclean)
 {
 	if (!fits_limit(ph, npages))
 		return false;
 	if (!pagealloc_alloc(&ph->pages, npages, align_pages, first, nclean) &&
-	    (!may_grow || !grow(ph, npages, align_pages, false) ||
+	    (!may_grow || !grow(ph, npages, align_pages, dense) ||
 	     !pagealloc_alloc(&ph->pages, npages, align_pages, first, nclean)))
 		return false;
 	ph->used_pages += npages;
@@ -222,7 +222,7 @@ struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pag
 	for (int attempt = 0; attempt < 2 && s == NULL; attempt++) {
 		bool may_grow = ph->reclaim == NULL || attempt == 1;
 		lock_acquire(&ph->lock);
-		if (take_locked(ph, npages, align_pages, may_grow, &first, &nclean))
+		if (take_locked(ph, npages, align_pages, may_grow, false, &first, &nclean))
 			s = make_span(ph, first, npages, nclean);
 		lock_release(&ph->lock);
 		if (s == NULL && attempt == 0 && ph->reclaim != NULL)
@@ -262,12 +262,13 @@ void pageheap_free(struct pageheap *ph, struct span *s)
 	lock_release(&ph->lock);
 }
 
-bool pageheap_take(struct pageheap *ph, size_t npages, size_t align_pages, size_t *first, size_t *nclean)
+bool pageheap_take(struct pageheap *ph, size_t npages, size_t align_pages, bool dense,
+		   size_t *first, size_t *nclean)
 {
 	if (npages > ph->space.npages || align_pages > MGC_ARENA_SIZE >> MGC_PAGE_SHIFT)
 		return false;
 	lock_acquire(&ph->lock);
-	bool ok = take_locked(ph, npages, align_pages, true, first, nclean);
+	bool ok = take_locked(ph, npages, align_pages, true, dense, first, nclean);
 	ph->taken_pages += ok ? npages : 0;
 	lock_release(&ph->lock);
 	if (ok && load_relaxed(&ph->limit_nbytes) != SIZE_MAX)
@@ -295,6 +296,11 @@ bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages)
 	if (ok && load_relaxed(&ph->limit_nbytes) != SIZE_MAX)
 		keep_limit(ph);
 	return ok;
+}
+
+void pageheap_advise(struct pageheap *ph, size_t first, size_t npages)
+{
+	advise_huge(ph, first, first + npages);
 }
 
 bool pageheap_renew(struct pageheap *ph, size_t first, size_t npages)

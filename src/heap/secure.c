@@ -65,10 +65,10 @@ static bool lift_guard(struct secure *x, uintptr_t from, size_t npages)
 static struct slab *take(struct secure *x, size_t npages, size_t align)
 {
 	size_t nclean;
-	struct slab *s = manual_take(x->heap, npages + guard_pages(), align, &nclean);
+	struct slab *s = manual_take(x->heap, npages + guard_pages(), align, false, &nclean);
 	if (s == NULL) {
 		secure_obey(x);
-		s = manual_take(x->heap, npages + guard_pages(), align, &nclean);
+		s = manual_take(x->heap, npages + guard_pages(), align, false, &nclean);
 	}
 	if (s == NULL)
 		return NULL;

@@ -356,7 +356,7 @@ static int count_advice(const char *call, size_t nbytes)
 	return 0;
 }
 
-/* What a large object adds to the heap may stay sparse; what it grows by, and small blocks, do not. */
+/* What a large object adds to the heap may stay sparse; what it grows by, in place or elsewhere, and small blocks, do not. */
 TEST(huge_pages_where_it_is_dense)
 {
 	start();
@@ -373,6 +373,11 @@ TEST(huge_pages_where_it_is_dense)
 	for (size_t n = 0; n < 2 * MGC_CHUNK_SIZE; n += SLAB_NBYTES)
 		CHECK(take(c, mcache_class(32768)) != NULL && take(c, mcache_class(32768)) != NULL);
 	CHECK_EQ(advised != 0, any);
+	CHECK(take_large(c, SLAB_NBYTES, 16, &zero) != NULL);
+	advised = 0;
+	p = counted(mcache_move_large(c, slab_at(p), (size_t)120 << 20));
+	CHECK(p != NULL && (uintptr_t)p % ((size_t)2 << 20) == 0);
+	CHECK(advised >= (any ? (size_t)120 << 20 : 0));
 	os_set_fault_hook(NULL);
 	release(c, p);
 	end();

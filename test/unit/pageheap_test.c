@@ -216,7 +216,7 @@ Test(pageheap, scavenges_whole_huge_pages, .timeout = 10)
 	if (huge == 0 || huge > 512) /* larger ones, of 32 MiB and more, are none for us */
 		return;
 	cr_assert_eq(pageheap_init_spanless(&ph, 0), 0);
-	cr_assert(pageheap_take(&ph, 3 * huge, 1, &first, &nclean));
+	cr_assert(pageheap_take(&ph, 3 * huge, 1, false, &first, &nclean));
 	cr_expect_neq(first % huge, 0);
 	pageheap_give(&ph, first, 3 * huge, 3 * huge, &used);
 	cr_expect_eq(pageheap_scavenge(&ph, SIZE_MAX, huge), 2 * huge << MGC_PAGE_SHIFT);
