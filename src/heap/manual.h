@@ -51,6 +51,10 @@
 #define MCACHE_NMEDIUM ((MGC_MAX_SMALL - MCACHE_DIRECT_NBYTES) / MCACHE_MEDIUM_STEP)
 #define MCACHE_NOUTBOX 32
 #define MCACHE_NSPARE 8
+/* Slabs that became sparser lately, and whose pages wait for the program to go on to others; so many of them, the oldest, are
+ * looked at when there are more. docs/adr/0094 */
+#define MCACHE_NLATELY 4u
+#define MCACHE_LATELY_STEP 3u
 /* Units of the longest run that a cache keeps. */
 #define MCACHE_MAX_RUN 16
 /* So many units of freed runs are kept: 2 MiB. */
@@ -83,6 +87,8 @@ struct mcache {
 	struct slab_list full;
 	struct slab_list partial[MGC_NSIZECLASS];
 	struct slab *spare[MCACHE_NSPARE]; /* empty */
+	struct slab *lately[MCACHE_NLATELY]; /* sparse ones, each once, the oldest first: mcache_note_sparse */
+	uint32_t nlately;
 	/* Large objects that were freed, by their units, newest first; see mcache_alloc_run. */
 	struct slab *run[MCACHE_MAX_RUN + 1];
 	uint32_t nspare, nchecked; /* the first of them were looked at for double frees: mcache_check_spares */

@@ -577,6 +577,7 @@ void mcache_drop(struct mcache *c)
 		slab_list_remove(&c->objects, s);
 		manual_give_large(c->heap, s, false);
 	}
+	c->nsparse = c->nlately = 0;
 	mcache_give_kept(c);
 	retire_cache(c);
 }

@@ -65,9 +65,22 @@ void mcache_retire(struct mcache *c, struct slab *s)
 	c->spare[c->nspare++] = s;
 }
 
+static void forget_lately(struct mcache *c, const struct slab *s)
+{
+	for (uint32_t i = 0; i < c->nlately; i++)
+		if (c->lately[i] == s) {
+			c->nlately--;
+			memmove(&c->lately[i], &c->lately[i + 1],
+				(c->nlately - i) * sizeof c->lately[0]);
+			return;
+		}
+}
+
 void mcache_unlist(struct mcache *c, struct slab *s)
 {
 	c->nsparse -= s->state == SLAB_SPARSE || s->state == SLAB_SEEN;
+	if (slab_is_sparse(s))
+		forget_lately(c, s);
 	slab_list_remove(&c->partial[s->sizeclass], s);
 }
 
@@ -109,6 +122,22 @@ void mcache_make_holes(struct mcache *c, struct slab *s)
 		manual_discard_holes(c->heap, base, set);
 }
 
+/* put_off - who frees goes from slab to slab: the holes of this one are made when he has gone on to others, and once. */
+static void put_off(struct mcache *c, struct slab *s)
+{
+	struct slab *old[MCACHE_LATELY_STEP];
+	forget_lately(c, s);
+	if (c->nlately == MCACHE_NLATELY) {
+		memcpy(old, c->lately, sizeof old);
+		c->nlately -= MCACHE_LATELY_STEP;
+		memmove(c->lately, c->lately + MCACHE_LATELY_STEP, c->nlately * sizeof c->lately[0]);
+		for (unsigned i = 0; i < MCACHE_LATELY_STEP; i++)
+			if (old[i]->state != SLAB_LOOKED_AT)
+				mcache_make_holes(c, old[i]);
+	}
+	c->lately[c->nlately++] = s;
+}
+
 void mcache_note_sparse(struct mcache *c, struct slab *s)
 {
 	struct manual *h = c->heap;
@@ -116,8 +145,8 @@ void mcache_note_sparse(struct mcache *c, struct slab *s)
 	mcache_set_state(s, SLAB_SPARSE);
 	if (c->kind == MCACHE_THREAD && load_relaxed(&h->scavenging.on))
 		manual_stir(h);
-	else if (is_pow2(s->countdown) && manual_may_make_holes(h, c->nsparse))
-		mcache_make_holes(c, s);
+	else if (is_pow2(s->countdown) && manual_may_make_holes(h, c->nsparse + MCACHE_NLATELY))
+		put_off(c, s);
 }
 
 /* set_used - so many blocks of a listed slab are in use now. */

@@ -57,8 +57,8 @@ void mcache_give_slab(struct mcache *c, struct slab *s);
 void mcache_unlist(struct mcache *c, struct slab *s);
 
 /* mcache_make_holes - gives back the pages of a sparse slab in which nobody has a block. mcache_note_sparse - it is
- * sparse, or sparser than it was. Without a scavenger its pages go now, if there are many such slabs; each
- * time that half as many blocks are in use. */
+ * sparse, or sparser than it was. Without a scavenger its pages go soon, if there are many such slabs: when half as many blocks
+ * are in use as at the last time, and the program has gone on to some others. */
 void mcache_make_holes(struct mcache *c, struct slab *s);
 void mcache_note_sparse(struct mcache *c, struct slab *s);
 

@@ -183,11 +183,37 @@ static bool touches(const struct slab *s, uintptr_t offset, uint32_t set)
 	return (set & ((UINT32_C(2) << last) - (UINT32_C(1) << first))) != 0;
 }
 
+/* looks_free - each block of that page begins with what may be a link. Others may write to those that are in use. */
+MGC_NO_SANITIZE static bool looks_free(const struct slab *s, uintptr_t base, uint32_t page)
+{
+	size_t each = slab_block_nbytes(s), at = (size_t)page << HOLE_SHIFT;
+	size_t end = min_size(at + SLAB_HOLE_NBYTES, s->carved * each);
+	for (at = at / each * each; at < end; at += each) {
+		const struct block *b = (const struct block *)(base + at), *next;
+		if (at >> HOLE_SHIFT != page && (slab_holes(s) >> (at >> HOLE_SHIFT) & 1) != 0)
+			continue; /* it begins in a hole: free, and not to be touched */
+		next = load_relaxed(&b->next);
+		if (next != &block_end && !in_slab(s, base, next))
+			return false;
+	}
+	return true;
+}
+
+/* free_pages_at_most - without a look at the list, which lies all over the unit, while blocks follow each other. */
+static uint32_t free_pages_at_most(const struct slab *s, uintptr_t base)
+{
+	uint32_t n = 0, holes = slab_holes(s);
+	for (uint32_t page = 0; page < NHOLES; page++)
+		n += (holes >> page & 1) == 0 && looks_free(s, base, page);
+	return n;
+}
+
 uint32_t slab_make_holes(struct slab *s, uintptr_t base, size_t os_page_nbytes)
 {
-	uint32_t holes = slab_holes(s);
+	uint32_t holes = slab_holes(s), resident = NHOLES - bits_count(holes);
+	if (free_pages_at_most(s, base) * 8 < resident)
+		return 0;
 	uint32_t set = whole_os_pages(free_pages(s, base), os_page_nbytes) & ~holes;
-	uint32_t resident = NHOLES - bits_count(holes);
 	if (set == 0 || bits_count(set) * 8 < resident)
 		return 0;
 	struct block **link = &s->free;

@@ -761,6 +761,59 @@ TEST(holes_of_every_class)
 	end();
 }
 
+/* A page between holes becomes one, too, though its first block begins in one of them. */
+TEST(hole_between_holes)
+{
+	start();
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	unsigned sc = mcache_class(700);
+	size_t each = sizeclass_table[sc].slot_nbytes, n = fill_blocks(c, sc);
+	CHECK(4096 % each != 0);
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < n; i++) {
+			uintptr_t at = (uintptr_t)blocks[i] % SLAB_NBYTES;
+			bool late = at != 0 && at / 4096 == 8;
+			if (at != 0 && late == (round == 1))
+				release(c, blocks[i]);
+		}
+		while (!mcache_visit(c, true))
+			;
+		if (MGC_PAGE_SHIFT == 13 && os_page_size() == 4096)
+			CHECK_EQ(slab_holes(slab_at(blocks[0])), round == 0 ? 0xfcfe : 0xfffe);
+	}
+	for (size_t i = 0; i < n; i++)
+		if ((uintptr_t)blocks[i] % SLAB_NBYTES == 0)
+			release(c, blocks[i]);
+	finish(c);
+}
+
+/* Who frees slab after slab pays for each slab once: its pages go when he has gone on. All but what may stay go. */
+TEST(holes_when_frees_have_gone_on)
+{
+	enum { SLABS = 200 };
+	start();
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	unsigned sc = mcache_class(1024);
+	size_t n = SLABS * slab_nblocks(sc);
+	CHECK(n <= HOLE_BLOCKS);
+	for (size_t i = 0; i < n; i++)
+		blocks[i] = take(c, sc);
+	os_fake_start();
+	for (size_t i = 0; i < n; i++)
+		if (!survives((uintptr_t)blocks[i], 1024))
+			release(c, blocks[i]);
+	size_t wait = ((size_t)4 << 20) / SLAB_NBYTES + MCACHE_NLATELY + 1; /* the last one is current */
+	CHECK(os_fake_calls("discard") <= SLABS);
+	CHECK(heap.nholes >= (SLABS - wait) * 15);
+	CHECK(c->nsparse <= wait && c->nlately <= MCACHE_NLATELY);
+	os_fake_stop();
+	for (size_t i = 0; i < n; i++)
+		if (survives((uintptr_t)blocks[i], 1024))
+			release(c, blocks[i]);
+	CHECK_EQ(c->nlately, 0);
+	finish(c);
+}
+
 /* What another thread freed comes home though the owner does nothing: a visit takes the mail. */
 TEST(visit_takes_mail)
 {
