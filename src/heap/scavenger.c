@@ -10,21 +10,39 @@
 #define PERIOD_NS (MGC_HOSTILE ? UINT64_C(3000000) : UINT64_C(250000000))
 /* Looks without a change before it sleeps: the second one finds what the first one waited for. */
 #define QUIET_LOOKS 3
-/* So long it works without a pause; each pause is three times as long. */
+/* So long it works without a pause; each pause is three times as long, as far as the processor was not late with the one
+ * before: so much is made good. */
 #define SLICE_NS UINT64_C(1000000)
 #define PAUSES 3
+#define LATE_NS (10 * (PAUSES + 1) * SLICE_NS)
 /* Free pages that go back under one hold of the lock. */
 #define STEP_NBYTES ((size_t)1 << 20)
 #define HUGE_PAGES ((size_t)2 << 20 >> MGC_PAGE_SHIFT)
 
-/* pace - sleeps when it has worked long enough. */
-static void pace(uint64_t *since_ns, bool all)
+/* What a pass has had. */
+struct pace {
+	uint64_t cpu_ns; /* of its thread, when it last paused */
+	uint64_t until_ns; /* when that pause was to end */
+};
+
+static struct pace begin(void)
 {
-	uint64_t now = os_thread_cpu_ns();
-	if (all || now - *since_ns < SLICE_NS)
+	return (struct pace){ os_thread_cpu_ns(), os_now_ns() };
+}
+
+/* pace - sleeps when it has worked long enough. */
+static void pace(struct pace *p, bool all)
+{
+	uint64_t cpu = all ? 0 : os_thread_cpu_ns();
+	if (all || cpu - p->cpu_ns < SLICE_NS)
 		return;
-	os_sleep_ns((now - *since_ns) * PAUSES);
-	*since_ns = os_thread_cpu_ns();
+	uint64_t now = os_now_ns();
+	p->until_ns += (cpu - p->cpu_ns) * (PAUSES + 1);
+	p->cpu_ns = cpu;
+	if (p->until_ns > now)
+		os_sleep_ns(p->until_ns - now);
+	else if (now - p->until_ns > LATE_NS)
+		p->until_ns = now - LATE_NS;
 }
 
 /* next_cache - one that was not seen in this round, or NULL. Those that were are at the end of the list. */
@@ -55,7 +73,7 @@ static bool visit(struct manual *h, struct mcache *c, bool all)
 }
 
 /* visit_all - two at once may see some caches twice. */
-static void visit_all(struct manual *h, uint64_t *since_ns, bool all)
+static void visit_all(struct manual *h, struct pace *p, bool all)
 {
 	struct mcache *c;
 	lock_acquire(&h->registry_lock);
@@ -63,11 +81,11 @@ static void visit_all(struct manual *h, uint64_t *since_ns, bool all)
 	lock_release(&h->registry_lock);
 	while ((c = next_cache(h)) != NULL)
 		while (!visit(h, c, all))
-			pace(since_ns, all);
+			pace(p, all);
 }
 
 /* give_pages - of those that nobody wanted: long runs first, as the loss of short ones breaks huge pages. */
-static void give_pages(struct manual *h, uint64_t *since_ns)
+static void give_pages(struct manual *h, struct pace *p)
 {
 	size_t used, idle = pageheap_read_idle(&h->pageheap, &used),
 		     keep = manual_allowed_dirty(h, used);
@@ -82,21 +100,21 @@ static void give_pages(struct manual *h, uint64_t *since_ns)
 		if (n == 0 && min_pages == 1)
 			break;
 		min_pages = n == 0 ? 1 : min_pages;
-		pace(since_ns, false);
+		pace(p, false);
 	}
 }
 
 void scavenger_visit(struct manual *h)
 {
-	uint64_t since_ns = 0;
-	visit_all(h, &since_ns, true);
+	struct pace p = { 0, 0 };
+	visit_all(h, &p, true);
 }
 
 void scavenger_pass(struct manual *h)
 {
-	uint64_t since_ns = os_thread_cpu_ns();
-	visit_all(h, &since_ns, false);
-	give_pages(h, &since_ns);
+	struct pace p = begin();
+	visit_all(h, &p, false);
+	give_pages(h, &p);
 }
 
 /* may_end - one thread is left. Should a second one come just now, its next growth starts a scavenger anew. */
