@@ -212,12 +212,19 @@ static bool fits(size_t have, size_t nbytes)
 	return nbytes <= have && (nbytes >= have / 2 || have <= 64);
 }
 
-/* move - a block of nbytes with what p, of `have` bytes, holds. */
+/* move - a block of nbytes with what p, of `have` bytes, holds. What becomes smaller stays where there is no memory: programs
+ * count on that. */
 static void *move(void *p, size_t have, size_t nbytes)
 {
+	int saved = nbytes <= have ? errno : 0;
 	void *q = malloc(nbytes);
-	if (MGC_UNLIKELY(q == NULL))
-		return NULL;
+	if (MGC_UNLIKELY(q == NULL)) {
+		if (nbytes > have)
+			return NULL;
+		sampler_resize((uintptr_t)p, nbytes);
+		errno = saved;
+		return p;
+	}
 	memcpy(q, p, min_size(have, nbytes));
 	free(p);
 	return q;

@@ -97,14 +97,18 @@ void *mgc_heap_realloc(struct mgc_heap *heap, void *p, size_t nbytes)
 	}
 	if (nbytes <= have && nbytes >= have / 2)
 		return p;
+	int saved = errno;
 	if (have > MGC_MAX_SMALL && nbytes > MGC_MAX_SMALL && nbytes <= PTRDIFF_MAX) {
-		int saved = errno;
 		bool done = mcache_resize_large(cache_of(heap)->heap, s, nbytes);
 		errno = saved;
 		if (done)
 			return p;
 	}
 	void *q = mgc_heap_malloc(heap, nbytes);
+	if (q == NULL && nbytes <= have) { /* smaller: it stays */
+		errno = saved;
+		return p;
+	}
 	if (q == NULL)
 		return NULL;
 	memcpy(q, p, min_size(have, nbytes));

@@ -30,6 +30,10 @@
  * ones are undone when they are freed. */
 #define MOVE_FROM_PAGES (MGC_HOSTILE ? SLAB_PAGES : (size_t)4 << 20 >> MGC_PAGE_SHIFT)
 #define MAX_MOVED (MGC_HOSTILE ? 4u : 4096u)
+/* From there on an object may be more than the system has. docs/adr/0095 */
+#define VAST_PAGES ((size_t)256 << 20 >> MGC_PAGE_SHIFT)
+/* Places for the records that are tried. */
+#define PLACE_TRIES 8
 /* Pages wanted again within so long were given too early; so long it is remembered. */
 #define REGRET_NS UINT64_C(1000000000)
 #define SWING_NS UINT64_C(10000000000)
@@ -86,6 +90,18 @@ static void release_records(const struct manual *h)
 			os_release(h->slabs.records + records_at(h, i), ARENA_RECORDS_NBYTES);
 }
 
+/* place_records - of a heap that starts under a limit which may be lifted: only the table's first ones are ours. They lie behind
+ * the range, far from where the system maps by itself. */
+static uintptr_t place_records(const struct manual *h)
+{
+	const struct space *sp = &h->pageheap.space;
+	uintptr_t at = sp->base + sp->nbytes;
+	for (int i = 0; i < PLACE_TRIES; i++, at = os_choose_place(SLAB_NBYTES))
+		if (os_reserve_readable_at(at, ARENA_RECORDS_NBYTES) == 0)
+			return at;
+	return 0;
+}
+
 /* may_cut_records - an arena's are whole pages of the system, and all of them are much under that limit. */
 static bool may_cut_records(const struct manual *h, size_t limit)
 {
@@ -116,12 +132,13 @@ int manual_init(struct manual *h, size_t max_nbytes)
 	if (!is_pow2(nunits))
 		nunits = (size_t)1 << (64 - bits_clz(nunits));
 	h->records_nbytes = max_size(nunits << SLAB_RECORD_SHIFT, os_page_size());
-	h->slabs.records = os_reserve_readable(h->records_nbytes);
+	h->slabs.index_mask = (nunits - 1) << SLAB_RECORD_SHIFT;
+	h->records_cut = !h->pageheap.space.reserved && may_cut_records(h, h->pageheap.space.limit);
+	h->slabs.records = h->records_cut ? place_records(h) : os_reserve_readable(h->records_nbytes);
 	if (h->slabs.records == 0) {
 		pageheap_destroy(&h->pageheap);
 		return ENOMEM;
 	}
-	h->slabs.index_mask = (nunits - 1) << SLAB_RECORD_SHIFT;
 	lock_init(&h->lock, LOCK_CENTRAL);
 	lock_init(&h->registry_lock, LOCK_REGISTRY);
 	lock_init(&h->scavenging.lock, LOCK_WORLD);
@@ -230,9 +247,16 @@ static bool obeys(struct manual *h)
 	return h->pageheap.space.bare && !load_relaxed(&h->pageheap.space.reserved);
 }
 
+static bool is_beyond_memory(size_t npages)
+{
+	return MGC_UNLIKELY(npages > VAST_PAGES) && os_is_beyond_memory(npages << MGC_PAGE_SHIFT);
+}
+
 struct slab *manual_take(struct manual *h, size_t npages, size_t align, bool dense, size_t *nclean)
 {
 	size_t first, align_pages = max_size(SLAB_PAGES, align >> MGC_PAGE_SHIFT);
+	if (is_beyond_memory(npages))
+		return NULL;
 	if (dense && npages >= HUGE_PAGES)
 		align_pages = max_size(align_pages, HUGE_PAGES);
 	if (!pageheap_take(&h->pageheap, npages, align_pages, dense, &first, nclean) &&
@@ -315,7 +339,7 @@ void manual_note_filled(struct manual *h, uint32_t npages)
 bool manual_extend(struct manual *h, struct slab *s, size_t npages)
 {
 	size_t end = first_page(h, s) + s->countdown;
-	if (!pageheap_extend(&h->pageheap, end, npages))
+	if (is_beyond_memory(s->countdown + npages) || !pageheap_extend(&h->pageheap, end, npages))
 		return false;
 	if (!commit_records(h, space_page_addr(&h->pageheap.space, end + npages))) {
 		size_t used;

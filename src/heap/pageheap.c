@@ -37,7 +37,7 @@ static int init(struct pageheap *ph, size_t max_nbytes, bool spanless)
 			   : space_init(&ph->space, max_nbytes);
 	if (err != 0)
 		return err;
-	err = pagealloc_init(&ph->pages, ph->space.most_pages, ph->space.npages);
+	err = pagealloc_init(&ph->pages, ph->space.most_pages, space_bound(&ph->space));
 	if (err != 0) {
 		space_destroy(&ph->space);
 		return err;

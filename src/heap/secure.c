@@ -305,7 +305,10 @@ int secure_init(struct secure *x, struct manual *h)
 {
 	size_t narenas = (h->pageheap.space.nbytes + MGC_ARENA_SIZE - 1) >> MGC_ARENA_SHIFT;
 	x->bits_nbytes = narenas * UNITS_PER_ARENA * sizeof(struct secure_bits);
-	x->bits = (struct secure_bits *)os_reserve(x->bits_nbytes, 0);
+	x->bits_cut = os_address_limit() <
+		      h->pageheap.space.nbytes; /* of a heap that starts under a limit, too */
+	x->bits = (struct secure_bits *)(x->bits_cut ? os_choose_place(SLAB_NBYTES)
+						     : os_reserve(x->bits_nbytes, 0));
 	if (x->bits == NULL)
 		return ENOMEM;
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {

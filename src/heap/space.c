@@ -96,6 +96,10 @@ static int extend_tables(struct space *sp, size_t from, size_t to)
 static int place_range(struct space *sp)
 {
 	int err = EEXIST;
+	if (sp->bare) {
+		sp->base = os_choose_place(MGC_ARENA_SIZE);
+		return 0;
+	}
 	for (int i = 0; i < PLACE_TRIES && err == EEXIST; i++) {
 		sp->base = os_choose_place(MGC_ARENA_SIZE);
 		uintptr_t at = sp->base + (sp->most_pages << MGC_PAGE_SHIFT);
@@ -125,7 +129,7 @@ static int init_range(struct space *sp, size_t nbytes, bool bare, size_t *lock_n
 {
 	sp->nbytes = align_down(nbytes, MGC_ARENA_SIZE);
 	sp->npages = sp->nbytes >> MGC_PAGE_SHIFT;
-	sp->bare = bare && sp->reserved;
+	sp->bare = bare;
 	sp->whole_pages = sp->npages;
 	if (!sp->reserved)
 		return place_range(sp);
@@ -156,7 +160,9 @@ static int init(struct space *sp, size_t max_nbytes, bool bare)
 	sp->limit = os_address_limit();
 	sp->reserved = sp->limit == SIZE_MAX; /* else a large reservation is itself a cost */
 	annotate_start();
-	for (size_t nbytes = may_have(sp, sp->limit); nbytes >= MIN_RANGE;) {
+	/* who has no tables loses nothing by a range that is longer than the limit lets it be now */
+	size_t limit = bare ? os_address_most() : sp->limit;
+	for (size_t nbytes = may_have(sp, limit); nbytes >= MIN_RANGE;) {
 		int err = init_range(sp, nbytes, bare, &lock_nbytes);
 		if (err == 0) {
 			annotate_heap(sp->base, sp->nbytes);

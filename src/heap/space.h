@@ -75,8 +75,8 @@ MGC_INLINE size_t desc_distance(uint32_t desc)
 /* space_init - reserves a range of at most max_nbytes (0: what the system's budget says). 0 or errno,
  * ENOMEM when not even the smallest useful range was granted. */
 int space_init(struct space *sp, size_t max_nbytes);
-/* space_init_bare - the same without tables, for a heap that makes no spans. (Where the range cannot be
- * reserved there are tables all the same: they remember which chunks are somebody else's.) */
+/* space_init_bare - the same without tables, for a heap that makes no spans. Under a limit of the address space its range is
+ * as long as the program may make that, as nothing of it is reserved. */
 int space_init_bare(struct space *sp, size_t max_nbytes);
 void space_destroy(struct space *sp);
 

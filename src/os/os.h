@@ -76,6 +76,11 @@ size_t os_address_budget(void);
 /* os_address_limit - RLIMIT_AS, which a program may change at any time, and which makes a large reservation itself a
  * cost; SIZE_MAX: none. */
 size_t os_address_limit(void);
+/* os_address_most - the hard limit: what the program may raise the other one to. */
+size_t os_address_most(void);
+/* os_is_beyond_memory - so much in one piece is more than memory and swap together, and the system refuses it to who asks for
+ * a mapping (vm.overcommit_memory is 0); ours are without reserve, so it grants them anything. Reads a file then. */
+bool os_is_beyond_memory(size_t nbytes);
 /* os_lock_budget - after mlockall with MCL_FUTURE every new mapping is locked, so a large reservation is a
  * cost too: the bytes that may be locked. SIZE_MAX: nothing is locked. `mapped` is a page that was mapped just
  * now, to tell by, or 0: then one is mapped and unmapped. */

@@ -26,6 +26,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "base/atomic.h"
@@ -301,11 +302,30 @@ size_t os_lock_budget(uintptr_t mapped)
 	return address_space(); /* a process that may pass the limit */
 }
 
+static size_t limit_of(rlim_t r)
+{
+	return r != RLIM_INFINITY && r < SIZE_MAX ? (size_t)r : SIZE_MAX;
+}
+
 size_t os_address_limit(void)
 {
 	struct rlimit r;
-	bool limited = getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY;
-	return limited && r.rlim_cur < SIZE_MAX ? (size_t)r.rlim_cur : SIZE_MAX;
+	return getrlimit(RLIMIT_AS, &r) == 0 ? limit_of(r.rlim_cur) : SIZE_MAX;
+}
+
+size_t os_address_most(void)
+{
+	struct rlimit r;
+	return getrlimit(RLIMIT_AS, &r) == 0 ? limit_of(r.rlim_max) : SIZE_MAX;
+}
+
+bool os_is_beyond_memory(size_t nbytes)
+{
+	struct sysinfo all;
+	char text[8];
+	if (sysinfo(&all) != 0 || nbytes / all.mem_unit <= all.totalram + all.totalswap)
+		return false;
+	return !os_file_read("/proc/sys/vm/overcommit_memory", text, sizeof text) || text[0] == '0';
 }
 
 size_t os_address_budget(void)

@@ -547,6 +547,27 @@ TEST(later_limit)
 	CHECK(probe_mapped_bytes() < before + ((size_t)1 << 20));
 }
 
+/* One that is there at the start, and is lifted: the range is as long as it may become, and of the records there are only those
+ * in use. */
+TEST(limit_at_the_start)
+{
+	if (MGC_WITH_ASAN || MGC_WITH_TSAN || PROBE_EMULATED || os_address_most() != SIZE_MAX)
+		SKIP("as above");
+	size_t before = probe_mapped_bytes();
+	set_address_limit(before + ((size_t)160 << 20));
+	start();
+	CHECK(heap.records_cut && !heap.pageheap.space.reserved);
+	CHECK(probe_mapped_bytes() < before + ((size_t)8 << 20));
+	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
+	CHECK_EQ(slab_at(NULL)->key, 0);
+	size_t n = live_in(c, SIZE_MAX);
+	CHECK(n > 80 && n < 160);
+	set_address_limit(RLIM_INFINITY);
+	CHECK_EQ(live_in(c, n + 100), n + 100);
+	finish(c);
+	CHECK(probe_mapped_bytes() < before + ((size_t)1 << 20));
+}
+
 /* Nobody says that there is one: it is seen when the heap would grow. */
 TEST(later_limit_unseen)
 {

@@ -403,6 +403,7 @@ Test(os, address_budget)
 	struct rlimit less = { 4 * GIB, as.rlim_max };
 	cr_assert_eq(setrlimit(RLIMIT_AS, &less), 0);
 	cr_assert_eq(os_address_limit(), 4 * GIB);
+	cr_assert_eq(os_address_most(), as.rlim_max == RLIM_INFINITY ? SIZE_MAX : as.rlim_max);
 	cr_assert_eq(os_address_budget(), budget);
 	cr_assert_eq(os_reserve(5 * GIB, 0), 0);
 	cr_assert_eq(setrlimit(RLIMIT_AS, &as), 0);

@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 #include <mallocgc-heap.h>
+#include <sys/resource.h>
 
 static size_t in_use(void)
 {
@@ -101,6 +102,32 @@ TEST(edges)
 	mgc_heap_free(h, NULL);
 	struct mgc_heap_stats st = { .struct_size = 1 };
 	CHECK_EQ(mgc_heap_read_stats(h, &st), EINVAL);
+	mgc_heap_destroy(h);
+}
+
+/* What becomes smaller stays where it is when there is no memory for another block. */
+TEST(shrinks_where_there_is_no_memory)
+{
+#ifdef TEST_EMULATED
+	SKIP("an emulator ignores it");
+#endif
+	static void *volatile kept;
+	struct rlimit all, r;
+	struct mgc_heap *h = mgc_heap_create();
+	unsigned char *p = mgc_heap_malloc(h, 100000);
+	CHECK(p != NULL);
+	memset(p, 7, 1000);
+	CHECK_EQ(getrlimit(RLIMIT_AS, &all), 0);
+	r = all;
+	r.rlim_cur = (rlim_t)300 << 20;
+	CHECK_EQ(setrlimit(RLIMIT_AS, &r), 0);
+	for (size_t n = (size_t)32 << 20; n >= 800; n /= 32)
+		while (kept = mgc_heap_malloc(h, n), kept != NULL)
+			;
+	errno = 5;
+	CHECK(mgc_heap_realloc(h, p, 900) == p && p[0] == 7 && p[899] == 7);
+	CHECK_EQ(errno, 5);
+	CHECK_EQ(setrlimit(RLIMIT_AS, &all), 0);
 	mgc_heap_destroy(h);
 }
 

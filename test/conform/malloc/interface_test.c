@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 
 /* The compiler knows malloc, and folds calls whose end it sees. */
 static volatile size_t huge = (size_t)PTRDIFF_MAX + 1, most = SIZE_MAX;
@@ -405,19 +406,64 @@ TEST_SECONDS(fork_while_others_allocate, 60)
 	_exit(0);
 }
 
-TEST(address_space_limit)
+static void run_under(struct rlimit limit, const char *name)
 {
 	pid_t child = fork();
 	CHECK(child >= 0);
 	if (child == 0) {
-		struct rlimit r = { (rlim_t)400 << 20, (rlim_t)400 << 20 };
-		setrlimit(RLIMIT_AS, &r);
-		execl("/proc/self/exe", "interface_test", "child_of_limit", (char *)NULL);
+		setrlimit(RLIMIT_AS, &limit);
+		execl("/proc/self/exe", "interface_test", name, (char *)NULL);
 		_exit(3);
 	}
 	int status;
 	CHECK_EQ(waitpid(child, &status, 0), child);
 	CHECK_EQ(status, 0);
+}
+
+TEST(address_space_limit)
+{
+	run_under((struct rlimit){ (rlim_t)400 << 20, (rlim_t)400 << 20 }, "child_of_limit");
+}
+
+/* A limit that was there at the start, and that the program may lift. */
+TEST(address_space_limit_that_is_lifted)
+{
+	struct rlimit r;
+	CHECK_EQ(getrlimit(RLIMIT_AS, &r), 0);
+	if (r.rlim_max != RLIM_INFINITY)
+		SKIP("a hard limit");
+	run_under((struct rlimit){ (rlim_t)400 << 20, r.rlim_max }, "child_that_lifts");
+}
+
+static size_t count_mib(size_t bound)
+{
+	size_t n = 0;
+	void *list = NULL;
+	for (void *p; n < bound && (p = malloc(1 << 20)) != NULL; n++) {
+		*(void **)p = list;
+		list = p;
+	}
+	for (void *next; list != NULL; list = next) {
+		next = *(void **)list;
+		free(list);
+	}
+	return n;
+}
+
+TEST(child_that_lifts)
+{
+	struct rlimit r;
+	CHECK_EQ(getrlimit(RLIMIT_AS, &r), 0);
+	size_t n = count_mib(1000);
+	CHECK(n > 150 && (r.rlim_cur == RLIM_INFINITY || n < 400));
+	free(NULL);
+	CHECK_EQ(malloc_usable_size(NULL), 0);
+	r.rlim_cur = r.rlim_max;
+	CHECK_EQ(setrlimit(RLIMIT_AS, &r), 0);
+	CHECK_EQ(count_mib(1000), 1000);
+	void *p = malloc((size_t)700 << 20);
+	CHECK(p != NULL);
+	free(p);
 }
 
 static void *nothing(void *arg)
@@ -471,6 +517,64 @@ TEST(address_space_limit_set_late)
 	r.rlim_max = 1;
 	CHECK_EQ(setrlimit(RLIMIT_AS, &r), -1);
 	CHECK_EQ(errno, EINVAL);
+}
+
+static void *volatile kept;
+
+/* What becomes smaller needs no memory, or stays as it is. */
+TEST(shrinks_where_there_is_no_memory)
+{
+#ifdef TEST_EMULATED
+	SKIP("an emulator ignores it");
+#endif
+	static unsigned char *p[8000];
+	static const size_t from[] = { 100000, 3000000, 30000 };
+	struct rlimit all, r;
+	size_t n = 0;
+	CHECK_EQ(getrlimit(RLIMIT_AS, &all), 0);
+	r = all;
+	r.rlim_cur = LATE_LIMIT;
+	CHECK_EQ(setrlimit(RLIMIT_AS, &r), 0);
+	for (; n < 8000 && (p[n] = malloc(from[n % 3])) != NULL; n++)
+		memset(p[n], (int)n, 1000);
+	CHECK(n > 10 && n < 8000);
+	for (size_t k = 1024; k >= 1; k /= 32) /* for good */
+		while (kept = malloc(800 * k), kept != NULL)
+			;
+	for (size_t i = 0; i < n; i++) {
+		errno = 5;
+		p[i] = realloc(p[i], 700);
+		CHECK(p[i] != NULL && p[i][0] == (unsigned char)i && p[i][699] == (unsigned char)i);
+		CHECK_EQ(errno, 5);
+	}
+	CHECK_EQ(setrlimit(RLIMIT_AS, &all), 0);
+	for (size_t i = 0; i < n; i++)
+		free(p[i]);
+}
+
+/* Where the system refuses a mapping of more than it has, so does malloc: who gets it would be killed when it is used. */
+TEST(more_than_there_is)
+{
+	struct sysinfo all;
+	char mode = 0;
+	FILE *file = fopen("/proc/sys/vm/overcommit_memory", "r");
+	CHECK_EQ(sysinfo(&all), 0);
+	if (file == NULL || fread(&mode, 1, 1, file) != 1 || mode != '0')
+		SKIP("the system grants it, or says not");
+	fclose(file);
+	size_t there = ((size_t)all.totalram + all.totalswap) * all.mem_unit;
+	void *p = malloc(100), *q = malloc((size_t)300 << 20);
+	CHECK(p != NULL && q != NULL);
+	CHECK_NO_MEMORY(malloc(there + 8192));
+	CHECK_NO_MEMORY(calloc(2, there));
+	CHECK_NO_MEMORY(realloc(p, there * 2));
+	CHECK_NO_MEMORY(realloc(q, there * 2));
+	CHECK_NO_MEMORY(aligned_alloc(64, there * 2));
+	free(p);
+	free(q);
+	p = malloc(there / 2); /* nobody touches it */
+	CHECK(p != NULL);
+	free(p);
 }
 
 /* Another process does it, as the command prlimit. */
