@@ -161,7 +161,7 @@ static int init(struct space *sp, size_t max_nbytes, bool bare)
 	sp->reserved = sp->limit == SIZE_MAX; /* else a large reservation is itself a cost */
 	annotate_start();
 	/* who has no tables loses nothing by a range that is longer than the limit lets it be now */
-	size_t limit = bare ? os_address_most() : sp->limit;
+	size_t limit = bare && !sp->reserved ? os_address_most() : sp->limit;
 	for (size_t nbytes = may_have(sp, limit); nbytes >= MIN_RANGE;) {
 		int err = init_range(sp, nbytes, bare, &lock_nbytes);
 		if (err == 0) {

@@ -16,8 +16,11 @@ THREADS, ROUNDS = 4, 3000
 
 
 def static_tls(library):
-    text = subprocess.run(["readelf", "-lW", library], capture_output=True, text=True, check=True).stdout
-    return int(re.search(r"^ +TLS +\S+ +\S+ +\S+ +\S+ +(0x\w+)", text, re.M).group(1), 16)
+    """Without what builds add that check in which order locks are taken."""
+    text = subprocess.run(["readelf", "-lsW", library], capture_output=True, text=True, check=True).stdout
+    checks = re.search(r"(\d+) TLS +LOCAL +\S+ +\d+ held$", text, re.M)
+    return (int(re.search(r"^ +TLS +\S+ +\S+ +\S+ +\S+ +(0x\w+)", text, re.M).group(1), 16)
+            - (int(checks.group(1)) if checks else 0))
 
 
 def load(library):
