@@ -1,12 +1,14 @@
 /* lock.c - the slow half of lock.h, and the rank check of MGC_ASSERT builds. */
 #include "os/lock.h"
 
+#include <limits.h>
+
 #include "base/check.h"
 #include "os/os.h"
 
 /* Spins this often before it sleeps: sections are shorter than a system call (185 ns here). */
 #define SPINS 60
-/* Who was woken this often in vain is handed the lock. */
+/* Who was woken this often in vain is handed the lock; WORLD, which is had for whole collections, at once. */
 #define PATIENCE 4
 
 MGC_TLS struct lock_thread lock_thread;
@@ -84,10 +86,11 @@ static bool spin(struct lock *l)
 
 /* Without LOCK_STARVED a thread that takes the lock in a loop has it back each time before a sleeper looks:
  * for seconds, and the sleeper may be in a section that a cycle waits for. L2: one that is held over a stop
- * must not be handed to a thread that is stopped. */
+ * must not be handed to a thread that is stopped; WORLD may be, for nobody stops anybody without it. */
 void lock_acquire_slow(struct lock *l)
 {
 	bool over_stop = l->rank <= LOCK_REGISTRY;
+	unsigned patience = l->rank == LOCK_WORLD ? 0 : over_stop ? UINT_MAX : PATIENCE;
 	if (spin(l))
 		return;
 	bool slept = false;
@@ -95,7 +98,7 @@ void lock_acquire_slow(struct lock *l)
 		uint32_t seen = load_relaxed(&l->state);
 		if (take_from(l, &seen, slept))
 			return;
-		bool starved = nwoken >= PATIENCE && !over_stop;
+		bool starved = nwoken >= patience;
 		if (seen == LOCK_FREE || !announce(l, &seen, starved ? LOCK_STARVED : LOCK_WAITED))
 			continue;
 		if (over_stop) /* L2 */

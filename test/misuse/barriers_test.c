@@ -139,8 +139,10 @@ static void truncate_plainly(struct rng *r, size_t i)
 static void store_plainly_in_vector(struct rng *r, size_t i)
 {
 	if (vector->len < TABLE) {
-		mgc_write(&vector->item[vector->len], fresh(i));
-		vector->len++;
+		struct node *n = fresh(i);
+		vector->len++; /* first, by the rules: the mistake is below */
+		__asm__ volatile("" ::: "memory");
+		mgc_write(&vector->item[vector->len - 1], n);
 	} else {
 		vector->item[rng_below(r, TABLE)] = fresh(i);
 	}
@@ -155,9 +157,12 @@ static void root_plainly(struct rng *r, size_t i)
 	table = fresh_table;
 }
 
+/* Ends when the mistake is named. One that is made now and then, between many allocations, falls between two
+ * cycles as a rule where each allocation may wait for one: 1 of 50 runs of 400 cycles in the hostile build saw no
+ * vector shrink while it looked. */
 static void run(void *step)
 {
-	collect_while((void (*)(struct rng *, size_t))step, "gccheckmark=1", 400);
+	collect_while((void (*)(struct rng *, size_t))step, "gccheckmark=1", 8000);
 }
 
 TEST_SECONDS(stores_without_the_barrier_are_named, 60)

@@ -105,7 +105,7 @@ Test(lock, who_sleeps_may_be_stopped_only_for_some, .timeout = 20)
 		lock_init(&l, ranks[i]);
 		lock_acquire(&l);
 		cr_assert_eq(pthread_create(&thread, NULL, wait_for, &l), 0);
-		while (load_relaxed(&l.state) != 2)
+		while (load_relaxed(&l.state) < LOCK_WAITED)
 			os_yield();
 		os_sleep_ns(20000000); /* until it sleeps */
 		store_release(&asleep_with, 0u);
@@ -130,13 +130,13 @@ static void *take_at_last(void *arg)
 	return NULL;
 }
 
-static void let_a_sleeper_have_it(void)
+static void let_a_sleeper_have_it(enum lock_rank rank)
 {
 	pthread_t thread;
 	struct lock l;
 	unsigned nrounds = 0;
 	store_release(&taken_at_last, 0u);
-	lock_init(&l, LOCK_SPECIAL);
+	lock_init(&l, rank);
 	lock_acquire(&l);
 	cr_assert_eq(pthread_create(&thread, NULL, take_at_last, &l), 0);
 	for (; load_acquire(&taken_at_last) == 0; nrounds++) {
@@ -155,7 +155,7 @@ static void let_a_sleeper_have_it(void)
 Test(lock, nobody_sleeps_for_ever, .timeout = 50)
 {
 	for (int i = 0; i < 10; i++)
-		let_a_sleeper_have_it();
+		let_a_sleeper_have_it(i % 2 == 0 ? LOCK_SPECIAL : LOCK_WORLD);
 }
 
 /* L3: the gate is closed, and the lock seen free, between any two instructions of lock_acquire: the
