@@ -44,10 +44,10 @@ static pthread_key_t exit_key;
 #define RETRY_NS UINT64_C(10000000)
 
 /* next_due - what leaves the queue is in the caller's hands only, whose snapshot may be taken already. */
-static bool next_due(struct mutator *m, bool only_cleanups, struct due *d)
+static bool next_due(struct mutator *m, unsigned kinds, struct due *d)
 {
 	mutator_enter(m);
-	bool found = specials_next(&runtime.gc.specials, only_cleanups, d);
+	bool found = specials_next(&runtime.gc.specials, kinds, d);
 	if (found) {
 		barrier_shade(m, d->object);
 		barrier_shade(m, (uintptr_t)d->arg);
@@ -56,11 +56,11 @@ static bool next_due(struct mutator *m, bool only_cleanups, struct due *d)
 	return found;
 }
 
-static size_t run_due(bool only_cleanups)
+static size_t run_due(unsigned kinds)
 {
 	struct due d;
 	size_t n = 0;
-	for (; next_due(mutator_self(), only_cleanups, &d); n++) {
+	for (; next_due(mutator_self(), kinds, &d); n++) {
 		if (d.cleanup != NULL)
 			d.cleanup(d.arg);
 		else
@@ -71,21 +71,60 @@ static size_t run_due(bool only_cleanups)
 
 size_t runtime_run_finalizers(void)
 {
-	return run_due(false);
+	return run_due(DUE_ALL);
 }
 
 struct runner {
 	uint32_t nforks; /* when it was started: in a child it is not counted */
+	uint32_t ncleaning_forks; /* when it was counted in runtime.ncleaning */
 	bool finalizing; /* it has runtime.finalizing */
+	bool cleaning; /* it is counted in runtime.ncleaning */
 };
 
-static void take_turn(struct runner *r)
+static size_t finalize(struct runner *r)
 {
 	r->finalizing = swap_acq_rel(&runtime.finalizing, 1u) == 0; /* pairs: finalizing */
-	run_due(!r->finalizing);
-	if (r->finalizing)
-		store_release(&runtime.finalizing, 0u); /* pairs: finalizing */
+	if (!r->finalizing)
+		return 0;
+	size_t n = run_due(DUE_FINALIZERS);
+	store_release(&runtime.finalizing, 0u); /* pairs: finalizing */
 	r->finalizing = false;
+	return n;
+}
+
+/* begin_cleaning - false: as many clean as there may be. */
+static bool begin_cleaning(struct runner *r)
+{
+	uint32_t n = load_relaxed(&runtime.ncleaning);
+	do
+		if (n >= (uint32_t)runtime.gc.knobs.cleanup_threads)
+			return false;
+	while (!cas_acq_rel(&runtime.ncleaning, &n, n + 1)); /* pairs: cleaning */
+	r->ncleaning_forks = runtime.gc.nforks;
+	r->cleaning = true;
+	return true;
+}
+
+static void end_cleaning(struct runner *r)
+{
+	if (r->cleaning && r->ncleaning_forks == runtime.gc.nforks) /* else it was counted in the parent */
+		sub_acq_rel(&runtime.ncleaning, 1u); /* pairs: cleaning */
+	r->cleaning = false;
+}
+
+static size_t clean(struct runner *r)
+{
+	size_t n = begin_cleaning(r) ? run_due(DUE_CLEANUPS) : 0;
+	end_cleaning(r);
+	return n;
+}
+
+/* take_turn - until nothing is due, but what others run. One kind at a time: while this one waits in a function
+ * of one kind, the other kind is anybody's. */
+static void take_turn(struct runner *r)
+{
+	while (finalize(r) + clean(r) != 0)
+		;
 }
 
 static void notify_due(struct gc *gc);
@@ -96,6 +135,7 @@ static void on_runner_exit(void *arg)
 	struct runner *r = arg;
 	if (r->finalizing)
 		store_release(&runtime.finalizing, 0u); /* pairs: finalizing */
+	end_cleaning(r);
 	if (r->nforks == runtime.gc.nforks)
 		sub_acq_rel(&runtime.nrunners, 1u); /* pairs: runners */
 	notify_due(&runtime.gc);
@@ -119,10 +159,16 @@ static void runner(void *arg)
 	pthread_cleanup_pop(0);
 }
 
+/* runners_wanted - those for cleanups, and one for finalizers where both are due: either may wait for long. */
 static uint32_t runners_wanted(const struct gc *gc)
 {
-	size_t many = load_relaxed(&gc->specials.ncleanups_due) / CLEANUPS_PER_THREAD + 1;
-	return (uint32_t)min_size(many, (size_t)gc->knobs.cleanup_threads);
+	size_t ncleanups = load_relaxed(&gc->specials.ncleanups_due),
+	       ndue = load_relaxed(&gc->specials.ndue);
+	size_t many = ncleanups / CLEANUPS_PER_THREAD + 1;
+	bool also_finalizes = ndue > ncleanups || load_relaxed(&runtime.finalizing) != 0;
+	bool also_cleans = ncleanups > 0 || load_relaxed(&runtime.ncleaning) != 0;
+	return (uint32_t)(min_size(many, (size_t)gc->knobs.cleanup_threads) +
+			  (also_finalizes && also_cleans));
 }
 
 static void notify_due(struct gc *gc)
@@ -160,6 +206,7 @@ static void after_fork_in_child(void)
 	fork_in_child(&runtime.gc);
 	store_relaxed(&runtime.nrunners, 0u);
 	store_relaxed(&runtime.finalizing, 0u);
+	store_relaxed(&runtime.ncleaning, 0u);
 }
 
 /* ── start, attach, exit ────────────────────────────────────────────────────────────────── */

@@ -19,6 +19,7 @@ struct runtime {
 	uint32_t due_word; /* atomic, futex: something became due */
 	uint32_t nrunners; /* atomic: threads of the library's own that run it */
 	uint32_t finalizing; /* atomic: 1 while one of them runs finalizers: one at a time */
+	uint32_t ncleaning; /* atomic: of them run cleanups; at most MGC_DEBUG=cleanup_threads */
 };
 
 extern struct runtime runtime;

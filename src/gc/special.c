@@ -574,12 +574,13 @@ static bool next_cleanup(struct specials *s, struct due *out)
 	return true;
 }
 
-bool specials_next(struct specials *s, bool only_cleanups, struct due *out)
+bool specials_next(struct specials *s, unsigned kinds, struct due *out)
 {
 	if (load_relaxed(&s->ndue) == 0)
 		return false;
 	specials_lock(s);
-	bool found = (!only_cleanups && !s->reviving && next_finalizer(s, out)) || next_cleanup(s, out);
+	bool found = ((kinds & DUE_FINALIZERS) && !s->reviving && next_finalizer(s, out)) ||
+		     ((kinds & DUE_CLEANUPS) && next_cleanup(s, out));
 	specials_unlock(s);
 	return found;
 }

@@ -159,8 +159,9 @@ void specials_tidy(struct specials *s);
 struct mgc_stats;
 void specials_read_stats(struct specials *s, struct mgc_stats *out);
 
-/* specials_next - takes the oldest due finalizer, unless only cleanups are wanted, else the oldest
- * cleanup; false when there is none. */
-bool specials_next(struct specials *s, bool only_cleanups, struct due *out);
+/* specials_next - takes the oldest due finalizer, or, if there is none, the oldest cleanup, of the kinds that are
+ * wanted; false when there is none. */
+enum due_kinds { DUE_FINALIZERS = 1, DUE_CLEANUPS = 2, DUE_ALL = 3 };
+bool specials_next(struct specials *s, unsigned kinds, struct due *out);
 
 #endif

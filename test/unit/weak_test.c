@@ -574,6 +574,41 @@ TEST(several_threads)
 	CHECK(nmost > 1 && nmost <= 4);
 }
 
+/* A finalizer that waits does not keep cleanups from running, nor a cleanup finalizers: one thread for either, also
+ * when both became due in one collection. */
+static uint32_t nfinalized;
+
+static void clean_up_at_last(void *arg)
+{
+	(void)arg;
+	publish(&nran, 1);
+	spin_until(&nfinalized, 2);
+	publish(&nran, 2);
+}
+
+static void wait_for_cleanup(void *obj, void *arg)
+{
+	(void)obj;
+	(void)arg;
+	spin_until(&nran, 1);
+	__atomic_add_fetch(&nfinalized, 1, __ATOMIC_RELEASE);
+}
+
+static void *make_both(void *arg)
+{
+	struct garbage g = { clean_up_at_last, 1, 0 };
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(mgc_finalizer_set(mgc_alloc(32, NULL, 0), wait_for_cleanup, arg), 0);
+	return make_garbage(&g);
+}
+
+TEST(neither_kind_waits_for_the_other)
+{
+	on_thread(make_both, NULL);
+	collect_afar();
+	spin_until(&nran, 2);
+}
+
 /* Cleanups that end their thread: others go on. */
 TEST(a_cleanup_ends_its_thread)
 {
