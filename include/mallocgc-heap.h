@@ -21,8 +21,8 @@ extern "C" {
 
 struct mgc_heap;
 
-/* mgc_heap_create - a new heap without blocks. NULL and ENOMEM: no memory. It costs a page, and 64 KiB of
- * addresses for each size that is used. */
+/* mgc_heap_create - a new heap without blocks. NULL and ENOMEM: no memory. It costs a page, and for each size
+ * that is used 64 KiB of addresses; in a heap beyond 2 MiB, which has huge pages, of memory. */
 MGC_API struct mgc_heap *mgc_heap_create(void);
 
 /* mgc_heap_destroy - frees all its blocks and the heap, in time that grows with its memory (a step for each

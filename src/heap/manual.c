@@ -202,10 +202,16 @@ static void note_wanted(struct giveback *g, size_t npages)
 	}
 }
 
+static size_t calm_pages(size_t used)
+{
+	return max_size(FLOOR_PAGES, used / 8);
+}
+
+/* allowed_pages - the same while it swings, too. */
 static size_t allowed_pages(struct giveback *g, size_t used)
 {
 	size_t swing = load_relaxed(&g->swing_pages);
-	return max_size(FLOOR_PAGES, swing == 0 ? used / 8 : max_size(swing, used));
+	return swing == 0 ? calm_pages(used) : max_size(FLOOR_PAGES, max_size(swing, used));
 }
 
 /* forget_swing - when it was long ago. */
@@ -286,7 +292,11 @@ void manual_give(struct manual *h, const struct slab *s, size_t skip, size_t npa
 		return;
 	}
 	used = manual_resident_used(h, used);
-	if (MGC_LIKELY(dirty <= allowed_pages(g, used)))
+	if (MGC_LIKELY(dirty <= calm_pages(used)))
+		return;
+	if (load_relaxed(&g->swing_pages) != 0)
+		forget_swing(g, os_now_ns());
+	if (dirty <= allowed_pages(g, used))
 		return;
 	size_t left = load_relaxed(&g->left_pages);
 	if (dirty < left)

@@ -700,6 +700,11 @@ TEST(gives_back_and_learns)
 	}
 	CHECK(given[0] > (size_t)24 << 20); /* nearly all at the first */
 	CHECK(given[2] == given[1]); /* and none any more, once it swings */
+	heap.giveback.swing_ns -= UINT64_C(11000000000); /* so long ago */
+	bool zero;
+	release(c, take_large(c, (size_t)3 << 20, 16, &zero));
+	pageheap_read_stats(&heap.pageheap, &st);
+	CHECK(st.scavenged_nbytes - given[2] > (size_t)24 << 20);
 	mcache_close(c);
 	end();
 }
