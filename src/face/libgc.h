@@ -2,7 +2,8 @@
  * (their names, types and meaning are its documented interface), on our heap.
  *
  * STATE  one process-wide face, cold until the first call of any entry.
- * LOCKS  `lock` (the client's "allocation lock"): outside all of ours; never taken by the collector. */
+ * LOCKS  `lock` (the client's "allocation lock"): outside all of ours; never taken by the collector, but nobody has it while links
+ *        are nulled after a stop (gc/clearing.c). */
 #ifndef MGC_FACE_LIBGC_H
 #define MGC_FACE_LIBGC_H
 #ifndef MGC_IMPL
@@ -94,6 +95,8 @@ void libgc_init_settings(void);
 
 /* libgc_ready - the face is started, whether or not the thread is attached. */
 void libgc_ready(void);
+/* libgc_lock - takes the clients' allocation lock, in a section from here on; GC_alloc_unlock gives it back. */
+void libgc_lock(void);
 /* libgc_out_of_memory - asks the client's callback. */
 void *libgc_out_of_memory(size_t nbytes);
 /* libgc_main_attached - the main program's cold stack end follows GC_stackbottom. */

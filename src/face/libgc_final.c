@@ -1,6 +1,7 @@
 /* libgc_final.c - finalizers in libgc's four orders, disappearing links, and when finalizers run. */
 #include "base/check.h"
 #include "face/libgc.h"
+#include "gc/cycle.h"
 
 LIBGC_API void GC_register_finalizer(void *obj, GC_finalization_proc fn, void *cd,
 				     GC_finalization_proc *ofn, void **ocd);
@@ -20,6 +21,7 @@ LIBGC_API int GC_unregister_disappearing_link(void **link);
 LIBGC_API int GC_register_long_link(void **link, const void *obj);
 LIBGC_API int GC_move_long_link(void **from, void **to);
 LIBGC_API int GC_unregister_long_link(void **link);
+LIBGC_API void GC_alloc_unlock(void);
 LIBGC_API void GC_set_free_space_divisor(GC_word d);
 LIBGC_API void GC_set_finalizer_notifier(void (*fn)(void));
 LIBGC_API void (*GC_get_finalizer_notifier(void))(void);
@@ -33,6 +35,7 @@ static int run_due(void)
 	int n = 0;
 	if (m == NULL || m->in_finalizer)
 		return 0;
+	cycle_wait_cleared(&runtime.gc); /* what is due already is not given out meanwhile */
 	m->in_finalizer = 1;
 	n = (int)runtime_run_finalizers();
 	m->in_finalizer = 0;
@@ -62,6 +65,8 @@ static void before_stop(struct gc *gc)
 		gc->knobs.young = 0;
 		gc->young.whole_next = true;
 	}
+	bool looks = GC_find_leak || libgc.debugging; /* for errors, when all that will be kept is marked */
+	store_relaxed(&gc->clears_later, !looks);
 	gc->roots.end_pointers = GC_all_interior_pointers != 0;
 	if (libgc.start_callback != NULL)
 		libgc.start_callback();
@@ -147,9 +152,9 @@ void GC_finalize_all(void)
 	if (m == NULL || m->in_finalizer)
 		return;
 	do {
-		mutator_enter(m);
+		libgc_lock(); /* not while a collection queues what is dead */
 		n = specials_queue_all(&runtime.gc.specials);
-		mutator_leave(m);
+		GC_alloc_unlock();
 		run_due();
 	} while (n != 0);
 }

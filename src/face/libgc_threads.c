@@ -8,6 +8,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "face/libgc.h"
+#include "gc/cycle.h"
 #include "os/os.h"
 
 LIBGC_API int GC_register_my_thread(const struct GC_stack_base *sb);
@@ -177,19 +178,35 @@ MGC_NOINLINE void *GC_call_with_gc_active(GC_fn_type fn, void *arg)
 	return result;
 }
 
+/* libgc_lock - nor while links to what a collection found dead are still to be nulled (gc/clearing.c). */
+void libgc_lock(void)
+{
+	struct mutator *m = libgc_self();
+	for (;;) {
+		if (m != NULL) { /* a stop that the last one put off may come now */
+			mutator_enter(m);
+			mutator_leave(m);
+		}
+		lock_acquire(&libgc.lock);
+		if (m == NULL)
+			return;
+		mutator_enter(m);
+		if (MGC_LIKELY(!cycle_is_clearing(&runtime.gc)))
+			return;
+		lock_release(&libgc.lock);
+		mutator_leave(m);
+		cycle_wait_cleared(&runtime.gc);
+	}
+}
+
 /* The client's allocation lock: mutual exclusion, and no collection in between, nor just behind: Guile, which moves
  * a stack with the lock held, notes only after that where it is now (vm_expand_stack). With libgc, too, who waits for the lock has
  * yet to wake up. */
 void GC_alloc_lock(void)
 {
-	struct mutator *m = libgc_self();
-	if (m != NULL) { /* a stop that the last one put off may come now */
-		mutator_enter(m);
-		mutator_leave(m);
-	}
-	lock_acquire(&libgc.lock);
-	if (m != NULL)
-		mutator_enter(m);
+	if (MGC_UNLIKELY(!load_relaxed(&runtime.gc.links_guarded)))
+		store_relaxed(&runtime.gc.links_guarded, true);
+	libgc_lock();
 }
 
 void GC_alloc_unlock(void)

@@ -41,7 +41,6 @@ LIBGC_API void GC_register_finalizer_no_order(void *obj, GC_finalization_proc fn
 					      GC_finalization_proc *ofn, void **ocd);
 LIBGC_API void *GC_malloc_atomic_uncollectable(size_t nbytes);
 LIBGC_API void GC_free(void *p);
-LIBGC_API void GC_alloc_lock(void);
 LIBGC_API void GC_alloc_unlock(void);
 
 /* ── toggle references ──────────────────────────────────────────────────────────────────── */
@@ -70,7 +69,7 @@ toggle_fn GC_get_toggleref_func(void)
 static struct toggle *take_dead(void)
 {
 	struct toggle *found = NULL;
-	GC_alloc_lock();
+	libgc_lock();
 	for (struct toggle **at = &toggles; *at != NULL && found == NULL; at = &(*at)->next) {
 		if ((*at)->hidden != 0)
 			continue;
@@ -100,7 +99,7 @@ int GC_toggleref_add(void *obj, int is_strong)
 		GC_free(t);
 		return GC_NO_MEMORY;
 	}
-	GC_alloc_lock();
+	libgc_lock();
 	t->next = toggles;
 	toggles = t;
 	GC_alloc_unlock();
@@ -196,7 +195,8 @@ static uintptr_t take_awaiting(void)
 	struct mutator *m = libgc_self();
 	mutator_enter(m);
 	specials_lock(&runtime.gc.specials);
-	uintptr_t object = nawaiting > 0 ? awaiting[--nawaiting] : 0;
+	bool any = nawaiting > 0 && !runtime.gc.specials.reviving; /* else it may not be marked yet */
+	uintptr_t object = any ? awaiting[--nawaiting] : 0;
 	specials_unlock(&runtime.gc.specials);
 	mutator_leave(m);
 	return object;
@@ -262,7 +262,7 @@ void GC_enumerate_reachable_objects_inner(reachable_fn fn, void *arg)
 		GC_alloc_unlock();
 	cycle_inspect(&runtime.gc, m, false, walk_heap, &w);
 	if (locked)
-		GC_alloc_lock();
+		libgc_lock();
 	if (w.no_memory)
 		mgc_fatal("no memory to enumerate the objects of the heap");
 	for (size_t i = 0; i < w.n; i++)

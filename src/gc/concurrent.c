@@ -230,23 +230,6 @@ static void mark(struct cycle *c)
 
 /* ── after the mark ─────────────────────────────────────────────────────────────────────── */
 
-void cycle_clear(struct cycle *c)
-{
-	struct gc *gc = c->gc;
-	set_phase(c, PHASE_CLEAR);
-	if (MGC_HOSTILE)
-		marker_check_drained(&c->mk); /* D5 */
-	if (MGC_HOSTILE || gc->knobs.verify)
-		ephemerons_check(gc->heap);
-	specials_null_links(&gc->specials, &c->mk);
-	if (gc->barriered) /* else the world stands still */
-		q(c); /* who read a weak reference has looked at its mark */
-	c->rec.finalizers_due = specials_revive(&gc->specials, &c->mk, cycle_drain);
-	specials_bury(&gc->specials, &c->mk);
-	ephemerons_clear(&gc->ephemerons, &c->mk);
-	marker_finish(&c->mk);
-}
-
 /* unmark_freed - objects that the program freed meanwhile die in the coming sweep. */
 static void unmark_freed(struct cycle *c)
 {

@@ -37,6 +37,14 @@ void cycle_after_fork(struct gc *gc);
  * outside any section. */
 bool cycle_obey_limit(struct gc *gc, struct mutator *m);
 
+/* cycle_is_clearing - words that are no references, but are followed all the same, are not: what the last stop found dead may still
+ * be named by one. For who is in a section; what it says holds until its end. cycle_wait_cleared - outside of any: until it is not. */
+MGC_INLINE bool cycle_is_clearing(const struct gc *gc)
+{
+	return load_acquire(&gc->clearing) != 0; /* pairs: clearing */
+}
+void cycle_wait_cleared(struct gc *gc);
+
 /* cycle_set_goal - recomputes the trigger: a setting changed. */
 void cycle_set_goal(struct gc *gc);
 

@@ -27,6 +27,8 @@ struct cycle {
 	size_t left_nbytes; /* what the last round found */
 	uint32_t nstop_helpers; /* for the last stop */
 	uint64_t stopped_ns; /* processor time of the longest stop */
+	bool later; /* what hangs on dead objects is dealt with when the world runs again (clearing.c) */
+	uint64_t later_ns; /* processor time of that */
 	bool beside; /* the form: the program runs meanwhile */
 	bool globals; /* the loader's lock is held */
 	bool again; /* `globals` is not what it should be any more */
@@ -54,12 +56,17 @@ void cycle_init_marker(struct cycle *c);
 /* Steps of one form that another one takes, too (in their files).
  * cycle_mark_with - with so many helpers, from what the callback feeds until nothing is left.
  * cycle_mark_roots - the world stands still: stacks, registers and all roots again.
- * cycle_clear - links to dead objects, finalizers.
+ * cycle_stopped - calls fn in a stop.
+ * cycle_clear - links to dead objects, finalizers. cycle_clear_or_later - the same in the stop that ends the mark of a program
+ * without a barrier; or births are black from here on, and cycle_clear_later does it when the world runs again.
  * cycle_flip - applies put-off frees, ends the cycle.
  * cycle_account - `before`: heap.live_nbytes when births became black. */
 void cycle_mark_with(struct cycle *c, uint32_t nhelpers, void (*feed)(struct cycle *c));
 void cycle_mark_roots(struct cycle *c);
+void cycle_stopped(struct cycle *c, void (*fn)(struct cycle *c));
 void cycle_clear(struct cycle *c);
+void cycle_clear_or_later(struct cycle *c);
+void cycle_clear_later(struct cycle *c);
 void cycle_flip(struct cycle *c);
 void cycle_account(struct cycle *c, uint64_t before);
 

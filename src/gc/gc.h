@@ -151,6 +151,10 @@ struct gc {
 	uint32_t stress_count; /* atomic */
 	uint32_t nloader; /* atomic: threads that have, or wait for, the loader's lock in order to collect */
 	bool finalize_on_demand;
+	bool clears_later; /* atomic; a face's: what hangs on dead objects may be cleared after the stop (clearing.c) ... */
+	bool links_guarded; /* atomic; ... also links: the program follows them by a way that waits for it */
+	size_t nrecords_gone, nrecords_left; /* under world: of finalizers and links, the last time */
+	uint32_t clearing; /* atomic, futex: that is not done yet, and the world runs */
 	uint32_t pairs_layout; /* atomic: 0 before the first ephemeron */
 	uint32_t nforks; /* written in the child of a fork */
 	/* called after each cycle, outside the stop, world lock held: one line of trace */

@@ -569,6 +569,8 @@ static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct
 		};
 		if (marker_sees_stop(mk) || !(sc->flags & LAYOUT_STOPPED))
 			trace_piece(&tracer, d, object, at, s->slot_nbytes - s->slack);
+		else
+			mk->nput_off++;
 		return;
 	}
 	if (s->slot_nbytes > MARK_PIECE)

@@ -57,6 +57,7 @@ struct marker {
 	void *watch_arg;
 	uint64_t marked_nbytes, marked_objects;
 	uint64_t rescanned_objects; /* by marker_rescan */
+	uint64_t nput_off; /* callbacks that have to wait for a stop (pool.beside) */
 	uint64_t told_nbytes; /* of them, added to the pool's count */
 };
 

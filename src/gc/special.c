@@ -489,11 +489,17 @@ static void set_reviving(struct specials *s, bool reviving)
 	specials_unlock(s);
 }
 
+void specials_keep_referents(struct specials *s, struct marker *mk)
+{
+	struct pass p = { .s = s, .mk = mk };
+	each(&p, &s->finalizers, keep_referents);
+}
+
 size_t specials_revive(struct specials *s, struct marker *mk, void (*drain)(struct marker *mk))
 {
 	struct pass p = { .s = s, .mk = mk, .drain = drain };
 	set_reviving(s, true);
-	each(&p, &s->finalizers, keep_referents);
+	specials_keep_referents(s, mk);
 	drain(mk);
 	queue_pass(&p, false);
 	queue_pass(&p, true);

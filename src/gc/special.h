@@ -144,6 +144,9 @@ void specials_each_root(struct specials *s, void (*fn)(void *arg, uintptr_t word
 void specials_mark_roots(struct specials *s, struct marker *mk);
 /* specials_null_links - short references and links to unmarked objects. */
 void specials_null_links(struct specials *s, struct marker *mk);
+/* specials_keep_referents - of specials_revive, the step that marks what ordered finalizable objects refer to; once more, if some
+ * of it could not be seen. Drains nothing. */
+void specials_keep_referents(struct specials *s, struct marker *mk);
 /* specials_revive - queues finalizers, and marks what they need. The marker
  * drains alone, by drain(). Returns how many became due. */
 size_t specials_revive(struct specials *s, struct marker *mk, void (*drain)(struct marker *mk));

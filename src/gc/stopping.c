@@ -1,10 +1,12 @@
-/* stopping.c - a cycle with the world stopped for all of it, from roots to flip: for programs whose stores
+/* stopping.c - a cycle with the world stopped from roots to the end of the mark, and often to the flip: for programs whose stores
  * have no barrier. Some are young ones (young.h).
  *
  * STATE  heap.phase_gen: OFF → MARK → CLEAR → OFF with sweepgen + 2; the other phases of the protocol
- *        (barrier.h) are passed without being published, for nobody runs to see them.
- * INV    Z1 nothing is freed, and no layout or page state changes, from the stop to the start
+ *        (barrier.h) are passed without being published, for nobody runs to see them. But where CLEAR is left for after the
+ *        stop (clearing.c) FLIP follows it.
+ * INV    Z1 nothing is freed, and no layout or page state changes, from the stop to the start, or then to FLIP
  * LOCKS  ROOTS, and REGISTRY while the world is stopped. */
+#include "base/bits.h"
 #include "base/check.h"
 #include "gc/checkmark.h"
 #include "gc/cycle_form.h"
@@ -73,13 +75,7 @@ static void mark(struct cycle *c)
 	cycle_drain(&c->mk);
 	if (gc->knobs.gccheckmark)
 		checkmark_end(gc, &c->mk);
-	heap_set_phase(gc->heap, PHASE_CLEAR, heap_sweepgen(gc->heap));
-	cycle_at(c, PHASE_CLEAR);
-	specials_null_links(&gc->specials, &c->mk);
-	c->rec.finalizers_due = specials_revive(&gc->specials, &c->mk, cycle_drain);
-	specials_bury(&gc->specials, &c->mk);
-	ephemerons_clear(&gc->ephemerons, &c->mk);
-	marker_finish(&c->mk);
+	cycle_clear_or_later(c);
 	young_end(c);
 	c->rec.mark_ns = os_now_ns() - begin;
 }
@@ -93,6 +89,23 @@ static void account(struct cycle *c)
 	r->marked_objects = gc->barriered ? c->mk.marked_objects : c->live_objects;
 	r->nmutators = load_relaxed(&gc->heap->nmutators);
 	store_relaxed(&gc->heap->live_nbytes, r->heap_live);
+}
+
+/* clear_and_flip - beside the program. What it marks was not counted in the stop. */
+static void clear_and_flip(struct cycle *c)
+{
+	struct heap *h = c->gc->heap;
+	struct cycle_record *r = &c->rec;
+	uint64_t counted = r->heap_live, nbytes = c->mk.marked_nbytes, objects = c->mk.marked_objects;
+	cycle_clear_later(c);
+	c->gc->pool.beside = false;
+	cycle_flip(c);
+	nbytes = c->mk.marked_nbytes - nbytes;
+	r->born_nbytes = load_relaxed(&h->live_nbytes) - counted;
+	r->heap_live += nbytes - min_size(r->freed_nbytes, nbytes + counted);
+	r->marked_objects += c->mk.marked_objects - objects;
+	add_relaxed(&h->live_nbytes, r->heap_live - counted);
+	r->cpu_ns += c->later_ns;
 }
 
 void stopping_cycle(struct cycle *c)
@@ -113,13 +126,21 @@ void stopping_cycle(struct cycle *c)
 	cycle_tell(gc, CYCLE_MARKING);
 	mark(c);
 	cycle_tell(gc, CYCLE_MARKED);
-	cycle_start_sweep(gc->heap);
+	if (!c->later)
+		cycle_start_sweep(gc->heap);
 	account(c);
 	cycle_tell(gc, CYCLE_STARTING);
 	stw_start(&gc->stw, c->self);
 	cycle_tell(gc, CYCLE_STARTED);
 	c->rec.pause_ns = os_now_ns() - begin;
 	c->rec.cpu_ns = os_cpu_ns() - cpu_begin;
-	cycle_settle(c);
-	lock_release(&gc->roots.lock);
+	if (c->later) {
+		lock_release(&gc->roots.lock);
+		clear_and_flip(c);
+		cycle_settle(c);
+		cycle_start_sweep(gc->heap);
+	} else {
+		cycle_settle(c);
+		lock_release(&gc->roots.lock);
+	}
 }

@@ -5,7 +5,8 @@
  *        long as that helps; then the world stops, shortly, and what was written since, and all roots, are
  *        scanned once more.
  *        A young one (young.h) keeps its marks and begins with what of the old was written to.
- * STATE  heap.phase_gen: OFF → ARM → MARK → (stop: CLEAR) → FLIP → OFF. Nobody shades. Births are white until the
+ * STATE  heap.phase_gen: OFF → ARM → MARK → (in the last stop) CLEAR → FLIP → OFF. What belongs to CLEAR is done in that stop or
+ *        after it (clearing.c). Nobody shades. Births are white until the
  *        last stop: most of them are dead by then, and the others are found from there; black after it.
  * INV    K1 when the last stop ends, every object that is reachable is marked: say that a marked object
  *           refers to an unmarked one. Then the reference was stored after the object was scanned, and so
@@ -64,8 +65,7 @@ static size_t rescan(struct cycle *c, bool forget)
 	return w.nbytes_written;
 }
 
-/* stopped - calls fn in a stop. */
-static void stopped(struct cycle *c, void (*fn)(struct cycle *c))
+void cycle_stopped(struct cycle *c, void (*fn)(struct cycle *c))
 {
 	struct gc *gc = c->gc;
 	lock_acquire(&gc->roots.lock);
@@ -102,7 +102,7 @@ static void look_in_rounds(struct cycle *c)
 	bool braked = false;
 	for (unsigned i = 0; i < MOST_ROUNDS; i++) {
 		uint64_t marked = c->mk.marked_nbytes;
-		stopped(c, look_around);
+		cycle_stopped(c, look_around);
 		cycle_drain(&c->mk);
 		written_watch_used(&c->gc->written, &c->gc->heap->pageheap); /* fresh spans, too */
 		size_t now = rescan(c, true);
@@ -165,7 +165,7 @@ static void finish(struct cycle *c)
 	cycle_mark_with(c, nhelpers, mark_rest);
 	if (c->gc->knobs.gccheckmark)
 		checkmark_end(c->gc, &c->mk);
-	cycle_clear(c);
+	cycle_clear_or_later(c);
 	c->gc->pool.beside = true; /* for what is left of the mark */
 	cycle_tell(c->gc, CYCLE_MARKED);
 }
@@ -203,7 +203,7 @@ static void mark_first(struct cycle *c)
 		young_rescan(c);
 		(void)rescan(c, true);
 	}
-	stopped(c, look_around);
+	cycle_stopped(c, look_around);
 }
 
 void tracking_phases(struct cycle *c)
@@ -216,8 +216,9 @@ void tracking_phases(struct cycle *c)
 	look_in_rounds(c); /* also at what the callbacks of objects that are marked by now refer to */
 	c->rec.mark_ns = os_now_ns() - begin;
 	c->nstop_helpers = workers_prepare(&c->gc->workers, c->gc->workers.limit);
-	stopped(c, finish);
+	cycle_stopped(c, finish);
 	collector_brake(c->gc, false);
+	cycle_clear_later(c);
 	young_end(c); /* it looks at each span: no longer stop for a larger heap */
 	if (c->rec.young) /* what lives was counted, what was born black meanwhile among it */
 		c->rec.heap_before = load_relaxed(&c->gc->heap->live_nbytes);
@@ -269,8 +270,8 @@ static void judge(struct cycle *c)
 	if (c->beside)
 		longstop_beside(l, c->stopped_ns, c->rec.heap_live);
 	else
-		longstop_whole(l, c->rec.cpu_ns / max_size(c->rec.nworkers, 1), c->rec.heap_live,
-			       pacer_goal(&c->gc->pacer));
+		longstop_whole(l, (c->rec.cpu_ns - c->later_ns) / max_size(c->rec.nworkers, 1),
+			       c->rec.heap_live, pacer_goal(&c->gc->pacer));
 }
 
 void tracking_consider(struct cycle *c)

@@ -44,6 +44,7 @@ void young_rescan(struct cycle *c);
 /* young_end - after the mark: counts what lives, closes dense spans for the next. In the stop; of a tracked cycle
  * after it, before FLIP: no span is freed, and what was not written to since the last round is forgotten already, and the rest
  * may count as written.
+ * What is marked for finalizers after a cycle's stop counts as old, too (clearing.c).
  * young_opened - after such a one: writes to open spans are not noted any more. */
 void young_end(struct cycle *c);
 void young_opened(struct cycle *c);
