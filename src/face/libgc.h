@@ -113,6 +113,8 @@ unsigned libgc_kind_of(uintptr_t object);
 /* libgc_alloc - of any kind; asks the client's callback when memory is exhausted. */
 void *libgc_alloc(unsigned kind, size_t nbytes);
 void *libgc_alloc_layout(unsigned layout, size_t nbytes);
+/* libgc_with_end - with the byte that libgc's objects have more, for pointers just behind them, where it is asked for. */
+size_t libgc_with_end(size_t nbytes);
 /* libgc_tell_heap_resize - when the heap's size is not what it was. */
 void libgc_tell_heap_resize(void);
 /* libgc_look_for_errors - in the stop, after the mark: names what nobody freed; checks debug objects. */

@@ -60,6 +60,11 @@ static size_t sixteens(size_t nbytes)
 	return nbytes > 16 && nbytes <= 24 ? 32 : nbytes;
 }
 
+size_t libgc_with_end(size_t nbytes)
+{
+	return nbytes + (size_t)runtime.gc.knobs.endbyte;
+}
+
 unsigned libgc_kind_layout(int kind, const char *function)
 {
 	libgc_ready();
@@ -78,13 +83,16 @@ MGC_NOINLINE void *libgc_alloc_layout(unsigned layout, size_t nbytes)
 	struct mutator *m = libgc_self();
 	if (m == NULL || nbytes > PTRDIFF_MAX)
 		return libgc_out_of_memory(nbytes);
-	return finish(gc_alloc(&runtime.gc, m, layout, sixteens(nbytes)), nbytes);
+	return finish(gc_alloc(&runtime.gc, m, layout, sixteens(libgc_with_end(nbytes))), nbytes);
 }
 
 /* alloc_dense_slow - the first object of a size: its span class goes into the table. */
 static MGC_NOINLINE void *alloc_dense_slow(unsigned kind, size_t nbytes)
 {
-	void *p = libgc_alloc_layout((libgc_ready(), libgc.kind_layout[kind]), nbytes);
+	libgc_ready();
+	size_t most = libgc_with_end(0) != 0 ? align_up(nbytes, 8)
+					     : nbytes; /* that has the same place in the table */
+	void *p = libgc_alloc_layout(libgc.kind_layout[kind], most);
 	if (p != NULL && nbytes <= 1024) {
 		struct span *s = space_span(&runtime.heap.pageheap.space, (uintptr_t)p);
 		if (s != NULL)
@@ -225,17 +233,19 @@ void GC_generic_malloc_many(size_t nbytes, int kind, void **result)
 void *GC_malloc_many(size_t nbytes)
 {
 	void *list;
-	GC_generic_malloc_many(nbytes, KIND_NORMAL, &list);
+	libgc_ready();
+	GC_generic_malloc_many(libgc_with_end(nbytes), KIND_NORMAL, &list);
 	return list;
 }
 
 void *GC_memalign(size_t align, size_t nbytes)
 {
 	struct mutator *m = libgc_self();
+	align = max_size(align, MGC_GRANULE);
 	if (!is_pow2(align) || m == NULL || nbytes > PTRDIFF_MAX)
 		return libgc_out_of_memory(nbytes);
-	align = max_size(align, MGC_GRANULE);
-	return finish(gc_alloc_aligned(&runtime.gc, m, libgc.kind_layout[KIND_NORMAL], nbytes, align),
+	return finish(gc_alloc_aligned(&runtime.gc, m, libgc.kind_layout[KIND_NORMAL],
+				       libgc_with_end(nbytes), align),
 		      nbytes);
 }
 
@@ -268,7 +278,7 @@ void *GC_realloc(void *p, size_t nbytes)
 	}
 	if (gc_object(&runtime.gc, (uintptr_t)p, &old) != (uintptr_t)p)
 		mgc_misuse("GC_realloc of %p, which is not the start of an object", p);
-	if (nbytes <= old && nbytes >= old / 2) {
+	if (libgc_with_end(nbytes) <= old && nbytes >= old / 2) {
 		memset((char *)p + nbytes, 0, old - nbytes); /* old contents keep nothing alive */
 		return p;
 	}

@@ -31,6 +31,21 @@ TEST(sizes_up_to_16_stay_16)
 	CHECK_EQ(GC_size(GC_malloc(1)), 16);
 }
 
+/* A byte more, as libgc's objects have: a pointer behind the one keeps it, from inside of another. */
+TEST(objects_are_a_byte_larger_where_that_is_asked_for)
+{
+	setenv("MGC_DEBUG", "endbyte=1", 1);
+	for (size_t n = 1; n < 40000; n += n < 2000 ? 1 : 997) {
+		CHECK(GC_size(GC_malloc(n)) > n && GC_size(GC_malloc_atomic(n)) > n);
+		CHECK(GC_size(GC_realloc(GC_malloc(n), 2 * n)) > 2 * n);
+		char *p = GC_malloc(n);
+		CHECK(GC_base(p + n) == p && GC_size(GC_memalign(64, n)) > n);
+	}
+	CHECK(GC_size(GC_malloc_many(16)) > 16);
+	CHECK(GC_size(GC_malloc_explicitly_typed(16, 16)) > 16);
+	CHECK_EQ(GC_size(GC_malloc_kind(15, 1)), 16);
+}
+
 TEST(many_lists_are_linked_and_distinct)
 {
 	for (size_t size = 16; size <= 512; size += 16) {
