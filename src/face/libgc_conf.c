@@ -96,6 +96,7 @@ static void env_settings(void)
 static void adjust(struct knobs *k)
 {
 	env_settings();
+	os_signal_stay_on_stack(); /* as libgc: Asymptote's alternate stack is the frame of a function that has returned */
 	k->invalidptr = 0; /* no word of this face is known to be a pointer */
 	int64_t divisor = (int64_t)GC_free_space_divisor;
 	if (getenv("MGC_PERCENT") == NULL)
@@ -107,7 +108,7 @@ static void adjust(struct knobs *k)
 		k->limit = env_at_least(1, "GC_MAXIMUM_HEAP_SIZE", k->limit);
 		k->limitover = 0; /* libgc's is hard */
 	}
-	if (getenv("GC_PRINT_STATS") != NULL)
+	if (getenv("GC_PRINT_STATS") != NULL || getenv("GC_PRINT_VERBOSE_STATS") != NULL)
 		k->gctrace = 1;
 	if (k->workers == 0)
 		k->workers = env_number("GC_MARKERS", env_number("GC_NPROCS", libgc.markers)) % 65;
@@ -145,6 +146,11 @@ static void exit_check(void)
 		GC_gcollect();
 }
 
+static bool may_be_incremental(void)
+{
+	return getenv("GC_DISABLE_INCREMENTAL") == NULL;
+}
+
 static void after_start(void)
 {
 	libgc_init_kinds();
@@ -153,7 +159,7 @@ static void after_start(void)
 	libgc_init_events();
 	runtime.gc.after_cycle = observe;
 	runtime.gc.veto = veto;
-	runtime.gc.short_pauses = getenv("GC_ENABLE_INCREMENTAL") != NULL;
+	runtime.gc.short_pauses = may_be_incremental() && getenv("GC_ENABLE_INCREMENTAL") != NULL;
 	if (runtime.gc.knobs.hugepages)
 		runtime.heap.pageheap.huge_from_pages = HUGE_FROM_NBYTES >> MGC_PAGE_SHIFT;
 	runtime.gc.pacer.extra_nbytes = EXTRA_NBYTES;
@@ -232,9 +238,10 @@ void GC_gcollect(void)
 		background_release(&runtime.gc);
 }
 
+/* GC_gcollect_and_unmap - the stop function is not asked. */
 void GC_gcollect_and_unmap(void)
 {
-	if (collect(libgc.stop_func))
+	if (collect(NULL))
 		background_release(&runtime.gc);
 }
 
@@ -288,7 +295,7 @@ int GC_is_disabled(void)
 void GC_enable_incremental(void)
 {
 	libgc_ready();
-	store_relaxed(&runtime.gc.short_pauses, true);
+	store_relaxed(&runtime.gc.short_pauses, may_be_incremental());
 }
 
 int GC_is_incremental_mode(void)
@@ -448,7 +455,7 @@ void GC_get_heap_usage_safe(GC_word *heap, GC_word *free_nbytes, GC_word *unmapp
 {
 	struct usage u = libgc_usage();
 	GC_word *out[] = { heap, free_nbytes, unmapped, since, total };
-	const size_t value[] = { u.heap + u.unmapped, u.free_nbytes, u.unmapped, u.since, u.total };
+	const size_t value[] = { u.heap, u.free_nbytes, u.unmapped, u.since, u.total };
 	for (unsigned i = 0; i < 5; i++)
 		if (out[i] != NULL)
 			*out[i] = value[i];

@@ -80,6 +80,8 @@ static void pass_on(enum cycle_event e)
 		[CYCLE_STARTED] = EVENT_POST_START_WORLD,
 		[CYCLE_END] = EVENT_END,
 	};
+	if (e == CYCLE_STOPPING && libgc.start_callback != NULL) /* once for each time that roots are pushed */
+		libgc.start_callback();
 	if (e == CYCLE_STOPPED)
 		tell_threads(EVENT_THREAD_SUSPENDED);
 	if (e == CYCLE_STARTING)
@@ -150,7 +152,7 @@ static void fill(struct GC_prof_stats_s *s)
 	struct usage u = libgc_usage();
 	*s = (struct GC_prof_stats_s){
 		.heapsize_full = u.heap + u.unmapped,
-		.free_bytes_full = u.free_nbytes,
+		.free_bytes_full = u.free_nbytes + u.unmapped,
 		.unmapped_bytes = u.unmapped,
 		.bytes_allocd_since_gc = u.since,
 		.allocd_bytes_before_gc = libgc.total_at_gc,

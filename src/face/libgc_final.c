@@ -23,22 +23,22 @@ LIBGC_API int GC_move_long_link(void **from, void **to);
 LIBGC_API int GC_unregister_long_link(void **link);
 LIBGC_API void GC_alloc_unlock(void);
 LIBGC_API void GC_set_free_space_divisor(GC_word d);
+LIBGC_API void *GC_base(void *p);
 LIBGC_API void GC_set_finalizer_notifier(void (*fn)(void));
 LIBGC_API void (*GC_get_finalizer_notifier(void))(void);
 
 void (*GC_finalizer_notifier)(void);
 
-/* run_due - inside a finalizer, or one that allocates, nothing more is run. */
+/* run_due - what is due now, also inside a finalizer that asks for it. */
 static int run_due(void)
 {
 	struct mutator *m = libgc_self();
-	int n = 0;
-	if (m == NULL || m->in_finalizer)
+	if (m == NULL)
 		return 0;
 	cycle_wait_cleared(&runtime.gc); /* what is due already is not given out meanwhile */
-	m->in_finalizer = 1;
-	n = (int)runtime_run_finalizers();
-	m->in_finalizer = 0;
+	m->in_finalizer++;
+	int n = (int)runtime_run_finalizers();
+	m->in_finalizer--;
 	return n;
 }
 
@@ -46,10 +46,12 @@ static void notify_due(struct gc *gc)
 {
 	(void)gc;
 	libgc_tell_awaiting();
-	if (!GC_finalize_on_demand)
-		run_due();
-	else if (GC_finalizer_notifier != NULL)
+	if (!GC_finalize_on_demand) {
+		if (mutator_self()->in_finalizer == 0) /* one that allocates is not interrupted by others */
+			run_due();
+	} else if (GC_finalizer_notifier != NULL) {
 		GC_finalizer_notifier();
+	}
 }
 
 /* before_stop - settings that clients write as variables are read when a cycle begins. */
@@ -68,8 +70,6 @@ static void before_stop(struct gc *gc)
 	bool looks = GC_find_leak || libgc.debugging; /* for errors, when all that will be kept is marked */
 	store_relaxed(&gc->clears_later, !looks);
 	gc->roots.end_pointers = GC_all_interior_pointers != 0;
-	if (libgc.start_callback != NULL)
-		libgc.start_callback();
 }
 
 void libgc_init_final(void)
@@ -95,6 +95,8 @@ static void set(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_pr
 	struct finalizer f = { fn, cd, order }, old = { 0 };
 	size_t nbytes;
 	bool ok = true;
+	if (GC_find_leak) /* what nobody freed is named, and nothing is finalized */
+		return;
 	if (m != NULL && gc_object(&runtime.gc, (uintptr_t)obj, &nbytes) == (uintptr_t)obj) {
 		mutator_enter(m);
 		ok = specials_set_finalizer(&runtime.gc.specials, (uintptr_t)obj, 0, &f, &old);
@@ -149,7 +151,7 @@ void GC_finalize_all(void)
 {
 	struct mutator *m = libgc_self();
 	size_t n;
-	if (m == NULL || m->in_finalizer)
+	if (m == NULL)
 		return;
 	do {
 		libgc_lock(); /* not while a collection queues what is dead */
@@ -167,6 +169,8 @@ static int set_link(void **link, const void *obj, bool is_long)
 	size_t nbytes;
 	if ((uintptr_t)link % sizeof(GC_word) != 0)
 		mgc_misuse("a disappearing link at %p, which is not aligned to 8", (void *)link);
+	if (GC_find_leak)
+		return GC_UNIMPLEMENTED;
 	uintptr_t base = gc_object(&runtime.gc, (uintptr_t)obj, &nbytes);
 	if (m == NULL)
 		return GC_NO_MEMORY;
@@ -210,6 +214,8 @@ int GC_general_register_disappearing_link(void **link, const void *obj)
 
 int GC_register_disappearing_link(void **link)
 {
+	if (GC_base(link) == NULL)
+		mgc_misuse("GC_register_disappearing_link(%p), which is in no object", (void *)link);
 	return set_link(link, link, false);
 }
 

@@ -161,6 +161,7 @@ static void mark_roots(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	lock_acquire(&gc->roots.lock);
+	roots_ask_face(&gc->roots, &c->mk);
 	roots_mark_barriered(&gc->roots, &c->mk);
 	lock_release(&gc->roots.lock);
 	specials_mark_roots(&gc->specials, &c->mk);

@@ -162,7 +162,7 @@ struct gc {
 	/* called when free memory was given back in the background: one line of trace */
 	void (*scavenged)(struct gc *gc, size_t nbytes);
 	/* a face's calls around a stop and after it; NULL: none */
-	void (*before_stop)(struct gc *gc); /* libgc's start callback: world still running */
+	void (*before_stop)(struct gc *gc); /* when a cycle is asked for: world still running */
 	bool (*veto)(void); /* asked on the allocating thread when a collection is due: not now */
 	void (*after_cycle)(struct gc *gc); /* world lock held */
 	void (*event)(enum cycle_event e); /* on the collecting thread; between STOPPED and STARTING the

@@ -386,6 +386,10 @@ void roots_mark_barriered(struct roots *r, struct marker *mk)
 		r->scanned_nbytes += range->hi - range->lo;
 	}
 	mark_uncollectable(mk);
+}
+
+void roots_ask_face(struct roots *r, struct marker *mk)
+{
 	if (r->extra != NULL && marker_sees_stop(mk))
 		r->extra(r->extra_arg, mk);
 }

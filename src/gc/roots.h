@@ -106,8 +106,9 @@ void roots_read_unbarriered(struct roots *r, struct sink *out);
 bool roots_barriered(const struct root_range *range);
 /* roots_have_unbarriered - there are such: a cycle must stop the world to read them. Lock held. */
 bool roots_have_unbarriered(const struct roots *r);
-/* roots_mark_barriered - all the others; uncollectable objects and, if the world
- * stands (marker_sees_stop), the face's own too. Lock held. */
+/* roots_mark_barriered - all the others, and uncollectable objects. Lock held. */
 void roots_mark_barriered(struct roots *r, struct marker *mk);
+/* roots_ask_face - for its own, if the world stands (marker_sees_stop). Lock held. */
+void roots_ask_face(struct roots *r, struct marker *mk);
 
 #endif

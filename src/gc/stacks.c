@@ -306,6 +306,31 @@ static bool on_own_stack(struct mutator *m)
 	return true;
 }
 
+/* stands_below - whether sp and the cold end that the program said last are of one stack. */
+static bool stands_below(const struct mutator *m, uintptr_t hi)
+{
+	if (m->stack_hi_var != &m->stack_hi && m->sp >= m->stack_lo && hi <= m->stack_hi)
+		return m->sp < hi;
+	return m->sp < hi && os_readable(m->sp, hi);
+}
+
+/* read_switching - the program, which says where a stack ends and then switches to it, or the other way round, was stopped in
+ * between. On which of the two it stands is known, and where the other ends: both are read as far as there is anything. */
+static void read_switching(struct sink *out, uintptr_t sp, uintptr_t hi)
+{
+	sink_range(out, sp, os_readable_end(sp, sp + UNKNOWN_STACK_NBYTES));
+	sink_range(out, os_readable_begin(hi - min_size(hi, UNKNOWN_STACK_NBYTES), hi), hi);
+}
+
+/* read_said_stack - of a thread whose cold end is what the program says (libgc face). */
+static void read_said_stack(struct sink *out, const struct mutator *m, uintptr_t hi)
+{
+	if (MGC_LIKELY(stands_below(m, hi)))
+		sink_range(out, m->sp, hi);
+	else
+		read_switching(out, m->sp, hi);
+}
+
 /* read_own_stack - of a thread that runs on a coroutine's. */
 static void read_own_stack(struct sink *out, struct mutator *m)
 {
@@ -336,7 +361,9 @@ static void read_stack(struct roots *r, struct sink *out, struct mutator *m, uin
 			read_own_stack(out, m);
 	} else if (m->sp >= m->altstack_lo && m->sp < m->altstack_hi) {
 		read_below_handler(r, out, m, gen);
-	} else if (coroutine == NULL && m->sp < hi && (m->stack_hi_var != NULL || on_own_stack(m))) {
+	} else if (coroutine == NULL && m->stack_hi_var != NULL) {
+		read_said_stack(out, m, hi);
+	} else if (coroutine == NULL && m->sp < hi && on_own_stack(m)) {
 		sink_range(out, m->sp, hi);
 	} else {
 		unknown_stack(m, coroutine, hi);

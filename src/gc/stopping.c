@@ -44,6 +44,7 @@ void cycle_mark_roots(struct cycle *c)
 		c->self->sp = c->sp;
 		c->self->nregs = 0;
 	}
+	roots_ask_face(&gc->roots, &c->mk); /* first: it may say where stacks end */
 	mark_mutators(c);
 	sink_to_marker(&out, &c->mk, false, buffer, SINK_WORDS);
 	LIST_EACH(it, &gc->heap->mutators) {

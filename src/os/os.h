@@ -152,6 +152,10 @@ os_tid os_self(void); /* [signal-safe], the kernel's id; not cached across fork 
 int os_stack_bounds(uintptr_t *lo, uintptr_t *hi);
 /* os_readable - whether every page of [lo, hi) can be read, asked of the kernel. [signal-safe] */
 bool os_readable(uintptr_t lo, uintptr_t hi);
+/* os_readable_end - hi, or the first page boundary in [lo, hi) behind which nothing can be read; os_readable_begin - lo, or the
+ * last one below which nothing can. [signal-safe] */
+uintptr_t os_readable_end(uintptr_t lo, uintptr_t hi);
+uintptr_t os_readable_begin(uintptr_t lo, uintptr_t hi);
 /* os_altstack - the calling thread's alternate signal stack, false when none. [signal-safe] */
 bool os_altstack(uintptr_t *lo, uintptr_t *hi);
 
@@ -179,6 +183,8 @@ int os_pick_signal(int wanted);
  * our cookie go to the handler that was there before. A second call replaces fn. One caller at a
  * time. 0 or errno. */
 int os_signal_install(int sig, void (*fn)(uintptr_t sp, const uintptr_t *regs, size_t nregs));
+/* os_signal_stay_on_stack - handlers installed from now on do not use the alternate stack. */
+void os_signal_stay_on_stack(void);
 /* os_signal_is_ours - whether the disposition of that signal is still what os_signal_install set. */
 bool os_signal_is_ours(int sig);
 /* os_signal_unblock - the calling thread lets that signal in. [signal-safe] */

@@ -118,8 +118,7 @@ static bool readable(uintptr_t addr)
 	return ok;
 }
 
-/* readable_end - hi, or the first page boundary in [lo, hi) behind which nothing can be read. */
-static uintptr_t readable_end(uintptr_t lo, uintptr_t hi)
+uintptr_t os_readable_end(uintptr_t lo, uintptr_t hi)
 {
 	uintptr_t page = os_page_size(), at = align_down(lo, page);
 	while (at < hi && readable(at))
@@ -127,8 +126,7 @@ static uintptr_t readable_end(uintptr_t lo, uintptr_t hi)
 	return at < hi ? (at > lo ? at : lo) : hi;
 }
 
-/* readable_begin - lo, or the last page boundary in [lo, hi) below which nothing can be read. */
-static uintptr_t readable_begin(uintptr_t lo, uintptr_t hi)
+uintptr_t os_readable_begin(uintptr_t lo, uintptr_t hi)
 {
 	uintptr_t page = os_page_size(), at = align_down(hi, page);
 	while (at > lo && readable(at - page))
@@ -138,7 +136,7 @@ static uintptr_t readable_begin(uintptr_t lo, uintptr_t hi)
 
 bool os_readable(uintptr_t lo, uintptr_t hi)
 {
-	return lo >= hi || readable_end(align_down(lo, sizeof(uintptr_t)), hi) == hi;
+	return lo >= hi || os_readable_end(align_down(lo, sizeof(uintptr_t)), hi) == hi;
 }
 
 /* ── thread-local blocks ────────────────────────────────────────────────────────────────── */
@@ -201,7 +199,7 @@ static void visit_block(struct tls_visit *v, uintptr_t id, size_t nbytes)
 		v->static_hi = hi > v->static_hi ? hi : v->static_hi;
 		return;
 	}
-	hi = readable_end(lo, hi);
+	hi = os_readable_end(lo, hi);
 	if (lo < hi)
 		v->fn(v->arg, lo, hi);
 }
@@ -225,7 +223,7 @@ static uintptr_t vector_length(uintptr_t dtv)
 	uintptr_t count = *(const volatile uintptr_t *)(dtv - entry);
 	if (__builtin_mul_overflow(count, entry, &end) || __builtin_add_overflow(dtv + entry, end, &end))
 		return 0;
-	return (readable_end(dtv, end) - dtv) / entry;
+	return (os_readable_end(dtv, end) - dtv) / entry;
 }
 
 void os_each_tls(uintptr_t handle, void (*fn)(void *arg, uintptr_t lo, uintptr_t hi), void *arg)
@@ -237,8 +235,8 @@ void os_each_tls(uintptr_t handle, void (*fn)(void *arg, uintptr_t lo, uintptr_t
 		handle, (const struct dtv_entry *)dtv, vector_length(dtv), handle, handle, fn, arg
 	};
 	dl_iterate_phdr(visit_tls, &v);
-	fn(arg, readable_begin(v.static_lo - BYTES_BELOW, handle),
-	   readable_end(handle, v.static_hi + BYTES_ABOVE));
+	fn(arg, os_readable_begin(v.static_lo - BYTES_BELOW, handle),
+	   os_readable_end(handle, v.static_hi + BYTES_ABOVE));
 }
 
 #else

@@ -204,6 +204,13 @@ int os_pick_signal(int wanted)
 	return 0;
 }
 
+static bool stays_on_stack;
+
+void os_signal_stay_on_stack(void)
+{
+	stays_on_stack = true;
+}
+
 int os_signal_install(int sig, void (*fn)(uintptr_t sp, const uintptr_t *regs, size_t nregs))
 {
 	struct sigaction sa, now;
@@ -216,7 +223,7 @@ int os_signal_install(int sig, void (*fn)(uintptr_t sp, const uintptr_t *regs, s
 	store_release(&installed[sig].fn, fn); /* pairs: signal-installed */
 	memset(&sa, 0, sizeof sa);
 	sa.sa_sigaction = on_signal;
-	sa.sa_flags = SA_SIGINFO | SA_RESTART | (MGC_WITH_TSAN ? 0 : SA_ONSTACK);
+	sa.sa_flags = SA_SIGINFO | SA_RESTART | (MGC_WITH_TSAN || stays_on_stack ? 0 : SA_ONSTACK);
 	sigfillset(&sa.sa_mask);
 	return sigaction(sig, &sa, NULL) == 0 ? 0 : errno;
 }
