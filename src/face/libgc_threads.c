@@ -276,14 +276,15 @@ static struct thread *take(pthread_t id, bool only_finished)
 	return found;
 }
 
-static void finished(struct thread *t, void *result)
+/* finished - however it came about. Who detaches the thread just now may be the one who forgets it. */
+static void finished(void *p)
 {
+	struct thread *t = p;
 	pthread_mutex_lock(&threads_mutex);
-	t->result = result;
 	t->finished = true;
 	bool mine = t->detached;
 	pthread_mutex_unlock(&threads_mutex);
-	if (mine && take(t->id, true) == t)
+	if (mine && libgc_self() != NULL && take(pthread_self(), true) == t)
 		forget_thread(t);
 }
 
@@ -299,8 +300,11 @@ static void *thread_main(void *p)
 	pthread_mutex_unlock(&threads_mutex);
 	store_release(&t->attached, 1u); /* pairs: libgc-thread */
 	os_wake(&t->attached, 1);
-	void *result = t->fn(t->arg);
-	finished(t, result);
+	void *result = NULL;
+	pthread_cleanup_push(finished, t);
+	result = t->fn(t->arg);
+	t->result = result; /* kept until it is joined */
+	pthread_cleanup_pop(1);
 	return result;
 }
 
@@ -356,14 +360,13 @@ int GC_pthread_cancel(pthread_t id)
 void GC_pthread_exit(void *result)
 {
 	pthread_t me = pthread_self();
-	struct thread *mine = NULL;
 	pthread_mutex_lock(&threads_mutex);
-	for (struct thread *t = threads; t != NULL; t = t->next)
-		if (pthread_equal(t->id, me))
-			mine = t;
+	struct thread *t = threads;
+	while (t != NULL && !pthread_equal(t->id, me))
+		t = t->next;
+	if (t != NULL)
+		t->result = result;
 	pthread_mutex_unlock(&threads_mutex);
-	if (mine != NULL)
-		finished(mine, result);
 	pthread_exit(result);
 }
 

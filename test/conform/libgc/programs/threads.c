@@ -8,6 +8,7 @@
 
 #undef pthread_create /* those below that are not wrapped say so */
 #undef pthread_join
+#undef pthread_exit
 
 static volatile int stage;
 
@@ -148,6 +149,52 @@ static void *leave(void *arg)
 	GC_pthread_exit(arg);
 }
 
+/* Threads that end without a result: what they were given goes, too. */
+static volatile int may_go;
+
+static void *until_cancelled(void *arg)
+{
+	while (!may_go)
+		sched_yield();
+	for (;;) {
+		pthread_testcancel();
+		usleep(100);
+	}
+	return arg;
+}
+
+static void *leave_by_system(void *arg)
+{
+	(pthread_exit)(arg);
+}
+
+#define NENDING 50
+
+static void make_ending(void)
+{
+	for (int i = 0; i < 2 * NENDING; i++) {
+		pthread_t t;
+		void *arg = GC_MALLOC(64);
+		watch(i, arg);
+		GC_pthread_create(&t, NULL, i < NENDING ? until_cancelled : leave_by_system, arg);
+		if (i < NENDING)
+			GC_pthread_cancel(t);
+		GC_pthread_detach(t);
+	}
+}
+
+static void ending(void)
+{
+	afar(make_ending);
+	may_go = 1;
+	for (int i = 0; i < 100 && gone(0, 2 * NENDING) < 2 * NENDING; i++) {
+		usleep(20000);
+		collect();
+	}
+	say("cancelled: forgotten", gone(0, NENDING), NENDING);
+	say("ended: forgotten", gone(NENDING, 2 * NENDING), NENDING);
+}
+
 static void *in_lock(void *p)
 {
 	return GC_base((char *)p + 5);
@@ -213,6 +260,7 @@ int main(void)
 	blocking();
 	holding();
 	rest();
+	ending();
 	forks();
 	return 0;
 }
