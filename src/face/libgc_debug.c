@@ -196,7 +196,7 @@ void GC_debug_free(void *p)
 	if (header_is_freed(h))
 		mgc_misuse("second GC_debug_free of %p (made at %s:%u, %zu B)", p, h->file, h->line,
 			   h->nbytes);
-	libgc_check_guard(h);
+	(void)libgc_check_guard(h);
 	h->seal = (uintptr_t)h ^ HEADER_SEAL ^ HEADER_FREED;
 	unsigned kind = libgc_kind_of((uintptr_t)h);
 	if (GC_find_leak || kind == KIND_UNCOLLECTABLE || kind == KIND_AUNCOLLECTABLE) {

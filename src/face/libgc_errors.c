@@ -84,23 +84,24 @@ void libgc_describe(uintptr_t object, char *out, size_t nbytes)
 		mgc_format(out, nbytes, "%p (%zu B, %s)", (void *)object, edge_nbytes(s), what);
 }
 
-void libgc_check_guard(struct debug_header *h)
+bool libgc_check_guard(struct debug_header *h)
 {
 	char what[160];
 	const unsigned char *at = header_smashed_at(h);
 	if (at == NULL || h->reported)
-		return;
+		return false;
 	h->reported = 1;
 	libgc_describe((uintptr_t)h, what, sizeof what);
 	mgc_print(STDERR_FILENO, "mallocgc: the program wrote behind its object %s: at %p\n", what,
 		  (const void *)at);
+	return true;
 }
 
 /* ── leaks ──────────────────────────────────────────────────────────────────────────────── */
 
 struct errors {
 	const struct space *space;
-	size_t nleaked, nbytes;
+	size_t nleaked, nbytes, nsmashed;
 };
 
 static void look_at(void *arg, struct span *s, uintptr_t object)
@@ -109,7 +110,7 @@ static void look_at(void *arg, struct span *s, uintptr_t object)
 	struct debug_header *h = libgc.debugging ? header_at(object) : NULL;
 	char what[160];
 	if (h != NULL && !header_is_freed(h))
-		libgc_check_guard(h);
+		e->nsmashed += libgc_check_guard(h);
 	if (!GC_find_leak || space_is_marked(e->space, object) || (h != NULL && header_is_freed(h)))
 		return;
 	e->nbytes += edge_nbytes(s);
@@ -130,6 +131,8 @@ void libgc_look_for_errors(void)
 			STDERR_FILENO,
 			"mallocgc: %zu objects, %zu B, were not freed and nothing refers to them\n",
 			e.nleaked, e.nbytes);
+	if (e.nleaked + e.nsmashed != 0 && getenv("GC_ABORT_ON_LEAK") != NULL)
+		mgc_fatal("the program leaks or smashes objects, and GC_ABORT_ON_LEAK is set");
 }
 
 /* ── dumps ──────────────────────────────────────────────────────────────────────────────── */

@@ -141,7 +141,9 @@ static void change_excluded(uintptr_t lo, uintptr_t hi)
 	cycle_take_world(&runtime.gc);
 	if (lo == hi)
 		nexcluded = 0;
-	else if (nexcluded < MAX_EXCLUDED)
+	else if (nexcluded == MAX_EXCLUDED)
+		mgc_misuse("GC_exclude_static_roots: more than %d ranges", MAX_EXCLUDED);
+	else
 		exclude(lo, hi);
 	runtime.gc.roots.excluded = excluded;
 	runtime.gc.roots.nexcluded = nexcluded;

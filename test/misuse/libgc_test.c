@@ -130,6 +130,20 @@ static void misaligned_link(void *arg)
 	GC_general_register_disappearing_link((void **)(void *)(room + (size_t)arg), GC_malloc(16));
 }
 
+static void link_outside(void *arg)
+{
+	static void *link;
+	link = arg;
+	GC_register_disappearing_link(&link);
+}
+
+static void exclude_much(void *arg)
+{
+	static char room[2048][16];
+	for (size_t i = 0; i < (size_t)arg; i++)
+		GC_exclude_static_roots(room[i], room[i] + 8);
+}
+
 static struct GC_ms_entry *allocate(GC_word *addr, struct GC_ms_entry *top,
 				    struct GC_ms_entry *limit, GC_word env)
 {
@@ -170,12 +184,28 @@ TEST(others)
 	CHECK_DIES(start_what_runs, NULL, "did not stop the world");
 	CHECK_DIES(step_outside, (void *)4096, "not in the same object");
 	CHECK_DIES(misaligned_link, (void *)3, "not aligned");
+	CHECK_DIES(link_outside, NULL, "which is in no object");
+	CHECK_DIES(exclude_much, (void *)1025, "more than 1024 ranges");
 	CHECK_DIES(allocate_in_procedure, (void *)32, "a call inside the allocator");
 }
 
 static void tell(const char *text)
 {
 	fprintf(stderr, "the program heard: %s", text);
+}
+
+static void leak(void *arg)
+{
+	setenv("GC_FIND_LEAK", "1", 1);
+	setenv("GC_ABORT_ON_LEAK", "1", 1);
+	for (size_t i = 0; i < 100; i++)
+		GC_MALLOC((size_t)arg);
+	GC_gcollect();
+}
+
+TEST(leaks)
+{
+	CHECK_DIES(leak, (void *)100, "leaks or smashes objects");
 }
 
 static void with_handler(void *arg)

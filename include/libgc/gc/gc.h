@@ -172,6 +172,7 @@ GC_API int GC_CALL GC_is_incremental_mode(void);
 GC_API int GC_CALL GC_incremental_protection_needs(void);
 GC_API void GC_CALL GC_start_incremental_collection(void);
 GC_API int GC_CALL GC_collect_a_little(void);
+GC_API void GC_CALL GC_start_mark_threads(void);
 #define GC_PROTECTS_NONE 0
 #define GC_PROTECTS_POINTER_HEAP 1
 #define GC_PROTECTS_PTRFREE_HEAP 2
@@ -433,7 +434,6 @@ GC_API int GC_CALL GC_unregister_my_thread(void);
 GC_API int GC_CALL GC_thread_is_registered(void);
 GC_API void GC_CALL GC_register_altstack(void *stack, GC_word nbytes, void *altstack,
 					 GC_word alt_nbytes);
-GC_API void GC_CALL GC_start_mark_threads(void);
 GC_API void GC_CALL GC_stop_world_external(void);
 GC_API void GC_CALL GC_start_world_external(void);
 GC_API int GC_CALL GC_get_suspend_signal(void);

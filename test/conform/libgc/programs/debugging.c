@@ -124,6 +124,22 @@ static void no_leaks(void)
 	collect();
 }
 
+/* Where leaks are looked for there are no links and no finalizers. */
+static void neither(void)
+{
+	static void *link;
+	GC_finalization_proc old = on_final;
+	void *cd = &link;
+	GC_set_find_leak(1);
+	void *obj = GC_MALLOC(40);
+	printf("links: %d", GC_general_register_disappearing_link(&link, GC_base(obj)));
+	printf(" %d", GC_register_long_link(&link, GC_base(obj)));
+	printf(" %d\n", GC_unregister_disappearing_link(&link));
+	GC_register_finalizer(GC_base(obj), NULL, NULL, &old, &cd);
+	printf("finalizers: %d %d\n", old == on_final, cd == &link);
+	GC_FREE(obj);
+}
+
 int main(void)
 {
 	use_all();
@@ -135,5 +151,6 @@ int main(void)
 	printf("  and freed: %d\n", complains(write_behind_and_free));
 	printf("leaks: %d\n", complains(find_leaks));
 	printf("  none: %d\n", complains(no_leaks));
+	neither();
 	return 0;
 }

@@ -263,6 +263,38 @@ static void disclaim(void)
 	say("  closures", closed, N);
 }
 
+static int deepest, depth;
+
+/* on_nested - asks for what else is due. */
+static void on_nested(void *obj, void *cd)
+{
+	depth++;
+	deepest = depth > deepest ? depth : deepest;
+	on_final(obj, cd);
+	while (GC_should_invoke_finalizers())
+		GC_invoke_finalizers();
+	depth--;
+}
+
+static void make_nested(void)
+{
+	for (long i = 0; i < N; i++) {
+		struct node *n = GC_NEW(struct node);
+		n->number = i;
+		GC_register_finalizer(n, on_nested, (void *)i, NULL, NULL);
+	}
+}
+
+static void nested(void)
+{
+	nrun = resurrected = 0;
+	afar(make_nested);
+	collect();
+	GC_invoke_finalizers();
+	say("nested: run", nrun, N);
+	say("  inside others", deepest, N);
+}
+
 static void all(void)
 {
 	static struct node *roots[N];
@@ -308,6 +340,7 @@ int main(void)
 	unreachable();
 	two_kinds_of_links();
 	toggles();
+	nested();
 	GC_set_finalize_on_demand(0);
 	disclaim();
 	all();

@@ -115,6 +115,30 @@ static void statistics(void)
 	       GC_get_size_map_at(1 << 30) == (size_t)-1);
 }
 
+/* alike - what is told together is what is told one by one; it may change between two calls. */
+static int alike(void)
+{
+	GC_word heap, free_bytes, unmapped, since, total;
+	struct GC_prof_stats_s s;
+	GC_get_heap_usage_safe(&heap, &free_bytes, &unmapped, &since, &total);
+	GC_get_prof_stats(&s, sizeof s);
+	return heap == GC_get_heap_size() && free_bytes == GC_get_free_bytes() &&
+	       unmapped == GC_get_unmapped_bytes() && since == GC_get_bytes_since_gc() &&
+	       total == GC_get_total_bytes() && s.heapsize_full == heap + unmapped &&
+	       s.free_bytes_full == free_bytes + unmapped && s.unmapped_bytes == unmapped;
+}
+
+static void together(void)
+{
+	int once = 0;
+	for (int i = 0; i < 100; i++)
+		memset(GC_malloc_atomic(100000), 1, 100000);
+	GC_gcollect_and_unmap();
+	for (int i = 0; i < 100 && !once; i++)
+		once = alike();
+	printf("one by one: %d\n", once);
+}
+
 static int nobjects;
 static void *wanted;
 
@@ -135,7 +159,14 @@ static void stopping(void)
 	printf("stop: %d", GC_try_to_collect(always_stop));
 	printf(" %d", GC_get_gc_no() == no);
 	printf(" %d", GC_try_to_collect(no_stop));
+	printf(" %d", GC_get_gc_no() > no);
+	GC_set_stop_func(always_stop);
+	no = GC_get_gc_no();
+	GC_gcollect();
+	printf(" %d", GC_get_gc_no() > no);
+	GC_gcollect_and_unmap();
 	printf(" %d\n", GC_get_gc_no() > no);
+	GC_set_stop_func(no_stop);
 	no = GC_get_gc_no();
 	GC_disable();
 	GC_disable();
@@ -207,6 +238,7 @@ int main(void)
 	printf("version: %x\n", GC_get_version());
 	callbacks();
 	statistics();
+	together();
 	stopping();
 	pointers();
 	GC_set_max_heap_size(GC_get_heap_size() + (64 << 20));
