@@ -286,9 +286,11 @@ static struct GC_ms_entry *mark_hidden(GC_word *addr, struct GC_ms_entry *top,
 static void check_whole(const struct node *n, unsigned depth)
 {
 	CHECK_EQ(n->seal, seal(n->number, n->serial));
-	for (unsigned i = 0; i < NCHILDREN && depth > 0; i++)
-		if (child_of(n, i) != NULL)
-			check_whole(child_of(n, i), depth - 1);
+	for (unsigned i = 0; i < NCHILDREN && depth > 0; i++) {
+		const struct node *c = child_of(n, i); /* once: another thread may change it */
+		if (c != NULL)
+			check_whole(c, depth - 1);
+	}
 }
 
 static void hold(struct worker *w, struct node *n)
