@@ -193,24 +193,17 @@ void *GC_generic_malloc_uncollectable(size_t nbytes, int kind)
 				 kind == KIND_PTRFREE ? KIND_AUNCOLLECTABLE : KIND_UNCOLLECTABLE);
 }
 
-/* link_run - takes up to MANY_NBYTES of slots from the mutator's run and links them by their first
- * words. The first slot, or 0. */
-static uintptr_t link_run(struct mutator *m, unsigned sc, size_t slot)
+/* link_many - a list of slots, up to MANY_NBYTES of them, into *list. False: no memory. */
+static bool link_many(struct mutator *m, unsigned sc, void **list)
 {
-	uintptr_t first = gc_alloc_slot(&runtime.gc, m, sc, slot), last = first;
-	for (size_t n = slot; first != 0 && n + slot <= MANY_NBYTES; n += slot) {
-		uintptr_t p = cache_pop(m, sc, slot);
-		if (p == 0)
-			break;
-		*(uintptr_t *)last = p;
-		last = p;
-	}
+	size_t slot = runtime.heap.layouts.spanclass[sc].slot_nbytes;
+	uintptr_t first = sc == 0 ? 0 : gc_alloc_slot(&runtime.gc, m, sc, slot);
 	if (first == 0)
-		return 0;
-	*(uintptr_t *)last = 0;
+		return false;
+	uintptr_t last = cache_link(m, sc, first, MANY_NBYTES, list);
 	if (MGC_UNLIKELY(cache_claim_sample(m, sc)))
 		gc_sample(&runtime.gc, m, last, slot);
-	return first;
+	return true;
 }
 
 void GC_generic_malloc_many(size_t nbytes, int kind, void **result)
@@ -226,8 +219,8 @@ void GC_generic_malloc_many(size_t nbytes, int kind, void **result)
 		return;
 	}
 	unsigned sc = layout_spanclass(&runtime.heap.layouts, layout, sizeclass_of(sixteens(nbytes)));
-	uintptr_t p = sc == 0 ? 0 : link_run(m, sc, runtime.heap.layouts.spanclass[sc].slot_nbytes);
-	*result = finish(p, nbytes);
+	if (MGC_UNLIKELY(!link_many(m, sc, result)))
+		*result = libgc_out_of_memory(nbytes);
 }
 
 void *GC_malloc_many(size_t nbytes)

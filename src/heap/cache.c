@@ -156,6 +156,61 @@ bool cache_refill(struct mutator *m, unsigned spanclass)
 	return ok;
 }
 
+/* link_word - the slots of these bits behind *tail, zeroed if need be; the last of them. */
+static uintptr_t *link_word(const struct span *s, uintptr_t base, uint64_t bits, bool zero,
+			    uintptr_t *tail)
+{
+	bool clear = zero && load_relaxed(&s->needzero);
+	for (; bits != 0; bits &= bits - 1) {
+		uintptr_t p = base + ((size_t)bits_ctz(bits) << MGC_GRANULE_SHIFT);
+		annotate_alloc(p, s->slot_nbytes, zero);
+		if (clear)
+			memset((void *)p, 0, s->slot_nbytes);
+		*tail = p;
+		tail = (uintptr_t *)p;
+	}
+	return tail;
+}
+
+/* link_scattered - behind tail, at most nbytes of slots of the span in hand. */
+static uintptr_t *link_scattered(struct mutator *m, unsigned sc, size_t nbytes, bool black,
+				 uintptr_t *tail)
+{
+	const struct space *sp = &m->heap->pageheap.space;
+	struct span *s = m->spans[sc];
+	if (s == NULL || s->sizeclass > MGC_NDENSE || s->slot_nbytes % MGC_GRANULE != 0 || sampler_on())
+		return tail;
+	check_span(s, sc);
+	central_ensure_swept(m->heap, s);
+	bool zero = !(m->heap->layouts.spanclass[sc].flags & LAYOUT_NOZERO);
+	size_t most = nbytes / s->slot_nbytes, left = most, w;
+	uint64_t bits;
+	while (left > 0 && (bits = span_free_word(sp, s, (uint32_t)left, &w)) != 0) {
+		tail = link_word(s, sp->base + (w << (MGC_GRANULE_SHIFT + 6)), bits, zero, tail);
+		span_take_word(sp, s, w, bits, black);
+		left -= bits_count(bits);
+	}
+	count_handed(m, (most - left) * s->slot_nbytes);
+	return tail;
+}
+
+uintptr_t cache_link(struct mutator *m, unsigned spanclass, uintptr_t first, size_t nbytes, void **list)
+{
+	size_t slot = m->heap->layouts.spanclass[spanclass].slot_nbytes, n = slot;
+	uintptr_t *tail = (uintptr_t *)first, p;
+	bool black = mutator_births_black(m, mutator_enter_heap(m));
+	for (; n + slot <= nbytes && (p = cache_pop(m, spanclass, slot)) != 0; n += slot) {
+		*tail = p;
+		tail = (uintptr_t *)p;
+	}
+	if (n + slot <= nbytes)
+		tail = link_scattered(m, spanclass, nbytes - n, black, tail);
+	*tail = 0;
+	*list = (void *)first;
+	mutator_leave(m);
+	return (uintptr_t)tail;
+}
+
 bool cache_refill_tiny(struct mutator *m)
 {
 	struct layouts *ls = &m->heap->layouts;

@@ -66,6 +66,12 @@ bool cache_refill(struct mutator *m, unsigned spanclass);
  * Zeroing happens outside any section, before anybody can find the object. */
 uintptr_t cache_alloc_large(struct mutator *m, unsigned layout, size_t nbytes, size_t align);
 
+/* cache_link - makes a list of `first`, a slot that the caller just took, and of others of its class, up to nbytes in all: each
+ * refers to the next by its first word. First those of the run in hand, then the free ones of the span it is of, wherever they lie:
+ * in a heap with holes a run is a slot or two, and the list is worth the call. *list is the first slot before anybody
+ * may stop the thread: what looks there keeps all of the list. Returns the last slot. */
+uintptr_t cache_link(struct mutator *m, unsigned spanclass, uintptr_t first, size_t nbytes, void **list);
+
 /* cache_pop_tiny - nbytes < 16, no pointers: a piece of the mutator's current block, aligned for its
  * size; 0 when the block is full (then cache_refill_tiny and again). */
 MGC_INLINE uintptr_t cache_pop_tiny(struct mutator *m, size_t nbytes)

@@ -161,6 +161,37 @@ void span_take_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t
 	store_relaxed(&s->scan_from, (uint16_t)hi);
 }
 
+uint64_t span_free_word(const struct space *sp, struct span *s, uint32_t max_slots, size_t *w)
+{
+	uint32_t from = load_relaxed(&s->scan_from);
+	const uint64_t *begins = sizeclass_dense_mask[s->sizeclass - 1];
+	size_t g = granule_of(sp, s, from), first = (s->base - sp->base) >> (MGC_GRANULE_SHIFT + 6);
+	uint64_t passed = bits_low(g % GRANULES_PER_WORD);
+	MGC_ASSERTION(is_dense(s) && s->slot_nbytes % MGC_GRANULE == 0 && max_slots > 0);
+	for (size_t i = g / GRANULES_PER_WORD; from < s->nslots && i < first + MGC_PAGE_SIZE / 1024;
+	     i++) {
+		uint64_t free = begins[i - first] & ~passed & ~load_acquire(&sp->bits[i].alloc);
+		if (free != 0) { /* pairs: free-dirties */
+			while (bits_count(free) > max_slots)
+				free &= ~(UINT64_C(1) << (63 - bits_clz(free)));
+			*w = i;
+			return free;
+		}
+		passed = 0;
+	}
+	store_relaxed(&s->scan_from, s->nslots);
+	return 0;
+}
+
+void span_take_word(const struct space *sp, struct span *s, size_t w, uint64_t bits, bool black)
+{
+	if (black)
+		or_relaxed(&sp->bits[w].mark, bits);
+	or_release(&sp->bits[w].alloc, bits); /* pairs: alloc-bit; as in span_take_run */
+	uint32_t last = slot_at(sp, s, w * GRANULES_PER_WORD + (63 - bits_clz(bits)));
+	store_relaxed(&s->scan_from, (uint16_t)(last + 1));
+}
+
 void span_mark_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi)
 {
 	struct run_bits r = run_begin(sp, s, lo, hi);

@@ -142,6 +142,11 @@ bool span_find_run(const struct space *sp, struct span *s, uint32_t max_slots, u
 /* span_take_run - sets the allocation bits of [lo, hi), and first their mark bits when `black`. Call
  * it after the slots were zeroed. */
 void span_take_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi, bool black);
+/* span_free_word - the owner looks for free slots at or above scan_from, wherever they lie: the bits of at most max_slots of them,
+ * all in one word, *w in sp->bits; 0: there is none. Of a class of the dense masks whose slots are whole granules.
+ * span_take_word - takes them; as span_take_run. */
+uint64_t span_free_word(const struct space *sp, struct span *s, uint32_t max_slots, size_t *w);
+void span_take_word(const struct space *sp, struct span *s, size_t w, uint64_t bits, bool black);
 /* span_mark_run - sets the mark bits of [lo, hi), which are taken. */
 void span_mark_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi);
 /* span_drop_run - clears both bits of slots [lo, hi): they were handed out and never born. */

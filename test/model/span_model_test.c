@@ -104,6 +104,45 @@ static void step_claim(void)
 	}
 }
 
+/* step_claim_word - what the owner does for a list: free slots wherever they lie, those of one word of bits. */
+static void step_claim_word(void)
+{
+	uint32_t max = 1 + below(below(2) ? 3 : 70), i = s->scan_from, n = 0;
+	size_t w = 0, first = 0;
+	uint64_t want = 0;
+	for (; i < s->nslots && n < max; i++) {
+		size_t granule = (span_slot_addr(s, i) - sp.base) / MGC_GRANULE;
+		if (taken[i])
+			continue;
+		if (want != 0 && granule / 64 != first)
+			break;
+		first = granule / 64;
+		want |= UINT64_C(1) << granule % 64;
+		taken[i] = true;
+		n++;
+	}
+	uint64_t bits = span_free_word(&sp, s, max, &w);
+	cr_assert(bits == want && (want == 0 || w == first), "%lx in %zu, not %lx in %zu", bits, w,
+		  want, first);
+	if (bits == 0) {
+		s->scan_from = below(2) ? 0 : (uint16_t)below(s->nslots);
+		return;
+	}
+	bool black = below(3) == 0;
+	for (uint64_t left = black ? bits : 0; left != 0; left &= left - 1) {
+		uintptr_t addr = sp.base + (w * 64 + bits_ctz(left)) * MGC_GRANULE;
+		marked[span_slot_of(s, addr)] = true;
+	}
+	span_take_word(&sp, s, w, bits, black);
+	uintptr_t last = sp.base + (w * 64 + 63 - bits_clz(bits)) * MGC_GRANULE;
+	cr_assert_eq(s->scan_from, span_slot_of(s, last) + 1);
+}
+
+static bool has_words(void)
+{
+	return s->sizeclass >= 1 && s->sizeclass <= MGC_NDENSE && s->slot_nbytes % MGC_GRANULE == 0;
+}
+
 static void step_free(void)
 {
 	for (uint32_t n = below(20), i; n > 0; n--) {
@@ -150,7 +189,9 @@ static void play(unsigned nsteps)
 {
 	for (unsigned i = 0; i < nsteps; i++) {
 		uint32_t dice = below(16);
-		if (dice < 8)
+		if (dice < 3 && has_words())
+			step_claim_word();
+		else if (dice < 8)
 			step_claim();
 		else if (dice < 11)
 			step_free();

@@ -1,9 +1,13 @@
 /* cache_test.c - heap/cache.h with heap/central.h: what a free may meet on its way. A heap without a
  * collector; the test plays its part. Random steps: model/central_model_test.c */
 #include <criterion/criterion.h>
+#include <string.h>
 
 #include "heap/cache.h"
 #include "lib/step.h"
+
+static struct heap heap;
+static struct mutator *m;
 
 #if STEP_WORKS
 /* An object is freed by hand in a span that is not swept yet. Between any two instructions of that, others
@@ -16,8 +20,7 @@
 #define STRIDE 1
 #endif
 
-static struct heap heap;
-static struct mutator *m, *other;
+static struct mutator *other;
 static struct central *central;
 static unsigned spanclass;
 static uintptr_t theirs[NOTHERS];
@@ -157,6 +160,148 @@ Test(cache, a_large_object_at_any_point_of_its_birth, .timeout = 60)
 		free_it((void *)large);
 		more = step_run(make_large, NULL, step, look_at_large);
 		cr_assert_eq(large, before);
+	}
+	cr_assert_gt(step, 30);
+	mutator_detach(m);
+}
+#endif
+
+/* ── lists ──────────────────────────────────────────────────────────────────────────────── */
+
+#define LIST_NBYTES ((size_t)4096)
+
+static uintptr_t take(unsigned sc, size_t nbytes)
+{
+	uintptr_t p = cache_pop(m, sc, nbytes);
+	if (p == 0 && cache_refill(m, sc))
+		p = cache_pop(m, sc, nbytes);
+	cr_assert(p != 0);
+	return p;
+}
+
+/* check_list - each once, of that class, clear but for the word that refers to the next; how many. */
+static size_t check_list(const void *list, uintptr_t last, size_t nbytes)
+{
+	size_t n = 0;
+	for (const uintptr_t *p = list; p != NULL; p = (const uintptr_t *)*p, n++) {
+		const struct span *s = space_span(&heap.pageheap.space, (uintptr_t)p);
+		cr_assert(s != NULL && s->slot_nbytes == nbytes);
+		cr_assert_eq(span_slot_addr(s, span_slot_of(s, (uintptr_t)p)), (uintptr_t)p);
+		cr_assert(space_is_allocated(&heap.pageheap.space, (uintptr_t)p));
+		for (size_t i = 1; i < nbytes / sizeof *p; i++)
+			cr_assert_eq(p[i], 0, "slot %zu, word %zu", n, i);
+		cr_assert((p == (const uintptr_t *)last) == (*p == 0));
+		cr_assert_lt(n, MGC_PAGE_SIZE / nbytes);
+	}
+	return n;
+}
+
+/* A span that is full but for its holes, every second or third slot, and no run in hand. */
+static struct {
+	uintptr_t p[MGC_PAGE_SIZE / MGC_GRANULE];
+	bool hole[MGC_PAGE_SIZE / MGC_GRANULE];
+	size_t nslots, nholes;
+} holed;
+
+static void free_slot(size_t i)
+{
+	struct span *of;
+	cr_assert_eq(cache_check(&heap, holed.p[i], &of), FREE_OK);
+	cr_assert(cache_free(m, holed.p[i], of));
+	holed.hole[i] = true;
+	holed.nholes++;
+}
+
+static void make_holes(unsigned sc, size_t nbytes)
+{
+	memset(&holed, 0, sizeof holed);
+	holed.nslots = sizeclass_table[sizeclass_of(nbytes)].nslots;
+	while (m->spans[sc] == NULL) /* the first runs are of a span that threads share */
+		(void)take(sc, nbytes);
+	do {
+		while (m->runs[sc].cur < m->runs[sc].end)
+			(void)take(sc, nbytes);
+		holed.p[0] = take(sc, nbytes);
+	} while (holed.p[0] != m->spans[sc]->base);
+	for (size_t i = 1; i < holed.nslots; i++)
+		holed.p[i] = take(sc, nbytes);
+	for (size_t i = 0; i < holed.nslots; i++)
+		memset((void *)holed.p[i], 0xaa, nbytes);
+	cr_assert_eq(m->runs[sc].cur, m->runs[sc].end);
+	for (size_t i = 1; i < holed.nslots; i += i % 5 == 1 ? 2 : 3)
+		free_slot(i);
+}
+
+static unsigned class_of(size_t nbytes)
+{
+	return layout_spanclass(&heap.layouts, LAYOUT_ID_WORDS, sizeclass_of(nbytes));
+}
+
+/* Of a span with holes a list gets what it can hold, wherever it lies, and nothing that is somebody's. */
+static void list_among_holes(size_t nbytes)
+{
+	unsigned sc = class_of(nbytes);
+	make_holes(sc, nbytes);
+	uint64_t before = load_relaxed(&heap.live_nbytes);
+	size_t want = holed.nholes * nbytes > LIST_NBYTES ? LIST_NBYTES / nbytes : holed.nholes;
+	void *list = NULL;
+	uintptr_t first = take(sc, nbytes), last = cache_link(m, sc, first, LIST_NBYTES, &list);
+	cr_assert_eq((uintptr_t)list, first);
+	cr_assert_eq(check_list(list, last, nbytes), want, "%zu of %zu B", want, nbytes);
+	cr_assert_eq(load_relaxed(&heap.live_nbytes) - before, want * nbytes);
+	for (size_t i = 0; i < holed.nslots; i++)
+		for (size_t at = 0; at < nbytes && !holed.hole[i]; at++)
+			cr_assert_eq(((const uint8_t *)holed.p[i])[at], 0xaa,
+				     "object %zu, byte %zu", i, at);
+}
+
+static void attach(void)
+{
+	cr_assert_eq(heap_init(&heap, 0), 0);
+	m = mutator_attach(&heap);
+}
+
+Test(cache, a_list_of_slots_among_holes, .timeout = 60)
+{
+	attach();
+	for (unsigned c = 1; c <= MGC_NDENSE; c++)
+		if (sizeclass_table[c].slot_nbytes % MGC_GRANULE == 0)
+			list_among_holes(sizeclass_table[c].slot_nbytes);
+	heap_verify(&heap);
+	mutator_detach(m);
+}
+
+#if STEP_WORKS
+/* Whoever stops the thread, at any instruction, finds nothing taken for the list, or the list where it was wanted: of objects
+ * without pointers what looks there is all that keeps it. */
+#define SHORT_NBYTES ((size_t)4 * 64)
+static void *listed;
+static uintptr_t first_listed;
+static uint32_t ntaken;
+
+static void link_it(void *arg)
+{
+	(void)arg;
+	cache_link(m, class_of(64), first_listed, SHORT_NBYTES, &listed);
+}
+
+static void stopped(void)
+{
+	const struct span *s = m->spans[class_of(64)];
+	if (m->sec == 0 && span_count(&heap.pageheap.space, s) > ntaken)
+		cr_assert_eq((uintptr_t)listed, first_listed, "step %zu", step);
+}
+
+Test(cache, a_list_is_there_when_the_thread_stops, .timeout = 60)
+{
+	attach();
+	bool more = true;
+	for (step = 0; more; step += STRIDE) {
+		make_holes(class_of(64), 64);
+		listed = NULL;
+		first_listed = take(class_of(64), 64);
+		ntaken = span_count(&heap.pageheap.space, m->spans[class_of(64)]);
+		more = step_run(link_it, NULL, step, stopped);
 	}
 	cr_assert_gt(step, 30);
 	mutator_detach(m);
