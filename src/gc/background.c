@@ -162,6 +162,7 @@ static void run(void *arg)
 	uint32_t seen = 0;
 	uint64_t since_ns = os_now_ns();
 	mutator_tls = &mutator_collector;
+	os_membarrier_register(); /* it takes 10 ms, which the first cycle beside the program need not wait for */
 	for (;;) {
 		wait_cycle(gc, seen, since_ns);
 		look_soon(gc);

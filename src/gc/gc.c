@@ -135,6 +135,8 @@ int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal
 	h->pageheap.touch = background_touch;
 	gc->concurrent = concurrent && knobs->concurrent;
 	cycle_set_goal(gc);
+	if (os_is_alone()) /* later a cycle would wait for it, and who allocates for the cycle */
+		os_membarrier_register();
 	int err = stw_init(&gc->stw, h, signal, knobs->poll != 0);
 	gc->stw.snapshot = snapshot;
 	return err;

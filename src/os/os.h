@@ -138,6 +138,10 @@ void os_wake(uint32_t *word, unsigned nwaiters);
 /* os_membarrier - every running thread of the process passes a full fence before this returns.
  * False: the system has none (then callers use a signal). Probed once. */
 bool os_membarrier(void);
+/* os_membarrier_register - what the first call has to do, once: in a process of several threads the kernel takes some 10 ms for it. */
+void os_membarrier_register(void);
+/* os_is_alone - the process has no other thread. False: perhaps. */
+bool os_is_alone(void);
 
 /* ── threads ────────────────────────────────────────────────────────────────────────────── */
 

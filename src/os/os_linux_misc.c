@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -151,6 +152,11 @@ void os_wake(uint32_t *word, unsigned nwaiters)
 	errno = saved;
 }
 
+bool os_is_alone(void)
+{
+	return __libc_single_threaded;
+}
+
 static bool membarrier(int command)
 {
 	return syscall(SYS_membarrier, command, 0, 0) >= 0;
@@ -162,12 +168,20 @@ static bool register_fence(void)
 	return have > 0 && (have & MEMBARRIER_PRIVATE) != 0 && membarrier(MEMBARRIER_PRIVATE_REGISTER);
 }
 
-bool os_membarrier(void)
+static enum { UNKNOWN, WORKS, ABSENT } fence;
+
+void os_membarrier_register(void)
 {
-	static enum { UNKNOWN, WORKS, ABSENT } fence;
 	int saved = errno;
 	if (load_relaxed(&fence) == UNKNOWN)
 		store_relaxed(&fence, register_fence() ? WORKS : ABSENT);
+	errno = saved;
+}
+
+bool os_membarrier(void)
+{
+	int saved = errno;
+	os_membarrier_register();
 	bool done = load_relaxed(&fence) == WORKS && os_refused("membarrier", 0) == 0 &&
 		    (membarrier(MEMBARRIER_PRIVATE) ||
 		     /* not registered in this address space: the child of a fork */

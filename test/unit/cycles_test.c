@@ -1,5 +1,8 @@
 /* cycles_test.c (plain) - who makes a cycle that nobody asked for: the collecting thread; the program's only
  * thread itself where hardly anything lives; the background thread when none came for long. */
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "lib/plain.h"
 #include "mallocgc.h"
 
@@ -27,6 +30,18 @@ static void begin(void)
 	CHECK_EQ(mgc_root_add(kept, sizeof kept, 0), 0);
 	mgc_collect();
 	make_garbage(1);
+}
+
+/* In a process of several threads the kernel takes some 10 ms for what a barrier has to be preceded by, once: the first
+ * cycle beside the program, and who allocates meanwhile, need not wait for that. */
+TEST(barriers_are_announced_while_there_is_one_thread)
+{
+	enum { ASK = 0, BARRIER = 8 };
+	CHECK(mgc_alloc(16, NULL, 0) != NULL);
+	CHECK_EQ(load_acquire(&runtime.gc.ncycles), 0);
+	long have = syscall(SYS_membarrier, ASK, 0, 0);
+	if (have > 0 && (have & BARRIER) != 0)
+		CHECK_EQ(syscall(SYS_membarrier, BARRIER, 0, 0), 0);
 }
 
 TEST(a_small_heap_is_collected_by_the_only_thread)
