@@ -49,9 +49,11 @@ static struct cycle *cycle_of(struct marker *mk)
 	return LIST_ENTRY(mk, struct cycle, mk);
 }
 
-/* call_put_off - the world stands still. */
+/* call_put_off - the world stands still. The face's roots tell nothing new, but a program counts on being asked for them in each
+ * stop (Crystal's start callback takes the lock that its push callback gives back). */
 static void call_put_off(struct cycle *c)
 {
+	roots_ask_face(&c->gc->roots, &c->mk);
 	specials_keep_referents(&c->gc->specials, &c->mk);
 	marker_rescan_waiting(&c->mk);
 	cycle_drain(&c->mk);

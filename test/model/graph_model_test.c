@@ -735,7 +735,8 @@ static void *run_world(void *arg)
 		collect_afar();
 		on_thread(check_exactly, l->w);
 	}
-	printf("  world %u: %llu operations, %llu checks, %llu found dead, %llu retained (%llu held), %llu "
+	printf("  world %u: %llu operations, %llu checks, %llu found dead, %llu retained (%llu "
+	       "held), %llu "
 	       "finalized\n",
 	       l->w->index, (unsigned long long)l->w->nops, (unsigned long long)l->w->nchecks,
 	       (unsigned long long)l->w->ndead, (unsigned long long)l->w->nretained,

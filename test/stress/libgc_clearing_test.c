@@ -160,7 +160,7 @@ TEST_SECONDS(a_single_thread_sees_no_difference, 60)
 
 /* ── procedures of the program ──────────────────────────────────────────────────────────── */
 
-static uint32_t nmarked_running, nfirst, nsecond;
+static uint32_t nmarked_running, nfirst, nsecond, nstarts, npushes;
 static unsigned secret_kind;
 
 static struct GC_ms_entry *mark_secret(GC_word *addr, struct GC_ms_entry *top,
@@ -169,6 +169,16 @@ static struct GC_ms_entry *mark_secret(GC_word *addr, struct GC_ms_entry *top,
 	(void)env;
 	nmarked_running += !__atomic_load_n(&standing, __ATOMIC_ACQUIRE);
 	return *addr != 0 ? GC_MARK_AND_PUSH(masked((void *)*addr), top, limit, (void **)addr) : top;
+}
+
+static void count_start(void)
+{
+	nstarts++;
+}
+
+static void count_push(void)
+{
+	npushes++;
 }
 
 static void count(void *obj, void *arg)
@@ -196,6 +206,8 @@ static void keep_order(void)
 	GC_gcollect();
 	secret_kind = GC_new_kind(GC_new_free_list(), GC_MAKE_PROC(GC_new_proc(mark_secret), 0), 0, 1);
 	may_lock = true;
+	GC_set_start_callback(count_start);
+	GC_set_push_other_roots(count_push);
 	make_links();
 	CHECK_EQ(GC_pthread_create(&t, NULL, reader, NULL), 0);
 	while (!__atomic_load_n(&nread, __ATOMIC_ACQUIRE))
@@ -206,6 +218,8 @@ static void keep_order(void)
 	GC_invoke_finalizers();
 	printf("  %u first ones were finalized, %u second ones with them\n", nfirst, nsecond);
 	CHECK_EQ(nmarked_running, 0);
+	CHECK(nstarts > 0);
+	CHECK_EQ(nstarts, npushes); /* in the other stop, too */
 	CHECK(nfirst > 40 && nsecond < 3);
 	CHECK_EQ(GC_pthread_join(t, NULL), 0);
 }
