@@ -300,7 +300,7 @@ bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages)
 
 void pageheap_advise(struct pageheap *ph, size_t first, size_t npages)
 {
-	advise_huge(ph, first, first + npages);
+	advise_huge(ph, first, align_up(first + npages, max_size(1, os_page_size() >> MGC_PAGE_SHIFT)));
 }
 
 bool pageheap_renew(struct pageheap *ph, size_t first, size_t npages)

@@ -68,14 +68,16 @@ struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pag
 void pageheap_free(struct pageheap *ph, struct span *s);
 
 /* pageheap_take - the same pages without a record, for whoever keeps records of his own: *first, and in
- * *nclean how many of them read as zero; dense: all will be touched, whatever huge_up_to_pages says. Makes no upward call. pageheap_give - frees such pages, of which
+ * *nclean how many of them read as zero; dense: all will be touched, whatever huge_up_to_pages says. Makes no upward call.
+ * pageheap_give - frees such pages, of which
  * the first ndirty may have been written to; how many free pages are dirty then, in *used how many in use. */
 bool pageheap_take(struct pageheap *ph, size_t npages, size_t align_pages, bool dense,
 		   size_t *first, size_t *nclean);
 size_t pageheap_give(struct pageheap *ph, size_t first, size_t npages, size_t ndirty, size_t *used);
 /* pageheap_extend - takes the npages (> 0) from end_page on, if they are free or where the heap ends. */
 bool pageheap_extend(struct pageheap *ph, size_t end_page, size_t npages);
-/* pageheap_advise - the npages from first on, which were taken, will all be touched: in huge pages, where such are used. */
+/* pageheap_advise - the npages from first on, which were taken, begin with a page of the system and will all be touched: in huge
+ * pages, where such are used. */
 void pageheap_advise(struct pageheap *ph, size_t first, size_t npages);
 /* pageheap_renew - pages that were taken are as fresh ones again: clean, of one mapping with their neighbours
  * (os_renew), and huge where fresh ones would be. False: not possible, they are as they were. */

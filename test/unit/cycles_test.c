@@ -38,7 +38,7 @@ TEST(barriers_are_announced_while_there_is_one_thread)
 {
 	enum { ASK = 0, BARRIER = 8 };
 	CHECK(mgc_alloc(16, NULL, 0) != NULL);
-	CHECK_EQ(load_acquire(&runtime.gc.ncycles), 0);
+	CHECK(MGC_HOSTILE || load_acquire(&runtime.gc.ncycles) == 0);
 	long have = syscall(SYS_membarrier, ASK, 0, 0);
 	if (have > 0 && (have & BARRIER) != 0)
 		CHECK_EQ(syscall(SYS_membarrier, BARRIER, 0, 0), 0);
