@@ -391,6 +391,15 @@ void cycle_after_fork(struct gc *gc)
 	cycle_set_goal(gc); /* the parent's may be that of a cycle that runs: 0 */
 }
 
+/* begin_anew - for a second run; the request, and the lock, are those of the first. */
+static void begin_anew(struct cycle *c)
+{
+	c->rec = (struct cycle_record){ .reason = c->rec.reason };
+	c->live_nbytes = c->live_objects = 0;
+	c->later = false; /* it may do in its stop what the first one left for after it */
+	c->later_ns = 0;
+}
+
 /* exclusive - one collection at a time. Where data segments are roots, the loader's lock is held
  * around it, taken first: a thread that allocates inside dlopen holds that one already. */
 static void exclusive(void *arg)
@@ -411,8 +420,7 @@ static void exclusive(void *arg)
 			os_each_data(note_segment, NULL, c);
 		run(c);
 		if (young_failed(c)) {
-			c->rec = (struct cycle_record){ .reason = c->rec.reason };
-			c->live_nbytes = c->live_objects = 0;
+			begin_anew(c);
 			run(c);
 		}
 		if (c->self != NULL)

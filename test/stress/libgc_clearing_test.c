@@ -4,7 +4,8 @@
  * WHAT   First, by the events of one collection: while it sleeps between the stop's end and that, who has the allocation lock
  *        waits, and then finds every link null. Then for MGC_TEST_SECONDS (2 each) threads that make objects with links and
  *        finalizers of all orders, lose them, get some back by a link or in a finalizer, and move what these refer
- *        to elsewhere. Whatever they hold must be whole. In both forms of a collection.
+ *        to elsewhere. Whatever they hold must be whole. In both forms of a collection. And where one that finds too little
+ *        dead is followed by a whole one at once, which may do all in its stop although the first one did not.
  * links: libgc */
 #define GC_THREADS
 #define GC_NO_THREAD_REDIRECTS
@@ -473,4 +474,76 @@ TEST_SECONDS(what_comes_back_is_whole_beside, 120)
 {
 	setenv("MGC_DEBUG", "tracked=3", 0);
 	shuffle();
+}
+
+/* ── the second collection of two ───────────────────────────────────────────────────────── */
+
+#define NFRESH 500
+#define NGROWN 600000
+
+struct fresh {
+	struct fresh *next;
+	uint64_t seal, spare[2];
+};
+
+static uint32_t grown, nfreshly_dead;
+
+/* after_a_stop - as if what comes now took long. */
+static void after_a_stop(GC_EventType e)
+{
+	if (e == GC_EVENT_POST_START_WORLD)
+		sleep_ns(2000000);
+}
+
+/* make_fresh - the newest and all before it are held; its finalizer may not run before `made` is cleared. */
+static NOINLINE void make_fresh(struct fresh **made, uint32_t serial)
+{
+	struct fresh *f = GC_malloc(sizeof *f);
+	CHECK(f->next == NULL && f->seal == 0);
+	f->seal = seal(1, serial);
+	f->next = *made;
+	GC_register_finalizer_no_order(f, count, &nfreshly_dead, NULL, NULL);
+	*made = f;
+}
+
+static void *make_freshly(void *arg)
+{
+	struct fresh **made = GC_malloc_uncollectable(sizeof *made);
+	while (!__atomic_load_n(&grown, __ATOMIC_ACQUIRE)) {
+		for (uint32_t i = 0; i < NFRESH; i++)
+			make_fresh(made, i);
+		uint32_t serial = NFRESH;
+		for (const struct fresh *f = *made; f != NULL; f = f->next)
+			CHECK_EQ(f->seal, seal(1, --serial));
+		CHECK_EQ(serial, 0);
+		CHECK_EQ(nfreshly_dead, 0);
+		while (*made != NULL) { /* what is lost later has no finalizer */
+			GC_register_finalizer_no_order(*made, NULL, NULL, NULL, NULL);
+			*made = (*made)->next;
+		}
+	}
+	return arg;
+}
+
+/* A heap that grows by objects with finalizers: its young collections expect that many of these go, and find none dead. */
+TEST_SECONDS(the_second_of_two_begins_anew, 120)
+{
+	struct fresh *all = NULL;
+	static uint32_t ndead;
+	pthread_t t;
+	setenv("MGC_DEBUG", "tracked=0,young=2", 0);
+	GC_INIT();
+	GC_set_on_collection_event(after_a_stop);
+	CHECK_EQ(GC_pthread_create(&t, NULL, make_freshly, NULL), 0);
+	for (uint32_t i = 0; i < NGROWN; i++) {
+		struct fresh *f = GC_malloc(sizeof *f);
+		f->next = all;
+		all = f;
+		GC_register_finalizer_no_order(f, count, &ndead, NULL, NULL);
+	}
+	__atomic_store_n(&grown, 1, __ATOMIC_RELEASE);
+	CHECK_EQ(GC_pthread_join(t, NULL), 0);
+	CHECK_EQ(ndead, 0);
+	CHECK(all != NULL);
+	printf("  %lu collections\n", (unsigned long)GC_get_gc_no());
 }
