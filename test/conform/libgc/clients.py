@@ -67,6 +67,8 @@ def clients(folder):
         Client("guile gcbench large", guile("gcbench.scm", "20"), 120, slow=True),
         Client("guile words large", guile("words.scm", "100000"), 120, slow=True),
         Client("ecl bytecode", ecl(os.path.join(HERE, "clients", "bytecode.lisp"))),
+        Client("ecl bytecode large", ecl(os.path.join(HERE, "clients", "bytecode.lisp")), 120, slow=True,
+               env={"SCALE": "5"}),
         Client("ecl native threads", ecl(os.path.join(DEMO, "ecl", "workshop.lisp"))),
         Client("w3m page", ["w3m", "-dump", "-cols", "100", made("page.html")], 180),
         Client("w3m page large", ["w3m", "-dump", "-cols", "100", made("large.html")], 180, slow=True),
@@ -89,6 +91,8 @@ def clients(folder):
         Client("nix words", ["nix-instantiate", "--eval", "--strict", source("words.nix")],
                optional=True,  # it would start with so much memory that nothing collects
                env={"GC_INITIAL_HEAP_SIZE": "1000000"}),
+        Client("nix words large", ["nix-instantiate", "--eval", "--strict", source("words.nix"), "--arg", "scale", "5"],
+               120, optional=True, slow=True, env={"GC_INITIAL_HEAP_SIZE": "1000000"}),
     ]
 
 

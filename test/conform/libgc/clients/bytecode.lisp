@@ -29,7 +29,11 @@
         count (handler-case (error "number ~d" i)
                 (error (e) (plusp (length (princ-to-string e)))))))
 
-(let ((long-lived (make-tree 15)))
+;; SCALE in the environment: so many rounds, and so many trees that live.
+(defparameter *long-lived* nil)
+(defparameter *scale* (parse-integer (or (ext:getenv "SCALE") "1")))
+(dotimes (round *scale*)
+  (push (make-tree 15) *long-lived*)
   (format t "trees ~a~%" (loop for i below 20 sum (count-tree (make-tree 12))))
   (format t "lists ~a~%" (lists 150000))
   (format t "table ~a~%" (table 40000))
@@ -37,7 +41,7 @@
                                                    finally (return x))))
   (format t "closures ~a~%" (closures 100000))
   (format t "conditions ~a~%" (conditions 2000))
-  (format t "long-lived ~a~%" (count-tree long-lived)))
+  (format t "long-lived ~a~%" (reduce #'+ (mapcar #'count-tree *long-lived*))))
 
 (let ((weak (make-hash-table :test 'eq :weakness :key))
       (kept (loop for i below 500 collect (list i))))
