@@ -88,7 +88,7 @@ def clients(folder):
                       source("trees.nim")]),
         Client("neko trees", ["neko", made("trees.n")], needs=["neko", "nekoc"], optional=True,
                build=["nekoc", "-o", folder, source("trees.neko")]),
-        Client("nix words", ["nix-instantiate", "--eval", "--strict", source("words.nix")],
+        Client("nix words", ["nix-instantiate", "--eval", "--strict", source("words.nix"), "--arg", "scale", "1"],
                optional=True,  # it would start with so much memory that nothing collects
                env={"GC_INITIAL_HEAP_SIZE": "1000000"}),
         Client("nix words large", ["nix-instantiate", "--eval", "--strict", source("words.nix"), "--arg", "scale", "5"],

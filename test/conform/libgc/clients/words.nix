@@ -1,5 +1,5 @@
-# words.nix - the Nix evaluator: lazy trees, attribute sets, strings, sorting, JSON. `scale`: so much of all.
-{ scale ? 1 }:
+# words.nix - the Nix evaluator: lazy trees, attribute sets, strings, sorting, JSON. `--arg scale N`: so much of all.
+{ scale }:
 let
   range = n: builtins.genList (i: i) n;
   sum = builtins.foldl' (a: b: a + b) 0;
