@@ -90,9 +90,9 @@ MGC_NOINLINE void *libgc_alloc_layout(unsigned layout, size_t nbytes)
 static MGC_NOINLINE void *alloc_dense_slow(unsigned kind, size_t nbytes)
 {
 	libgc_ready();
-	size_t most = libgc_with_end(0) != 0 ? align_up(nbytes, 8)
-					     : nbytes; /* that has the same place in the table */
-	void *p = libgc_alloc_layout(libgc.kind_layout[kind], most);
+	if (runtime.gc.knobs.endbyte) /* for the largest that has this place in the table */
+		nbytes = align_up(nbytes, 8);
+	void *p = libgc_alloc_layout(libgc.kind_layout[kind], nbytes);
 	if (p != NULL && nbytes <= 1024) {
 		struct span *s = space_span(&runtime.heap.pageheap.space, (uintptr_t)p);
 		if (s != NULL)

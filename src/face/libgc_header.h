@@ -27,7 +27,7 @@ struct debug_header *header_at(uintptr_t object);
 bool header_is_freed(const struct debug_header *h);
 /* header_smashed_at - the first byte behind the object that was written to; NULL: none. */
 const unsigned char *header_smashed_at(const struct debug_header *h);
-/* libgc_check_guard - says so, once, when the guard is damaged. */
+/* libgc_check_guard - says so, once, when the guard is damaged; whether it did. */
 bool libgc_check_guard(struct debug_header *h);
 
 #endif

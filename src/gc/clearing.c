@@ -1,9 +1,9 @@
 /* clearing.c - what hangs on dead objects: links are nulled, finalizers queued, what these need is marked.
  *
  * WHAT   After the mark, in CLEAR. Of a program with a barrier it is done beside the program (barrier.h). Of one
- *        without, in the stop; or after it, where the program can tell no difference: that is what cycle_may_clear_later says.
+ *        without, in the stop; or after it, where the program can tell no difference: that is what may_clear_later says.
  *        Then the stop ends when everything reachable is marked, as libgc's does.
- * STATE  gc.clearing: 0 → (in the stop) 1 → (cycle_cleared) 0; waited for by who has the lock under which a program follows
+ * STATE  gc.clearing: 0 → (in the stop) 1 → (cycle_clear_later) 0; waited for by who has the lock under which a program follows
  *        its links (cycle.h: cycle_wait_cleared).
  * INV    L1 while it is 1, nobody but the collector has the address of an unmarked object
  *        L2 while it is 1, births are black, nothing is freed or reused, nobody attaches, and no fork is let in
@@ -69,17 +69,10 @@ static void drain_later(struct marker *mk)
 	mk->nput_off = 0;
 }
 
-static size_t nrecords(const struct gc *gc)
-{
-	return load_relaxed(&gc->specials.nregistered) & ~SPECIALS_WATCHED;
-}
-
 void cycle_clear(struct cycle *c)
 {
 	struct gc *gc = c->gc;
-	size_t before = nrecords(gc);
-	heap_set_phase(gc->heap, PHASE_CLEAR, heap_sweepgen(gc->heap));
-	cycle_at(c, PHASE_CLEAR);
+	size_t before = specials_nregistered(&gc->specials);
 	MGC_ASSERTION(!c->mk.alone || load_relaxed(&gc->stw.stopping) != 0);
 	if (MGC_HOSTILE)
 		marker_check_drained(&c->mk); /* D5 */
@@ -93,7 +86,7 @@ void cycle_clear(struct cycle *c)
 	specials_bury(&gc->specials, &c->mk);
 	ephemerons_clear(&gc->ephemerons, &c->mk);
 	marker_finish(&c->mk);
-	size_t after = nrecords(gc);
+	size_t after = specials_nregistered(&gc->specials);
 	gc->nrecords_gone = before > after ? before - after : 0;
 	gc->nrecords_left = after;
 }
@@ -103,7 +96,7 @@ void cycle_clear(struct cycle *c)
 /* likely_gone - about so many records will go: as many as the last time, and those that came since. */
 static size_t likely_gone(const struct gc *gc)
 {
-	size_t now = nrecords(gc);
+	size_t now = specials_nregistered(&gc->specials);
 	return gc->nrecords_gone + (now > gc->nrecords_left ? now - gc->nrecords_left : 0);
 }
 
@@ -120,13 +113,12 @@ static bool may_clear_later(const struct gc *gc)
 void cycle_clear_or_later(struct cycle *c)
 {
 	struct gc *gc = c->gc;
+	cycle_set_phase(c, PHASE_CLEAR);
 	if (!may_clear_later(gc)) {
 		cycle_clear(c);
 		return;
 	}
 	c->later = true;
-	heap_set_phase(gc->heap, PHASE_CLEAR, heap_sweepgen(gc->heap));
-	cycle_at(c, PHASE_CLEAR);
 	LIST_EACH(it, &gc->heap->mutators) {
 		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
 		store_release(&m->taken, heap_sweepgen(gc->heap)); /* pairs: taken */

@@ -15,12 +15,6 @@
 #include "gc/snapshot.h"
 #include "os/os.h"
 
-static void set_phase(struct cycle *c, enum gc_phase phase)
-{
-	heap_set_phase(c->gc->heap, phase, heap_sweepgen(c->gc->heap));
-	cycle_at(c, phase);
-}
-
 static void q(struct cycle *c)
 {
 	quiesce(&c->gc->stw, c->self);
@@ -62,7 +56,7 @@ static void arm(struct cycle *c)
 	cycle_sweep_cached(h);
 	if (c->gc->knobs.verify)
 		verify(c);
-	set_phase(c, PHASE_ARM);
+	cycle_set_phase(c, PHASE_ARM);
 	q(c); /* nobody stores unshaded any more */
 	q(c); /* and nobody overwrites what was stored so, having read the slot before */
 	if (MGC_HOSTILE || c->gc->knobs.verify)
@@ -108,13 +102,13 @@ static void take_roots_running(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	lock_acquire(&gc->heap->registry_lock);
-	set_phase(c, PHASE_ROOTS);
+	cycle_set_phase(c, PHASE_ROOTS);
 	take_own(c, false);
 	snapshot_collect(gc, c->self);
 	take_shared(c, false);
 	if (MGC_HOSTILE)
 		check_taken(gc->heap);
-	set_phase(c, PHASE_MARK);
+	cycle_set_phase(c, PHASE_MARK);
 	lock_release(&gc->heap->registry_lock);
 }
 
@@ -124,7 +118,7 @@ static void take_roots_stopped(struct cycle *c)
 	uint64_t begin = os_now_ns();
 	stw_stop(&gc->stw, c->self);
 	c->rec.stopping_ns = os_now_ns() - begin;
-	set_phase(c, PHASE_ROOTS);
+	cycle_set_phase(c, PHASE_ROOTS);
 	take_own(c, true);
 	LIST_EACH(it, &gc->heap->mutators) {
 		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
@@ -134,7 +128,7 @@ static void take_roots_stopped(struct cycle *c)
 	take_shared(c, true);
 	if (MGC_HOSTILE)
 		check_taken(gc->heap);
-	set_phase(c, PHASE_MARK);
+	cycle_set_phase(c, PHASE_MARK);
 	stw_start(&gc->stw, c->self);
 	c->rec.pause_ns = os_now_ns() - begin;
 }
@@ -184,18 +178,18 @@ static bool terminated(struct cycle *c)
 	struct heap *h = c->gc->heap;
 	uint32_t gen = heap_sweepgen(h);
 	uint64_t term = phase_gen_make(PHASE_TERM, gen), closed = phase_gen_make(PHASE_CLOSED, gen);
-	set_phase(c, PHASE_TERM);
+	cycle_set_phase(c, PHASE_TERM);
 	struct grey_block *buffers = barrier_take_buffers(h);
 	q(c);
 	if (found_more(c, buffers) || !cas_seq(&h->phase_gen, &term, closed)) { /* pairs: phase */
-		set_phase(c, PHASE_MARK);
+		cycle_set_phase(c, PHASE_MARK);
 		return false;
 	}
 	q(c); /* who was shading when it closed has done so */
 	buffers = barrier_take_buffers(h);
 	q(c); /* and does not write into these any more */
 	if (found_more(c, buffers)) {
-		set_phase(c, PHASE_MARK);
+		cycle_set_phase(c, PHASE_MARK);
 		return false;
 	}
 	return true;
@@ -262,7 +256,7 @@ static void discard_buffers(struct cycle *c)
 void cycle_flip(struct cycle *c)
 {
 	unmark_freed(c); /* most of them, before anybody has to wait */
-	set_phase(c, PHASE_FLIP);
+	cycle_set_phase(c, PHASE_FLIP);
 	q(c);
 	unmark_freed(c);
 	discard_buffers(c);
@@ -303,6 +297,7 @@ static void barriered_phases(struct cycle *c)
 	uint64_t before = load_relaxed(&gc->heap->live_nbytes), mark_begin = os_now_ns();
 	mark(c);
 	c->rec.mark_ns = os_now_ns() - mark_begin;
+	cycle_set_phase(c, PHASE_CLEAR);
 	cycle_clear(c);
 	cycle_flip(c);
 	cycle_account(c, before);

@@ -57,7 +57,7 @@ void cycle_init_marker(struct cycle *c);
  * cycle_mark_with - with so many helpers, from what the callback feeds until nothing is left.
  * cycle_mark_roots - the world stands still: stacks, registers and all roots again.
  * cycle_stopped - calls fn in a stop.
- * cycle_clear - links to dead objects, finalizers. cycle_clear_or_later - the same in the stop that ends the mark of a program
+ * cycle_clear - links to dead objects, finalizers, in PHASE_CLEAR. cycle_clear_or_later - the same in the stop that ends the mark of a program
  * without a barrier; or births are black from here on, and cycle_clear_later does it when the world runs again.
  * cycle_flip - applies put-off frees, ends the cycle.
  * cycle_account - `before`: heap.live_nbytes when births became black. */
@@ -83,13 +83,19 @@ void cycle_verify(struct cycle *c);
 void cycle_drain(struct marker *mk);
 void cycle_tell(struct gc *gc, enum cycle_event e);
 
-/* cycle_at - the cycle has come to that phase: for reports. */
+/* cycle_at - the cycle has come to that phase: for reports. cycle_set_phase - and from here on mutators see it. */
 MGC_INLINE void cycle_at(struct cycle *c, enum gc_phase phase)
 {
 	uint64_t *at = &c->rec.phase_at_ns[phase];
 	if (*at == 0)
 		*at = os_now_ns() - c->gc->start_ns;
 	MGC_PROBE(gc__phase, phase, c->gc->ncycles + 1);
+}
+
+MGC_INLINE void cycle_set_phase(struct cycle *c, enum gc_phase phase)
+{
+	heap_set_phase(c->gc->heap, phase, heap_sweepgen(c->gc->heap));
+	cycle_at(c, phase);
 }
 
 #endif

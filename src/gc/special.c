@@ -595,7 +595,7 @@ void specials_read_stats(struct specials *s, struct mgc_stats *out)
 {
 	out->finalizers_run = load_relaxed(&s->nrun);
 	out->cleanups_run = load_relaxed(&s->ncleanups_run);
-	out->specials = load_relaxed(&s->nregistered) & ~SPECIALS_WATCHED;
+	out->specials = specials_nregistered(s);
 	lock_acquire(&s->lock);
 	out->finalizers_due = s->finalizers.nqueued;
 	out->cleanups_due = s->cleanups.nqueued;

@@ -122,12 +122,16 @@ bool specials_clear_link(struct specials *s, uintptr_t link);
 /* specials_move_link - 0, 1: old not registered, 2: new is registered already. */
 int specials_move_link(struct specials *s, uintptr_t from, uintptr_t to);
 
-/* specials_watch_frees - from now on every free by hand is looked at. specials_has - whether anything is
- * registered, or due. */
+/* specials_watch_frees - from now on every free by hand is looked at. specials_nregistered - so many are: finalizers, cleanups,
+ * references and links. specials_has - whether anything is registered, or due. */
 void specials_watch_frees(struct specials *s);
+MGC_INLINE size_t specials_nregistered(const struct specials *s)
+{
+	return load_relaxed(&s->nregistered) & ~SPECIALS_WATCHED;
+}
 MGC_INLINE bool specials_has(const struct specials *s)
 {
-	return (load_relaxed(&s->nregistered) & ~SPECIALS_WATCHED) != 0 || load_relaxed(&s->ndue) != 0;
+	return specials_nregistered(s) != 0 || load_relaxed(&s->ndue) != 0;
 }
 
 /* specials_lock, _unlock - for those that want it held. */

@@ -122,8 +122,7 @@ void stopping_cycle(struct cycle *c)
 	if (gc->knobs.verify)
 		cycle_verify(c);
 	young_begin(c);
-	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
-	cycle_at(c, PHASE_MARK);
+	cycle_set_phase(c, PHASE_MARK);
 	cycle_tell(gc, CYCLE_MARKING);
 	mark(c);
 	cycle_tell(gc, CYCLE_MARKED);

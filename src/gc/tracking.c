@@ -182,8 +182,7 @@ static void arm(struct cycle *c)
 	written_watch_used_up(&gc->written, &gc->heap->pageheap); /* the others from the first round on */
 	if (!c->rec.young) /* else what was noted about the old is asked for first */
 		written_forget_watched(&gc->written);
-	heap_set_phase(gc->heap, PHASE_MARK, heap_sweepgen(gc->heap));
-	cycle_at(c, PHASE_MARK);
+	cycle_set_phase(c, PHASE_MARK);
 }
 
 void tracking_disarm(struct cycle *c)

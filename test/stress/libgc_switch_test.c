@@ -43,6 +43,32 @@ static void check_list(const struct node *n, long count)
 	CHECK_EQ(count, 0);
 }
 
+static struct node *put(struct node *list, long number)
+{
+	struct node *p = GC_malloc(sizeof *p);
+	p->next = list;
+	p->number = number;
+	return p;
+}
+
+static struct node *make_list(long n)
+{
+	struct node *list = NULL;
+	for (long i = 0; i < n; i++)
+		list = put(list, i);
+	return list;
+}
+
+/* next_of_round - a list of ROUND is whole, and begins anew; else one more. */
+static struct node *next_of_round(struct node *list, long n)
+{
+	if (n % ROUND == 0) {
+		check_list(list, n == 0 ? 0 : ROUND);
+		list = NULL;
+	}
+	return put(list, n % ROUND);
+}
+
 /* go - `to` counts as running, and the one that is left as waiting, while sp still is on the latter. */
 static NOINLINE void go(struct fiber *to)
 {
@@ -60,29 +86,10 @@ static void on_fiber(void *arg)
 	struct fiber *me = arg;
 	struct node *list = NULL;
 	for (long n = 0;; n++) {
-		if (n % ROUND == 0) {
-			check_list(list, n == 0 ? 0 : ROUND);
-			list = NULL;
-		}
-		struct node *p = GC_malloc(sizeof *p);
-		p->next = list;
-		p->number = n % ROUND;
-		list = p;
+		list = next_of_round(list, n);
 		GC_malloc(200);
 		go(&me->on->fiber[NFIBERS]);
 	}
-}
-
-static struct node *make_list(long n)
-{
-	struct node *list = NULL;
-	for (long i = 0; i < n; i++) {
-		struct node *p = GC_malloc(sizeof *p);
-		p->next = list;
-		p->number = i;
-		list = p;
-	}
-	return list;
 }
 
 static void set_up(struct scheduler *s, void (*say)(struct fiber *to), char *own_hi)
@@ -215,14 +222,7 @@ static void on_locked_fiber(void *arg)
 	struct node *list = NULL;
 	unlock_read(); /* of who came here */
 	for (long n = 0;; n++) {
-		if (n % ROUND == 0) {
-			check_list(list, n == 0 ? 0 : ROUND);
-			list = NULL;
-		}
-		struct node *p = GC_malloc(sizeof *p);
-		p->next = list;
-		p->number = n % ROUND;
-		list = p;
+		list = next_of_round(list, n);
 		go_locked(&me->on->fiber[NFIBERS]);
 	}
 }

@@ -524,6 +524,17 @@ static void set_address_limit(rlim_t nbytes)
 	CHECK_EQ(setrlimit(RLIMIT_AS, &r), 0);
 }
 
+/* fill_and_lift - under a limit of 160 MiB: as much as there is room for, and then without it `more` beyond that. */
+static void fill_and_lift(struct mcache *c, size_t more, size_t before)
+{
+	size_t n = live_in(c, SIZE_MAX);
+	CHECK(n > 80 && n < 160);
+	set_address_limit(RLIM_INFINITY);
+	CHECK_EQ(live_in(c, n + more), n + more);
+	finish(c);
+	CHECK(probe_mapped_bytes() < before + ((size_t)1 << 20));
+}
+
 /* Of the records only those in use stay, and the table's first, which NULL finds; others come when the heap grows. */
 TEST(later_limit)
 {
@@ -539,12 +550,7 @@ TEST(later_limit)
 	CHECK(probe_mapped_bytes() < before + ((size_t)64 << 20) + 2 * MGC_ARENA_SIZE);
 	CHECK_EQ(slab_at(NULL)->key, 0);
 	CHECK_EQ(slab_at((void *)heap.pageheap.space.base)->key, 0);
-	size_t n = live_in(c, SIZE_MAX);
-	CHECK(n > 80 && n < 160);
-	set_address_limit(RLIM_INFINITY);
-	CHECK_EQ(live_in(c, n + 40), n + 40);
-	finish(c);
-	CHECK(probe_mapped_bytes() < before + ((size_t)1 << 20));
+	fill_and_lift(c, 40, before);
 }
 
 /* One that is there at the start, and is lifted: the range is as long as it may become, and of the records there are only those
@@ -560,12 +566,7 @@ TEST(limit_at_the_start)
 	CHECK(probe_mapped_bytes() < before + ((size_t)32 << 20)); /* the whole table is 1 GiB */
 	struct mcache *c = mcache_open(&heap, MCACHE_THREAD);
 	CHECK_EQ(slab_at(NULL)->key, 0);
-	size_t n = live_in(c, SIZE_MAX);
-	CHECK(n > 80 && n < 160);
-	set_address_limit(RLIM_INFINITY);
-	CHECK_EQ(live_in(c, n + 100), n + 100);
-	finish(c);
-	CHECK(probe_mapped_bytes() < before + ((size_t)1 << 20));
+	fill_and_lift(c, 100, before);
 }
 
 /* Nobody says that there is one: it is seen when the heap would grow. */
