@@ -62,7 +62,7 @@ static size_t sixteens(size_t nbytes)
 
 size_t libgc_with_end(size_t nbytes)
 {
-	return nbytes + (size_t)runtime.gc.knobs.endbyte;
+	return nbytes + (nbytes < SIZE_MAX ? (size_t)runtime.gc.knobs.endbyte : 0);
 }
 
 unsigned libgc_kind_layout(int kind, const char *function)
@@ -90,7 +90,7 @@ MGC_NOINLINE void *libgc_alloc_layout(unsigned layout, size_t nbytes)
 static MGC_NOINLINE void *alloc_dense_slow(unsigned kind, size_t nbytes)
 {
 	libgc_ready();
-	if (runtime.gc.knobs.endbyte) /* for the largest that has this place in the table */
+	if (runtime.gc.knobs.endbyte && nbytes <= 1024) /* for the largest that has this place in the table */
 		nbytes = align_up(nbytes, 8);
 	void *p = libgc_alloc_layout(libgc.kind_layout[kind], nbytes);
 	if (p != NULL && nbytes <= 1024) {

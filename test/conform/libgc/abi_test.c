@@ -44,6 +44,8 @@ TEST(objects_are_a_byte_larger_where_that_is_asked_for)
 	CHECK(GC_size(GC_malloc_many(16)) > 16);
 	CHECK(GC_size(GC_malloc_explicitly_typed(16, 16)) > 16);
 	CHECK_EQ(GC_size(GC_malloc_kind(15, 1)), 16);
+	for (volatile size_t n = SIZE_MAX; n > SIZE_MAX - 16; n--)
+		CHECK(GC_malloc(n) == NULL && GC_malloc_many(n) == NULL);
 }
 
 TEST(many_lists_are_linked_and_distinct)
