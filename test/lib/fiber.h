@@ -2,9 +2,10 @@
  * callee-saved registers lie on the stack that is left.
  * WHAT   fiber_make puts a first frame onto memory, fiber_jump leaves one stack for another. The collector
  *        is told by whoever calls them.
- *        TSAN_…: ThreadSanitizer's name of a stack, and the switch, told right before it is made. Macros, for it
- *        belongs to no function of its own. It keeps signals for a while, and with the stack, not with the thread
- *        that they are for: they are blocked from there to TSAN_LANDED, on the other stack.
+ *        TSAN_…: ThreadSanitizer's name of a stack, and the switch, told right before it is made. It keeps signals
+ *        for a while, and with the stack, not with the thread that they are for; and to make or destroy the name of a
+ *        stack it stands on that stack itself. So they are blocked meanwhile, and from a switch to TSAN_LANDED, on
+ *        the other stack.
  * WHO    tests of coroutine stacks, after plain.h. */
 #ifndef TEST_LIB_FIBER_H
 #define TEST_LIB_FIBER_H
@@ -16,18 +17,34 @@
 
 #ifdef MGC_SANITIZE_THREAD
 #include <sanitizer/tsan_interface.h>
-#define TSAN_CREATE() __tsan_create_fiber(0)
-#define TSAN_DESTROY(stack) __tsan_destroy_fiber(stack)
-#define TSAN_CURRENT() __tsan_get_current_fiber()
-#define TSAN_SWITCH(to) (fiber_mask(SIG_BLOCK), __tsan_switch_to_fiber((to), 0))
-#define TSAN_LANDED() fiber_mask(SIG_UNBLOCK)
-
 static NOINLINE UNUSED void fiber_mask(int how)
 {
 	sigset_t all;
 	sigfillset(&all);
 	pthread_sigmask(how, &all, NULL);
 }
+
+static NOINLINE UNUSED void *fiber_tsan_create(void)
+{
+	fiber_mask(SIG_BLOCK);
+	void *stack = __tsan_create_fiber(0);
+	fiber_mask(SIG_UNBLOCK);
+	return stack;
+}
+
+static NOINLINE UNUSED void fiber_tsan_destroy(void *stack)
+{
+	fiber_mask(SIG_BLOCK);
+	__tsan_destroy_fiber(stack);
+	fiber_mask(SIG_UNBLOCK);
+}
+
+#define TSAN_CREATE() fiber_tsan_create()
+#define TSAN_DESTROY(stack) fiber_tsan_destroy(stack)
+#define TSAN_CURRENT() __tsan_get_current_fiber()
+/* macros: the switch belongs to no function of its own */
+#define TSAN_SWITCH(to) (fiber_mask(SIG_BLOCK), __tsan_switch_to_fiber((to), 0))
+#define TSAN_LANDED() fiber_mask(SIG_UNBLOCK)
 #else
 #define TSAN_CREATE() NULL
 #define TSAN_DESTROY(stack) ((void)(stack))
