@@ -301,12 +301,13 @@ static void note_segment(void *arg, uintptr_t lo, uintptr_t hi)
  * signals, and need not be interrupted. */
 static void wait_as_blocked(struct gc *gc, struct mutator *self, bool keep)
 {
-	if (keep && self != NULL && load_relaxed(&self->status) == MUTATOR_RUNNING &&
-	    lock_try(&gc->world))
+	bool running = self != NULL && load_relaxed(&self->status) == MUTATOR_RUNNING;
+	if (keep && running && !fork_waits(gc) && lock_try(&gc->world))
 		return;
-	if (self != NULL && load_relaxed(&self->status) == MUTATOR_RUNNING)
+	if (running)
 		stw_block(self);
 	lock_acquire(&gc->world);
+	fork_let_pass(gc);
 	if (!keep)
 		lock_release(&gc->world);
 	else if (self != NULL)

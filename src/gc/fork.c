@@ -28,21 +28,36 @@ static bool may_lend(const struct gc *gc)
 	return between && load_relaxed(&gc->stw.stopping) == 0 && !load_relaxed(&gc->roots.globals);
 }
 
-void fork_stand_still(struct gc *gc, struct mutator *self)
+/* lend - returns when WORLD is ours again. */
+static void lend(struct gc *gc)
 {
 	uint32_t *loan = &gc->forking.loan, seen;
+	store_release(loan, (uint32_t)LENT); /* pairs: world-lent */
+	os_wake(loan, UINT32_MAX);
+	while ((seen = load_acquire(loan)) != NONE) /* pairs: world-lent */
+		os_wait(loan, seen, 0);
+}
+
+void fork_let_pass(struct gc *gc)
+{
+	const struct mutator *self = own_mutator();
+	bool blocked = self == NULL || load_relaxed(&self->status) != MUTATOR_RUNNING; /* X3 */
+	MGC_ASSERTION(heap_phase(gc->heap) == PHASE_OFF && load_relaxed(&gc->stw.stopping) == 0);
+	if (MGC_UNLIKELY(fork_waits(gc)) && blocked && lock_thread.nheld == 1)
+		lend(gc);
+}
+
+void fork_stand_still(struct gc *gc, struct mutator *self)
+{
 	MGC_ASSERTION(self != NULL || own_mutator() == NULL); /* X3 */
-	if (MGC_LIKELY(load_relaxed(&gc->pool.pause) == 0) || !may_lend(gc))
+	if (MGC_LIKELY(!fork_waits(gc)) || !may_lend(gc))
 		return;
 	if (self != NULL) {
 		MGC_CHECK(self->sec == 1);
 		mutator_leave(self);
 		stw_block(self);
 	}
-	store_release(loan, (uint32_t)LENT); /* pairs: world-lent */
-	os_wake(loan, UINT32_MAX);
-	while ((seen = load_acquire(loan)) != NONE) /* pairs: world-lent */
-		os_wait(loan, seen, 0);
+	lend(gc);
 	if (self != NULL) {
 		stw_unblock(&gc->stw, self);
 		mutator_enter(self);

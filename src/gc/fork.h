@@ -5,6 +5,8 @@
  *        WORLD's holder (a cycle, or a sweep) is asked for a pause. Between two objects, or some spans, it
  *        stands still and lends WORLD: nobody waits for the end of a cycle. From CLOSED to FLIP, while roots
  *        are taken and in a stop it does not: these are short, and mutators may be waiting for the next phase.
+ *        Where data segments are roots it has the loader's lock, and the fork waits for the end; then for who slept for WORLD,
+ *        and has it next.
  *        Mutators are stopped for a moment, outside sections and without locks, and the gate is closed before
  *        they go on. They go on because the C library takes locks of its own after this, and whoever has
  *        them must be able to finish. Stores with a barrier pass the gate: what they shade the child forgets.
@@ -40,6 +42,15 @@
 /* fork_stand_still - a boundary in the work of WORLD's holder, which is in one section if it is the mutator
  * `self`: if a fork waits, until that is over. */
 void fork_stand_still(struct gc *gc, struct mutator *self);
+
+MGC_INLINE bool fork_waits(const struct gc *gc)
+{
+	return load_relaxed(&gc->pool.pause) != 0;
+}
+
+/* fork_let_pass - WORLD was just taken, not inside the loader's lock: if a fork waits it goes first, unless the caller is RUNNING or has
+ * another lock. Without this WORLD goes from one thread that sleeps for it to the next, and a fork does not sleep for it. */
+void fork_let_pass(struct gc *gc);
 
 /* The three handlers. Between the first and the fork other handlers of the same thread may use the library:
  * it passes the gate, and no collection starts. */
