@@ -274,11 +274,20 @@ static MGC_NOINLINE void *realloc_long(void *p, size_t nbytes)
 	return move(p, have, nbytes);
 }
 
+/* own_slab - the slab of the calling thread's in which p begins a block, or NULL: then the long way. */
+MGC_INLINE const struct slab *own_slab(const void *p)
+{
+	const struct slab *s = malloc_slab((uintptr_t)p);
+	if (MGC_UNLIKELY(slab_key((uintptr_t)p) != load_relaxed(&s->key)))
+		return NULL;
+	bool is_block = slab_is_block(s, align_down((uintptr_t)p, SLAB_NBYTES), (uintptr_t)p);
+	return MGC_LIKELY(is_block) ? s : NULL;
+}
+
 MGC_EXPORT void *realloc(void *p, size_t nbytes)
 {
-	struct slab *s = malloc_slab((uintptr_t)p);
-	if (MGC_UNLIKELY(slab_key((uintptr_t)p) != load_relaxed(&s->key) || nbytes == 0 ||
-			 !slab_is_block(s, align_down((uintptr_t)p, SLAB_NBYTES), (uintptr_t)p)))
+	const struct slab *s = own_slab(p);
+	if (MGC_UNLIKELY(s == NULL || nbytes == 0))
 		return realloc_long(p, nbytes);
 	size_t have = slab_block_nbytes(s);
 	return fits(have, nbytes) ? p : move(p, have, nbytes);
@@ -344,7 +353,15 @@ MGC_EXPORT void *pvalloc(size_t nbytes)
 	return malloc_aligned(align_up(max_size(nbytes, 1), page), page);
 }
 
-MGC_EXPORT size_t malloc_usable_size(void *p)
+/* usable_long - of other threads' blocks, large objects, nothing, and mistakes. */
+static MGC_NOINLINE size_t usable_long(const void *p)
 {
 	return p != NULL ? malloc_block_nbytes(malloc_block(p, "malloc_usable_size")) : 0;
+}
+
+/* malloc_usable_size - some programs ask for each block when they get it, and again before they free it. */
+MGC_EXPORT size_t malloc_usable_size(void *p)
+{
+	const struct slab *s = own_slab(p);
+	return MGC_LIKELY(s != NULL) ? slab_block_nbytes(s) : usable_long(p);
 }

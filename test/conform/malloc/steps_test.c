@@ -4,6 +4,8 @@
  * true.
  * links: malloc
  * not under: thread, address, undefined, hostile, cross */
+#include <malloc.h>
+
 #include "lib/plain.h"
 #include "lib/step.h"
 
@@ -28,6 +30,7 @@ static const struct {
 static struct call {
 	void *(*alloc)(size_t nbytes);
 	void (*free)(void *p);
+	size_t (*usable)(void *p);
 	size_t nbytes;
 	void *p;
 } call;
@@ -56,13 +59,19 @@ static void check_pair(void *(*alloc)(size_t nbytes), void (*give)(void *p), siz
 {
 	free(malloc(rows[i].nbytes)); /* there is a current slab, with a block in its list */
 	call = (struct call){ (void *(*)(size_t))return_at_once, (void (*)(void *))return_at_once,
-			      rows[i].nbytes, NULL };
+			      NULL, rows[i].nbytes, NULL };
 	size_t around_alloc = steps(alloc_once) - 1, around_free = steps(free_once) - 1;
 	call.alloc = alloc;
 	call.free = give;
 	CHECK_EQ(steps(alloc_once) - around_alloc, rows[i].alloc);
 	memset(call.p, 0xaa, rows[i].nbytes);
 	CHECK_EQ(steps(free_once) - around_free, rows[i].free);
+}
+
+static void ask_once(void *arg)
+{
+	struct call *c = arg;
+	c->nbytes = c->usable(c->p);
 }
 #endif
 
@@ -75,6 +84,24 @@ TEST(pairs_take_the_short_ways)
 	}
 #else
 	(void)rows;
+	SKIP("x86-64 only, and without asserts");
+#endif
+}
+
+/* Some programs ask for the size of each block, when they get it and before they free it. */
+TEST(sizes_are_had_in_a_short_way)
+{
+#if COUNTS_HOLD
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		call = (struct call){ NULL, NULL, (size_t (*)(void *))return_at_once, 0,
+				      malloc(rows[i].nbytes) };
+		size_t around = steps(ask_once) - 1;
+		call.usable = malloc_usable_size;
+		CHECK_EQ(steps(ask_once) - around, 25);
+		CHECK(call.nbytes >= rows[i].nbytes);
+		free(call.p);
+	}
+#else
 	SKIP("x86-64 only, and without asserts");
 #endif
 }
