@@ -26,7 +26,7 @@
  * somebody has it who waits for the fork. */
 #define LOADER_WAIT_NS UINT64_C(200000000)
 
-void cycle_set_goal(struct gc *gc)
+static void set_goal(struct gc *gc)
 {
 	store_relaxed(&gc->goal_nbytes, pacer_goal(&gc->pacer));
 	store_relaxed(&gc->hold_nbytes, pacer_hold(&gc->pacer));
@@ -39,6 +39,11 @@ void cycle_set_goal(struct gc *gc)
 	else if (young_next(gc))
 		trigger = min_size(trigger, load_relaxed(&gc->heap->live_nbytes) + YOUNG_MOST_NBYTES);
 	store_relaxed(&gc->heap->trigger_nbytes, trigger);
+}
+
+void cycle_set_goal(struct gc *gc)
+{
+	set_goal(gc);
 	gc_publish(gc);
 }
 
@@ -182,7 +187,7 @@ void cycle_settle(struct cycle *c)
 		collector_drop(gc);
 	written_settle(&gc->written);
 	tracking_consider(c);
-	cycle_set_goal(gc);
+	set_goal(gc); /* published with the rest (record) */
 	r->heap_goal = gc->goal_nbytes;
 }
 
