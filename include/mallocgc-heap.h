@@ -25,7 +25,7 @@ struct mgc_heap;
  * that is used 64 KiB of addresses; in a heap beyond 2 MiB, which has huge pages, of memory. */
 MGC_API struct mgc_heap *mgc_heap_create(void);
 
-/* mgc_heap_destroy - frees all its blocks and the heap, in time that grows with its memory (a step for each
+/* mgc_heap_destroy - frees all its blocks and the heap. In time that grows with its memory (a step for each
  * 64 KiB and each block above 32 KiB), not with its blocks. NULL: nothing. */
 MGC_API void mgc_heap_destroy(struct mgc_heap *heap);
 

@@ -1,5 +1,4 @@
-/* mallocgc.h - the native API: a garbage-collected heap for people who write languages and virtual
- * machines in C.
+/* mallocgc.h - the native API: a garbage-collected heap for languages written in C.
  *
  * A runtime hands every allocation to this library: mgc_new(&type). Objects are found dead by a
  * collector that reads heap objects precisely (by their type) and stacks and registers
@@ -128,7 +127,7 @@ enum mgc_alloc_flags {
 	MGC_ARRAY = 8 /* size may be any multiple of the type's */
 };
 
-/* mgc_new - one object of the type, all zero, aligned to 16 (to 8 when it is smaller than 32, to its
+/* mgc_new - one object of the type, all zero. Aligned to 16 (to 8 when it is smaller than 32, to its
  * size's power of two when smaller than 8). NULL with ENOMEM. May collect.
  * cost: a handful of instructions when the thread's run has room. source src/gc/alloc.c */
 MGC_API void *mgc_new(struct mgc_type *type) MGC_NONNULL(1);
@@ -195,13 +194,13 @@ enum mgc_root_flags {
 	MGC_ROOT_AMBIGUOUS = 2 /* words may hold integers that look like pointers */
 };
 
-/* mgc_root_add - every 8-byte word of [start, start + nbytes) is a reference that keeps its object
- * alive, until it is removed. 0, or -1: EINVAL (NULL, misaligned, overlaps a known root), ENOMEM. */
+/* mgc_root_add - every 8-byte word of [start, start + nbytes) keeps its object alive: until the range
+ * is removed. 0, or -1: EINVAL (NULL, misaligned, overlaps a known root), ENOMEM. */
 MGC_API int mgc_root_add(void *start, size_t nbytes, unsigned flags);
 /* mgc_root_remove - start as it was added. 0, or -1 with EINVAL. */
 MGC_API int mgc_root_remove(void *start);
-/* mgc_root_add_globals - the data segments and thread-local variables of every loaded object, now and
- * in the future, are roots (unbarriered, ambiguous). 0, or -1 with ENOMEM. */
+/* mgc_root_add_globals - data segments and thread-local variables are roots: of every loaded object, now and
+ * in the future; unbarriered, ambiguous. 0, or -1 with ENOMEM. */
 MGC_API int mgc_root_add_globals(void);
 /* mgc_root_add_owned - an operand stack or handle array that belongs to the calling thread: the words
  * of [start, *top) count as part of its stack; needs no mgc_write. *top moves between start and
@@ -222,8 +221,8 @@ MGC_API int mgc_root_give(void *start, struct mgc_stack *stack);
 MGC_API int mgc_thread_attach(void);
 /* mgc_thread_detach - the thread holds no reference any more. Happens by itself at thread exit. */
 MGC_API void mgc_thread_detach(void);
-/* mgc_thread_create - pthread_create, but `arg` stays alive until the new thread is attached, which it
- * is before fn runs. 0, or an errno: EINVAL (thread or fn NULL), or what pthread_create says. attr may be NULL. */
+/* mgc_thread_create - pthread_create, but `arg` stays alive until the new thread is attached: it is
+ * before fn runs. 0, or an errno: EINVAL (thread or fn NULL), or what pthread_create says. attr may be NULL. */
 MGC_API int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
 			      void *arg);
 /* A collection interrupts each running thread once, by a real-time signal (SA_RESTART, SA_ONSTACK): read,
@@ -427,7 +426,7 @@ MGC_API void mgc_read_stats(struct mgc_stats *stats) MGC_NONNULL(1);
  * "openmetrics" (for Prometheus). 0, or -1: EINVAL (another format, or NULL), or what write says. */
 MGC_API int mgc_write_stats(int fd, const char *format);
 
-/* mgc_write_profile - writes to fd the sampled heap and allocation profile, in pprof's format (go tool pprof): what
+/* mgc_write_profile - writes to fd the sampled profile of heap and allocation: in pprof's format (go tool pprof), what
  * MGC_PROFILE writes at exit. It is empty unless MGC_PROFILE or MGC_DEBUG=samplerate was set, or
  * mgc_set_sample_rate called. 0, or -1: ENOMEM; what write says; ENODATA: there is no /proc to say which file
  * an address is in, the rest is written. source src/sample/pprof.c
@@ -455,8 +454,8 @@ struct mgc_type_usage {
 	uint64_t nbytes; /* in whole slots */
 };
 MGC_API size_t mgc_read_types(struct mgc_type_usage *rows, size_t n);
-/* mgc_report_leaks - writes to fd, by type, the uncollectable objects to which no root, stack, global variable
- * or object leads; how many there are. -1: ENOMEM, or what write says. */
+/* mgc_report_leaks - writes to fd, by type, the uncollectable objects to which nothing leads: no root, stack, global
+ * variable or object; how many there are. -1: ENOMEM, or what write says. */
 MGC_API long mgc_report_leaks(int fd);
 /* mgc_verify - walks the library's invariants and every reference of each reachable object; ends the process
  * with a message that names the object, its type and the word if one does not lead to an object. */

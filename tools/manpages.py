@@ -71,6 +71,9 @@ def entries(header):
     return out
 
 
+SUMMARY = 80  # columns of the NAME section
+
+
 def documented(name, entry):
     """The words of the docstring about that name: `name - …`, `_suffix - …` or a list `a, b - …`."""
     text = " ".join(entry.text)
@@ -85,8 +88,7 @@ def documented(name, entry):
 def summary(name, entry):
     text = documented(name, entry) or documented(entry.names[0], entry) or " ".join(entry.text)
     words = re.split(r"(?<=[^0-9])[.;:](?:\s|$)", text)[0].strip()
-    words = re.sub(r"\s+", " ", words)
-    return words if len(words) < 100 else words[:96].rsplit(" ", 1)[0] + " …"
+    return re.sub(r"\s+", " ", words)
 
 
 def roff(text):
@@ -178,6 +180,8 @@ def main():
                   re.findall(r"^MGC_API [^;]*?\b(mgc_\w+)\(", lintlib.read(TOP, "include/" + header), re.M)}
         errors += [f"{name}: no docstring (`{name} - …`) before it in the header" for name in
                    sorted(public | set(described)) if not described.get(name)]
+        errors += [f"{entry.names[0]}: what it does takes more than {SUMMARY} characters up to the first . ; or :"
+                   for entry in everything if len(summary(entry.names[0], entry)) > SUMMARY]
         if shutil.which("mandoc"):
             done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", *sorted(
                 os.path.join(folder, name + ".3") for name, text in pages.items() if text[:3] != ".so")],
