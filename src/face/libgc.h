@@ -105,6 +105,7 @@ void libgc_init_kinds(void);
 void libgc_init_roots(void);
 void libgc_init_final(void);
 void libgc_init_events(void);
+void libgc_init_threads(void);
 void libgc_warn(const char *format, GC_word arg);
 /* libgc_kind_layout - of a kind that was made; dies naming the function when it was not. */
 unsigned libgc_kind_layout(int kind, const char *function);

@@ -157,6 +157,7 @@ static void after_start(void)
 	libgc_init_roots();
 	libgc_init_final();
 	libgc_init_events();
+	libgc_init_threads();
 	runtime.gc.after_cycle = observe;
 	runtime.gc.veto = veto;
 	runtime.gc.short_pauses = may_be_incremental() && getenv("GC_ENABLE_INCREMENTAL") != NULL;

@@ -138,15 +138,33 @@ static void drop(struct suspension *s)
 	GC_free(s);
 }
 
-void GC_suspend_thread(pthread_t id)
+static void before_fork(void)
+{
+	pthread_mutex_lock(&mutex);
+}
+
+static void after_fork(void)
+{
+	pthread_mutex_unlock(&mutex);
+}
+
+/* install - `mutex` is held. */
+static void install(void)
 {
 	static bool installed;
+	if (!installed && os_signal_install(SIGXCPU, on_signal) != 0)
+		mgc_fatal("GC_suspend_thread: signal %d cannot be handled", SIGXCPU);
+	if (!installed)
+		pthread_atfork(before_fork, after_fork, after_fork);
+	installed = true;
+}
+
+void GC_suspend_thread(pthread_t id)
+{
 	libgc_self();
 	int tid = tid_of(id);
 	pthread_mutex_lock(&mutex);
-	if (!installed && os_signal_install(SIGXCPU, on_signal) != 0)
-		mgc_fatal("GC_suspend_thread: signal %d cannot be handled", SIGXCPU);
-	installed = true;
+	install();
 	struct suspension *s = tid != 0 && find(id) == NULL ? make(id, tid) : NULL;
 	bool is_self = pthread_equal(id, pthread_self());
 	if (s != NULL && !is_self && !ask(s))

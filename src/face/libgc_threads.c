@@ -288,6 +288,43 @@ static void finished(void *p)
 		forget_thread(t);
 }
 
+/* ── fork ───────────────────────────────────────────────────────────────────────────────── */
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&threads_mutex);
+}
+
+static void after_fork_in_parent(void)
+{
+	pthread_mutex_unlock(&threads_mutex);
+}
+
+/* after_fork_in_child - nobody is inside the allocation lock when a process forks, but its word may say so: of a thread that had just
+ * got it, and that the gate made give it back; or that slept for it. What is known of the threads that are not here is for nobody. */
+static void after_fork_in_child(void)
+{
+	struct thread *kept = NULL, *next;
+	lock_reset(&libgc.lock);
+	for (struct thread *t = mutator_attached() ? threads : NULL; t != NULL; t = next) {
+		next = t->next;
+		if (!pthread_equal(t->id, pthread_self())) {
+			forget_thread(t);
+			continue;
+		}
+		t->next = kept;
+		kept = t;
+	}
+	threads = kept;
+	pthread_mutex_unlock(&threads_mutex);
+}
+
+/* libgc_init_threads - after the runtime: its handlers come later before a fork, and earlier after it. */
+void libgc_init_threads(void)
+{
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
 static void *thread_main(void *p)
 {
 	struct thread *t = p;
