@@ -79,6 +79,7 @@ void libgc_init_roots(void)
 	find_main();
 	runtime.gc.roots.extra = push_clients_roots;
 	runtime.gc.roots.keep_segment = keep_segment;
+	runtime.gc.roots.strays = true;
 }
 
 void GC_add_roots(void *lo, void *hi)

@@ -60,8 +60,9 @@ int GC_register_my_thread(const struct GC_stack_base *sb)
 	struct mutator *m = libgc_self();
 	if (m == NULL)
 		return GC_NO_MEMORY;
-	if (sb != NULL && sb->mem_base != NULL)
-		m->stack_hi = max_size(m->stack_hi, (uintptr_t)sb->mem_base);
+	uintptr_t hi = sb != NULL ? (uintptr_t)sb->mem_base : 0;
+	if (hi != 0 && (hi <= m->stack_lo || hi > m->stack_hi)) /* of a stack that the system does not know */
+		GC_set_stackbottom(m, sb);
 	return GC_SUCCESS;
 }
 

@@ -42,6 +42,7 @@ struct roots {
 	struct owned_range *free_owned;
 	struct owned_range *left; /* atomic: lists of threads that are gone; who has ROOTS drops their ranges */
 	bool globals; /* atomic; data segments and TLS are roots. Changed under WORLD */
+	bool strays; /* a thread may come on a stack that nobody knows, and say later, or never, where that ends (libgc face) */
 	bool end_pointers; /* a root word that is just behind an object keeps it (libgc face) */
 	/* which data segments count; NULL: all. Asked in the loader's lock, before the world stops */
 	bool (*keep_segment)(uintptr_t lo, uintptr_t hi);

@@ -365,6 +365,8 @@ static void read_stack(struct roots *r, struct sink *out, struct mutator *m, uin
 		read_said_stack(out, m, hi);
 	} else if (coroutine == NULL && m->sp < hi && on_own_stack(m)) {
 		sink_range(out, m->sp, hi);
+	} else if (coroutine == NULL && m->adrift && r->strays) {
+		sink_range(out, m->sp, os_readable_end(m->sp, m->sp + UNKNOWN_STACK_NBYTES));
 	} else {
 		unknown_stack(m, coroutine, hi);
 	}

@@ -3,7 +3,9 @@
 #include "common.h"
 #include <gc/javaxfc.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #undef pthread_create /* those below that are not wrapped say so */
@@ -54,6 +56,50 @@ static void *registered(void *arg)
 	r[5] = GC_unregister_my_thread();
 	printf("register: %d %d %d %d %d %d\n", r[0], r[1], r[2], r[3], r[4] != 0, r[5]);
 	return NULL;
+}
+
+/* On a stack of its own: another one than the system says, below all that it gave. */
+#define OWN_NBYTES ((size_t)256 << 10)
+
+static ucontext_t thread_context, own_context;
+static char *own_stack;
+
+static void register_own(void)
+{
+	struct GC_stack_base sb = { own_stack + OWN_NBYTES };
+	void *cell, **list = NULL;
+	int n = 0, r = GC_register_my_thread(&sb);
+	for (int i = 0; i < 2000; i++) {
+		void **p = GC_malloc(16);
+		*p = list;
+		list = p;
+	}
+	churn(&cell);
+	GC_gcollect();
+	churn(&cell);
+	for (void **p = list; p != NULL; p = *p)
+		n++;
+	printf("own stack: %d %d %d\n", r, n, GC_unregister_my_thread());
+}
+
+static void *run_own(void *arg)
+{
+	getcontext(&own_context);
+	own_context.uc_stack.ss_sp = own_stack;
+	own_context.uc_stack.ss_size = OWN_NBYTES;
+	own_context.uc_link = &thread_context;
+	makecontext(&own_context, register_own, 0);
+	swapcontext(&thread_context, &own_context);
+	return arg;
+}
+
+static void on_own_stack(void)
+{
+	pthread_t t;
+	void *low = (void *)0x20000000;
+	own_stack = mmap(low, OWN_NBYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_create(&t, NULL, run_own, NULL);
+	pthread_join(t, NULL);
 }
 
 static void *wait_for_stage(void *arg)
@@ -257,6 +303,7 @@ int main(void)
 	wrapped();
 	pthread_create(&t, NULL, registered, NULL);
 	pthread_join(t, NULL);
+	on_own_stack();
 	blocking();
 	holding();
 	rest();
