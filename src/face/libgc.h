@@ -44,7 +44,8 @@ enum { KIND_PTRFREE, KIND_NORMAL, KIND_UNCOLLECTABLE, KIND_AUNCOLLECTABLE, KIND_
 	8 /* numbers below are for the collector and for gcj; clients know the count */
 #define PROC_GCJ 0
 #define PROC_BITMAP 1 /* ours: env is the number of a long bitmap */
-#define DENSE_SIZES 129 /* sizes to 1024 B in steps of 8, as sizeclass_of looks them up */
+#define DENSE_SIZES \
+	1025 /* sizes to 1024 B, each by itself: whether it has a byte more is looked up with its class */
 
 /* What is known of a kind. Written before its number is given to the client. */
 struct kind {
@@ -114,8 +115,17 @@ unsigned libgc_kind_of(uintptr_t object);
 /* libgc_alloc - of any kind; asks the client's callback when memory is exhausted. */
 void *libgc_alloc(unsigned kind, size_t nbytes);
 void *libgc_alloc_layout(unsigned layout, size_t nbytes);
-/* libgc_with_end - with the byte that libgc's objects have more, for pointers just behind them, where it is asked for. */
-size_t libgc_with_end(size_t nbytes);
+/* libgc_with_end - with the byte that an object of that layout has more (libgc_end.c). */
+size_t libgc_with_end(unsigned layout, size_t nbytes);
+/* libgc_end_layout - that of an object that GC_malloc makes: it may be one that is watched. */
+unsigned libgc_end_layout(unsigned layout, size_t nbytes);
+/* libgc_end_spare - so much of the object at that first byte is not to be used, as it is watched. */
+size_t libgc_end_spare(uintptr_t object);
+/* libgc_end_unseen - objects in slots below this many bytes may have no byte more. */
+uint64_t libgc_end_unseen(void);
+void libgc_init_end(void);
+/* libgc_learn_end - after a collection. */
+void libgc_learn_end(void);
 /* libgc_tell_heap_resize - when the heap's size is not what it was. */
 void libgc_tell_heap_resize(void);
 /* libgc_look_for_errors - in the stop, after the mark: names what nobody freed; checks debug objects. */

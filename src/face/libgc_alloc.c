@@ -60,11 +60,6 @@ static size_t sixteens(size_t nbytes)
 	return nbytes > 16 && nbytes <= 24 ? 32 : nbytes;
 }
 
-size_t libgc_with_end(size_t nbytes)
-{
-	return nbytes + (nbytes < SIZE_MAX ? (size_t)runtime.gc.knobs.endbyte : 0);
-}
-
 unsigned libgc_kind_layout(int kind, const char *function)
 {
 	libgc_ready();
@@ -83,20 +78,19 @@ MGC_NOINLINE void *libgc_alloc_layout(unsigned layout, size_t nbytes)
 	struct mutator *m = libgc_self();
 	if (m == NULL || nbytes > PTRDIFF_MAX)
 		return libgc_out_of_memory(nbytes);
-	return finish(gc_alloc(&runtime.gc, m, layout, sixteens(libgc_with_end(nbytes))), nbytes);
+	return finish(gc_alloc(&runtime.gc, m, layout, sixteens(libgc_with_end(layout, nbytes))),
+		      nbytes);
 }
 
-/* alloc_dense_slow - the first object of a size: its span class goes into the table. */
+/* alloc_dense_slow - the first object of a size, and of a refill: its span class goes into the table. */
 static MGC_NOINLINE void *alloc_dense_slow(unsigned kind, size_t nbytes)
 {
 	libgc_ready();
-	if (runtime.gc.knobs.endbyte && nbytes <= 1024) /* for the largest that has this place in the table */
-		nbytes = align_up(nbytes, 8);
-	void *p = libgc_alloc_layout(libgc.kind_layout[kind], nbytes);
-	if (p != NULL && nbytes <= 1024) {
+	void *p = libgc_alloc_layout(libgc_end_layout(libgc.kind_layout[kind], nbytes), nbytes);
+	if (p != NULL && nbytes < DENSE_SIZES) {
 		struct span *s = space_span(&runtime.heap.pageheap.space, (uintptr_t)p);
 		if (s != NULL)
-			store_release(&libgc.dense[kind][(nbytes + 7) / 8], s->spanclass); /* pairs: dense */
+			store_release(&libgc.dense[kind][nbytes], s->spanclass); /* pairs: dense */
 	}
 	return p;
 }
@@ -104,9 +98,9 @@ static MGC_NOINLINE void *alloc_dense_slow(unsigned kind, size_t nbytes)
 /* alloc_dense - the two usual kinds: a table by size gives the span class, whose run is bumped. */
 MGC_INLINE void *alloc_dense(unsigned kind, size_t nbytes)
 {
-	if (MGC_UNLIKELY(nbytes > 1024))
+	if (MGC_UNLIKELY(nbytes >= DENSE_SIZES))
 		return libgc_alloc_layout((libgc_ready(), libgc.kind_layout[kind]), nbytes);
-	unsigned sc = load_acquire(&libgc.dense[kind][(nbytes + 7) / 8]); /* pairs: dense */
+	unsigned sc = load_acquire(&libgc.dense[kind][nbytes]); /* pairs: dense */
 	uintptr_t p = cache_pop(mutator_self(), sc, runtime.heap.layouts.spanclass[sc].slot_nbytes);
 	return MGC_LIKELY(p != 0) ? (void *)p : alloc_dense_slow(kind, nbytes);
 }
@@ -227,7 +221,7 @@ void *GC_malloc_many(size_t nbytes)
 {
 	void *list;
 	libgc_ready();
-	GC_generic_malloc_many(libgc_with_end(nbytes), KIND_NORMAL, &list);
+	GC_generic_malloc_many(libgc_with_end(LAYOUT_ID_WORDS, nbytes), KIND_NORMAL, &list);
 	return list;
 }
 
@@ -238,7 +232,7 @@ void *GC_memalign(size_t align, size_t nbytes)
 	if (!is_pow2(align) || m == NULL || nbytes > PTRDIFF_MAX)
 		return libgc_out_of_memory(nbytes);
 	return finish(gc_alloc_aligned(&runtime.gc, m, libgc.kind_layout[KIND_NORMAL],
-				       libgc_with_end(nbytes), align),
+				       libgc_with_end(LAYOUT_ID_WORDS, nbytes), align),
 		      nbytes);
 }
 
@@ -271,11 +265,14 @@ void *GC_realloc(void *p, size_t nbytes)
 	}
 	if (gc_object(&runtime.gc, (uintptr_t)p, &old) != (uintptr_t)p)
 		mgc_misuse("GC_realloc of %p, which is not the start of an object", p);
-	if (libgc_with_end(nbytes) <= old && nbytes >= old / 2) {
+	unsigned kind = libgc_kind_of((uintptr_t)p);
+	size_t spare = libgc_end_spare((uintptr_t)p);
+	size_t need = spare != 0 ? nbytes : libgc_with_end(libgc.kind_layout[kind], nbytes);
+	if (need <= old - spare && nbytes >= old / 2) {
 		memset((char *)p + nbytes, 0, old - nbytes); /* old contents keep nothing alive */
 		return p;
 	}
-	void *q = libgc_alloc(libgc_kind_of((uintptr_t)p), nbytes);
+	void *q = libgc_alloc(kind, nbytes);
 	if (q == NULL)
 		return NULL;
 	memcpy(q, p, min_size(old, nbytes));
@@ -364,11 +361,12 @@ void *GC_clear_stack(void *p)
 
 size_t GC_get_size_map_at(int i)
 {
-	if (i < 0 || (size_t)i > MGC_MAX_SMALL)
+	if (i < 0 || (size_t)i >= MGC_MAX_SMALL)
 		return SIZE_MAX;
 	libgc_ready();
-	unsigned sc = layout_spanclass(&runtime.heap.layouts, LAYOUT_ID_WORDS,
-				       sizeclass_of(sixteens((size_t)i)));
+	unsigned sc =
+		layout_spanclass(&runtime.heap.layouts, LAYOUT_ID_WORDS,
+				 sizeclass_of(sixteens(libgc_with_end(LAYOUT_ID_WORDS, (size_t)i))));
 	return runtime.heap.layouts.spanclass[sc].slot_nbytes;
 }
 

@@ -130,6 +130,7 @@ static void observe(struct gc *gc)
 	libgc.freed_at_gc = load_relaxed(&gc->heap->freed_nbytes);
 	libgc.reclaimed_before_nbytes += libgc.reclaimed_nbytes;
 	libgc.reclaimed_nbytes = r->heap_before > r->heap_live ? r->heap_before - r->heap_live : 0;
+	libgc_learn_end();
 	libgc_tell_heap_resize();
 }
 
@@ -154,6 +155,7 @@ static bool may_be_incremental(void)
 static void after_start(void)
 {
 	libgc_init_kinds();
+	libgc_init_end();
 	libgc_init_roots();
 	libgc_init_final();
 	libgc_init_events();
@@ -182,7 +184,7 @@ struct runtime_config libgc_config = {
 	.after_start = after_start,
 	.attached = libgc_attached,
 	.globals = true,
-	.end_pointers = true,
+	.end_nbytes = UINT64_MAX,
 };
 
 void libgc_ready(void)

@@ -8,8 +8,12 @@
 #include "base/check.h"
 #include "face/libgc.h"
 #include "gc/cycle.h"
+#include "gc/sink.h"
 #include "mallocgc.h"
 #include "os/os.h"
+
+/* GC_push_all's buffer: callbacks may run on small stacks. */
+#define PUSH_WORDS 64
 
 LIBGC_API void GC_add_roots(void *lo, void *hi);
 LIBGC_API void GC_remove_roots(void *lo, void *hi);
@@ -179,8 +183,13 @@ void GC_push_all(void *lo, void *hi)
 {
 	if (libgc.marker == NULL)
 		mgc_misuse("GC_push_all(%p, %p) outside of a GC_push_other_roots callback", lo, hi);
-	if (lo != NULL && lo < hi)
-		marker_range(libgc.marker, (uintptr_t)lo, (uintptr_t)hi, MARK_AMBIGUOUS);
+	if (lo == NULL || lo >= hi)
+		return;
+	uintptr_t buffer[PUSH_WORDS];
+	struct sink out;
+	sink_to_marker(&out, libgc.marker, runtime.gc.roots.end_nbytes, buffer, PUSH_WORDS);
+	sink_range(&out, (uintptr_t)lo, (uintptr_t)hi);
+	sink_close(&out);
 }
 
 void GC_push_all_eager(void *lo, void *hi)

@@ -190,7 +190,7 @@ void *GC_malloc_explicitly_typed(size_t nbytes, GC_word descriptor)
 	libgc_ready();
 	if (nbytes > PTRDIFF_MAX)
 		return libgc_out_of_memory(nbytes);
-	nbytes = max_size(align_up(libgc_with_end(nbytes), MGC_GRANULE), MGC_GRANULE);
+	nbytes = max_size(align_up(libgc_with_end(LAYOUT_ID_WORDS, nbytes), MGC_GRANULE), MGC_GRANULE);
 	return alloc(typed_layout(descriptor, nbytes), nbytes);
 }
 
@@ -213,5 +213,6 @@ void *GC_calloc_explicitly_typed(size_t n, size_t nbytes, GC_word descriptor)
 		       (DS_TAG(descriptor) == DS_LENGTH || DS_TAG(descriptor) == DS_BITMAP ||
 			(descriptor >> 2 & (MAX_PROCS - 1)) == PROC_BITMAP);
 	return alloc(repeats ? typed_layout(descriptor, nbytes) : LAYOUT_ID_WORDS,
-		     max_size(align_up(libgc_with_end(total), MGC_GRANULE), MGC_GRANULE));
+		     max_size(align_up(libgc_with_end(LAYOUT_ID_WORDS, total), MGC_GRANULE),
+			      MGC_GRANULE));
 }

@@ -285,7 +285,7 @@ static int start_collector(const struct knobs *k, const struct runtime_config *c
 			  strerror(err));
 	runtime.name = config->name;
 	runtime.gc.roots.globals = config->globals;
-	runtime.gc.roots.end_pointers = config->end_pointers;
+	runtime.gc.roots.end_nbytes = config->end_nbytes;
 	if (config->own_finalizer_thread)
 		runtime.gc.notify_due = notify_due;
 	if (k->gctrace)

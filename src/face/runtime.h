@@ -32,7 +32,7 @@ struct runtime_config {
 	void (*after_start)(void); /* the heap is there, no thread is attached; NULL: nothing */
 	void (*attached)(struct mutator *m); /* on the thread itself; NULL: nothing */
 	bool globals;
-	bool end_pointers;
+	uint64_t end_nbytes; /* of the roots */
 	bool own_finalizer_thread;
 	bool concurrent; /* the program stores through the barrier */
 };

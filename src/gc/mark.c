@@ -49,6 +49,17 @@ static MGC_NOINLINE void tell(struct marker *mk, uint64_t marked_nbytes)
 	mk->told_nbytes = marked_nbytes;
 }
 
+/* tell_spared - whether the program uses what lies behind its objects. */
+static void tell_spared(struct marker *mk)
+{
+	if (mk->nspared != 0)
+		add_relaxed(&mk->pool->nspared, mk->nspared);
+	if (mk->spare_used)
+		store_relaxed(&mk->pool->spare_used, 1u);
+	mk->nspared = 0;
+	mk->spare_used = false;
+}
+
 static void flush_pending(struct marker *mk)
 {
 	if (mk->npending == 0)
@@ -70,6 +81,7 @@ void marker_finish(struct marker *mk)
 {
 	flush_pending(mk);
 	tell(mk, mk->marked_nbytes);
+	tell_spared(mk);
 	marker_check_drained(mk);
 	memset(mk->recent, 0, sizeof mk->recent); /* what stays on this stack would keep objects later */
 	if (mk->block != NULL)
@@ -282,6 +294,13 @@ MGC_INLINE bool set_mark(struct hot *h, struct bitpair *pair, uintptr_t off, uin
 	return (or_relaxed(&pair->mark, bit) & bit) == 0;
 }
 
+/* found_by_end - of an object with a spare end: whether the word, the first one to find it, points there. A root's
+ * may be there by chance, and is tried together with the byte before it. */
+static MGC_COLD void found_by_end(struct marker *mk, const struct spanclass *sc, size_t at)
+{
+	mk->spare_used |= at >= sc->slot_nbytes - MGC_GRANULE && !mk->of_roots;
+}
+
 /* slot_within - the start of the allocated slot that the word points into; 0: there is none, or it is marked.
  * That comes first: a word may point into a slot that was marked and freed since. */
 MGC_INLINE uintptr_t slot_within(struct hot *h, uintptr_t tagged, uint32_t desc)
@@ -302,8 +321,11 @@ MGC_INLINE uintptr_t slot_within(struct hot *h, uintptr_t tagged, uint32_t desc)
 	uint64_t bit = UINT64_C(1) << ((start >> MGC_GRANULE_SHIFT) & 63);
 	if (load_relaxed(&pair->mark) & bit)
 		return 0;
-	if (MGC_LIKELY(load_acquire(&pair->alloc) & bit)) /* pairs: alloc-bit */
+	if (MGC_LIKELY(load_acquire(&pair->alloc) & bit)) { /* pairs: alloc-bit */
+		if (MGC_UNLIKELY(sc->scan == SCAN_SPARE))
+			found_by_end(h->mk, sc, off - start);
 		return start;
+	}
 	invalid_pointer(h->mk, tagged);
 	return 0;
 }
@@ -554,6 +576,14 @@ static void scan_pairs(struct marker *mk, uintptr_t lo, uintptr_t hi)
 	}
 }
 
+/* look_at_end - of an object with a spare end: all zero, unless the program writes behind its objects. */
+static void look_at_end(struct marker *mk, const uintptr_t *end)
+{
+	_Static_assert(MGC_GRANULE == 2 * sizeof *end, "a spare end is two words");
+	mk->nspared++;
+	mk->spare_used |= (load_word(end - 1) | load_word(end - 2)) != 0;
+}
+
 /* scan_long - what is not told by one word of mask: long periods, callbacks, tags, pairs, pieces of large
  * objects. */
 static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct spanclass *sc)
@@ -588,6 +618,8 @@ static MGC_NOINLINE void scan_long(struct marker *mk, uintptr_t at, const struct
 	else
 		scan_words(&h, (const uintptr_t *)at, (const uintptr_t *)end, ambiguous);
 	hot_store(&h);
+	if (sc->scan == SCAN_SPARE)
+		look_at_end(mk, (const uintptr_t *)end);
 }
 
 /* scan_some - the n words from w on, at least one. */
@@ -797,8 +829,11 @@ static void adopt(struct marker *mk, struct grey_block *b)
 {
 	if (b->words) {
 		annotate_words(b->object, b->n);
+		mk->of_roots = true;
 		for (uint32_t i = 0; i < b->n; i++)
 			marker_candidate(mk, b->object[i] & ~MARK_AMBIGUOUS, MARK_AMBIGUOUS);
+		(void)flush_ring(mk);
+		mk->of_roots = false;
 		grey_put_empty(mk->pool, b);
 		return;
 	}

@@ -48,6 +48,7 @@ struct marker {
 	bool ignore_invalid;
 	bool direct; /* the bits of the whole heap stay in the cache: nothing waits for them in the ring */
 	bool alone; /* nobody else sets mark bits now: no atomic instruction is needed */
+	bool of_roots; /* what is fed now are words of roots */
 	bool in_stop; /* its thread keeps the world stopped as long as this is set, whatever pool.beside says */
 	unsigned npending;
 	uintptr_t pending[MARK_PENDING]; /* pairs whose key is not marked, for the pool */
@@ -59,6 +60,8 @@ struct marker {
 	uint64_t rescanned_objects; /* by marker_rescan */
 	uint64_t nput_off; /* callbacks that have to wait for a stop (pool.beside) */
 	uint64_t told_nbytes; /* of them, added to the pool's count */
+	uint64_t nspared; /* objects with a spare end (LAYOUT_SPARE) that were scanned */
+	bool spare_used; /* one of them had something there, or was found by a pointer to there */
 };
 
 /* marker_init - its boundary is empty. */

@@ -6,17 +6,32 @@
 #include "base/annotate.h"
 #include "base/bits.h"
 
+/* candidate_before - the slot before, when the word is a slot's first byte. */
+static void candidate_before(struct sink *s, uintptr_t word)
+{
+	uintptr_t off = word - 1 - s->base;
+	if (word % MGC_GRANULE != 0 || off >= s->nbytes)
+		return;
+	uint32_t desc = load_acquire(&s->mk->desc[off >> MGC_PAGE_SHIFT]); /* pairs: desc-publish */
+	uint32_t slot_nbytes = s->mk->spanclass[desc_spanclass(desc)].slot_nbytes;
+	if (slot_nbytes - 1 < s->end_nbytes - 1) /* 0 is a large one */
+		marker_candidate(s->mk, word - 1, MARK_AMBIGUOUS);
+}
+
 /* resolve - what was copied is looked up in the heap. */
 static void resolve(struct sink *s)
 {
 	annotate_words(s->word, s->n);
+	s->mk->of_roots = true;
 	for (size_t i = 0; i < s->n; i++) {
 		marker_candidate(s->mk, s->word[i], MARK_AMBIGUOUS);
-		if (s->end_pointers) /* marks the slot before, when the word is a slot's first byte */
-			marker_candidate(s->mk, s->word[i] - 1, MARK_AMBIGUOUS);
+		if (s->end_nbytes != 0)
+			candidate_before(s, s->word[i]);
 		s->word[i] = 0; /* E2 */
 	}
 	s->n = 0;
+	marker_settle(s->mk);
+	s->mk->of_roots = false;
 	MGC_KEEP(s->word);
 }
 
@@ -28,7 +43,7 @@ static void use_own(struct sink *s)
 	s->n = 0;
 }
 
-void sink_to_marker(struct sink *s, struct marker *mk, bool end_pointers, uintptr_t *own,
+void sink_to_marker(struct sink *s, struct marker *mk, uint64_t end_nbytes, uintptr_t *own,
 		    size_t own_capacity)
 {
 	s->own = own;
@@ -39,7 +54,7 @@ void sink_to_marker(struct sink *s, struct marker *mk, bool end_pointers, uintpt
 	s->heap = mk->heap;
 	s->pool = mk->pool;
 	s->mk = mk;
-	s->end_pointers = end_pointers;
+	s->end_nbytes = end_nbytes;
 	s->read_nbytes = 0;
 	s->make_room = resolve;
 	s->range = NULL;
@@ -99,7 +114,7 @@ void sink_to_pool(struct sink *s, struct heap *h, struct grey_pool *pool, uintpt
 	s->heap = h;
 	s->pool = pool;
 	s->mk = NULL;
-	s->end_pointers = false;
+	s->end_nbytes = 0;
 	s->read_nbytes = 0;
 	s->make_room = next_block;
 	s->range = NULL;

@@ -35,14 +35,14 @@ struct sink {
 	struct grey_pool *pool;
 	struct grey_block *block; /* its objects are the buffer; NULL: `own` is */
 	struct marker *mk;
-	bool end_pointers; /* a word just behind an object keeps it */
+	uint64_t end_nbytes; /* roots.end_nbytes */
 	size_t read_nbytes; /* that went by */
 	uintptr_t *own; /* the caller's buffer */
 	size_t own_capacity;
 };
 
 /* sink_to_marker - every word becomes a candidate of mk. */
-void sink_to_marker(struct sink *s, struct marker *mk, bool end_pointers, uintptr_t *own,
+void sink_to_marker(struct sink *s, struct marker *mk, uint64_t end_nbytes, uintptr_t *own,
 		    size_t own_capacity);
 /* sink_to_pool - every word goes into blocks of words. `own`, which may be small (the caller can be a
  * handler on a small stack), is for want of memory. */

@@ -83,6 +83,8 @@ struct grey_pool {
 	bool refused; /* lock: the system had no memory for a slab; it is asked again by the next grey_reserve */
 	size_t nslabs, nbytes; /* lock: of slabs */
 	size_t ntouched; /* lock: blocks, of all slabs */
+	uint64_t nspared; /* atomic: objects with a spare end (LAYOUT_SPARE) that were scanned, ever */
+	uint32_t spare_used; /* atomic: one was in use */
 	uint32_t ncopied; /* atomic: blocks that this cycle's snapshots filled */
 };
 

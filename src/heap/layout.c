@@ -216,7 +216,7 @@ static void fill_spanclass(struct spanclass *sc, const struct layout_desc *d, un
 	sc->flags = (uint8_t)d->flags;
 	sc->tag_mask = d->tag_mask;
 	sc->tags = d->flags & LAYOUT_TAGGED ? d->tags : 1;
-	sc->scan = coded ? SCAN_CODED : scan[d->kind];
+	sc->scan = coded ? SCAN_CODED : d->flags & LAYOUT_SPARE ? SCAN_SPARE : scan[d->kind];
 	if ((coded || d->kind == LAYOUT_MASK) && sizeclass != 0 && sc->slot_nbytes <= 512) {
 		sc->scan = coded ? SCAN_CODED64 : SCAN_MASK64;
 		sc->mask = expand_mask(d, sc->slot_nbytes);

@@ -42,6 +42,8 @@ enum layout_flags {
 	LAYOUT_PARTS = 32,        /* the trace callback takes a part of an object at a time */
 	LAYOUT_TAGGED = 64,       /* the low bits of a word say whether it is a pointer */
 	LAYOUT_BOXED = 128,       /* pointers in the low 48 bits of a word */
+	LAYOUT_SPARE = 256, /* WORDS: the program did not ask for the last granule; the marker looks whether it uses it.
+				   * No flag of a span class */
 };
 
 struct layout_desc {
@@ -73,6 +75,7 @@ enum scan_kind {
 	SCAN_CODED,
 	SCAN_CODED64,
 	SCAN_PAIRS,
+	SCAN_SPARE,
 };
 
 struct spanclass {

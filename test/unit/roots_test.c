@@ -1092,7 +1092,7 @@ TEST(end_pointers)
 	setenv("MGC_DEBUG", "concurrent=0", 1); /* of the stopping form */
 	for (int on = 0; on < 2; on++) {
 		struct holder h = { .hidden = make_object() };
-		runtime.gc.roots.end_pointers = on;
+		runtime.gc.roots.end_nbytes = on ? UINT64_MAX : 0;
 		pthread_create(&h.thread, NULL, hold_end, &h);
 		spin_until(&h.ready, 1);
 		collect_and_fill();
