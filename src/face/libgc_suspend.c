@@ -217,7 +217,7 @@ void GC_start_world_external(void)
 	struct mutator *m = mutator_self();
 	if (!lock_is_held(&runtime.gc.world) || m->sec == 0)
 		mgc_misuse("GC_start_world_external by a thread that did not stop the world");
-	stw_start(&runtime.gc.stw, m);
+	(void)stw_start(&runtime.gc.stw, m);
 	mutator_leave(m);
 	lock_release(&runtime.gc.world);
 }

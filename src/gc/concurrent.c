@@ -26,7 +26,7 @@ static void verify(struct cycle *c)
 {
 	stw_stop(&c->gc->stw, c->self);
 	cycle_verify(c);
-	stw_start(&c->gc->stw, c->self);
+	(void)stw_start(&c->gc->stw, c->self);
 }
 
 /* check_stopped - the stop before the mark, or, with the marker, the one after it. */
@@ -37,7 +37,7 @@ static void check_stopped(struct cycle *c, struct marker *mk)
 		checkmark_begin(c->gc);
 	else
 		checkmark_end(c->gc, mk);
-	stw_start(&c->gc->stw, c->self);
+	(void)stw_start(&c->gc->stw, c->self);
 }
 
 static void check_unmarked(void *arg, struct span *s)
@@ -129,8 +129,7 @@ static void take_roots_stopped(struct cycle *c)
 	if (MGC_HOSTILE)
 		check_taken(gc->heap);
 	cycle_set_phase(c, PHASE_MARK);
-	stw_start(&gc->stw, c->self);
-	c->rec.pause_ns = os_now_ns() - begin;
+	c->rec.pause_ns = stw_start(&gc->stw, c->self) - begin;
 }
 
 static void take_roots(struct cycle *c)

@@ -520,7 +520,7 @@ static void inspect_exclusive(void *arg)
 	c->self->sp = c->sp;
 	c->self->nregs = 0;
 	i->fn(i->arg);
-	stw_start(&gc->stw, c->self);
+	(void)stw_start(&gc->stw, c->self);
 	mutator_leave(c->self);
 	lock_release(&gc->world);
 }

@@ -27,6 +27,7 @@ struct cycle {
 	size_t left_nbytes; /* what the last round found */
 	uint32_t nstop_helpers; /* for the last stop */
 	uint64_t stopped_ns; /* processor time of the longest stop */
+	bool reopens; /* spans were closed when it began, some of which may not be again (young.h) */
 	bool later; /* what hangs on dead objects is dealt with when the world runs again (clearing.c) */
 	uint64_t later_ns; /* processor time of that */
 	bool beside; /* the form: the program runs meanwhile */

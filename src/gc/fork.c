@@ -135,7 +135,7 @@ void fork_prepare(struct gc *gc)
 	add_relaxed(&gc->disabled, 1);
 	stw_stop(&gc->stw, self);
 	lock_gate_close();
-	stw_start(&gc->stw, self);
+	(void)stw_start(&gc->stw, self);
 	each_lock(gc, see_free);
 	cycle_wait_loader(gc);
 }

@@ -130,9 +130,8 @@ void stopping_cycle(struct cycle *c)
 		cycle_start_sweep(gc->heap);
 	account(c);
 	cycle_tell(gc, CYCLE_STARTING);
-	stw_start(&gc->stw, c->self);
+	c->rec.pause_ns = stw_start(&gc->stw, c->self) - begin;
 	cycle_tell(gc, CYCLE_STARTED);
-	c->rec.pause_ns = os_now_ns() - begin;
 	c->rec.cpu_ns = os_cpu_ns() - cpu_begin;
 	if (c->later) {
 		lock_release(&gc->roots.lock);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/annotate.h"
+#include "base/bits.h"
 #include "base/check.h"
 #include "os/os.h"
 
@@ -396,7 +397,15 @@ void stw_stop(struct stw *stw, struct mutator *self)
 	stw_ask_all(stw, self, stands_still, stw, false);
 }
 
-void stw_start(struct stw *stw, struct mutator *self)
+/* wake_all - when that is done, had nobody else got this thread's processor meanwhile. */
+static uint64_t wake_all(struct stw *stw)
+{
+	uint64_t begin = os_now_ns(), cpu = os_thread_cpu_ns();
+	os_wake(&stw->stopping, UINT32_MAX);
+	return begin + min_size(os_thread_cpu_ns() - cpu, os_now_ns() - begin);
+}
+
+uint64_t stw_start(struct stw *stw, struct mutator *self)
 {
 	store_seq(&stw->stopping, 0u); /* pairs: stopping */
 	LIST_EACH(it, &stw->heap->mutators) {
@@ -406,6 +415,7 @@ void stw_start(struct stw *stw, struct mutator *self)
 			(void)cas_acq_rel(&m->status, &claimed,
 					  (uint32_t)MUTATOR_BLOCKED); /* pairs: mutator-status */
 	}
-	os_wake(&stw->stopping, UINT32_MAX);
+	uint64_t woken = wake_all(stw);
 	lock_release(&stw->heap->registry_lock);
+	return woken;
 }

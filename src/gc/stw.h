@@ -51,9 +51,11 @@ int stw_init(struct stw *stw, struct heap *h, int signal, bool poll);
 int stw_interrupt(struct stw *stw, struct mutator *m);
 void stw_explain_late(struct stw *stw, const struct mutator *m);
 
-/* stw_stop - returns when every other mutator stands still. `self` may be NULL. */
+/* stw_stop - returns when every other mutator stands still. `self` may be NULL.
+ * stw_start - and they run again: the time at which they could. To wake them often costs the caller its processor, and
+ * what they do with it is no part of the stop. */
 void stw_stop(struct stw *stw, struct mutator *self);
-void stw_start(struct stw *stw, struct mutator *self);
+uint64_t stw_start(struct stw *stw, struct mutator *self);
 
 /* stw_park - the calling mutator stands still if a stop is on, and takes its snapshot if one is wanted:
  * safepoint, and end of a section. */

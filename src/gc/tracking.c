@@ -78,10 +78,10 @@ void cycle_stopped(struct cycle *c, void (*fn)(struct cycle *c))
 	fn(c);
 	c->mk.in_stop = false;
 	cycle_tell(gc, CYCLE_STARTING);
-	stw_start(&gc->stw, c->self);
+	uint64_t woken = stw_start(&gc->stw, c->self);
 	cycle_tell(gc, CYCLE_STARTED);
 	c->rec.stopping_ns = max_size(c->rec.stopping_ns, stood - begin);
-	c->rec.pause_ns = max_size(c->rec.pause_ns, os_now_ns() - begin);
+	c->rec.pause_ns = max_size(c->rec.pause_ns, woken - begin);
 	c->stopped_ns = max_size(c->stopped_ns, os_thread_cpu_ns() - cpu_begin);
 	lock_release(&gc->roots.lock);
 }

@@ -25,10 +25,14 @@
 
 /* ── begin ──────────────────────────────────────────────────────────────────────────────── */
 
+/* In a stop only: was closed, and may be again when it ends. What is protected stays so until then. */
+#define WAS_CLOSED 2u
+
 static void open_span(void *arg, struct span *s)
 {
-	span_clear_marks(arg, s);
-	store_relaxed(&s->closed, (uint8_t)0);
+	struct cycle *c = arg;
+	span_clear_marks(&c->gc->heap->pageheap.space, s);
+	store_relaxed(&s->closed, (uint8_t)(s->closed && !c->beside ? WAS_CLOSED : 0));
 }
 
 bool young_next(const struct gc *gc)
@@ -46,9 +50,9 @@ void young_begin(struct cycle *c)
 	struct gc *gc = c->gc;
 	if (!gc->young.sticky || c->rec.young)
 		return;
-	pageheap_each(&gc->heap->pageheap, open_span, &gc->heap->pageheap.space);
-	written_ignore(&gc->written);
+	pageheap_each(&gc->heap->pageheap, open_span, c);
 	gc->young.sticky = false;
+	c->reopens = !c->beside;
 }
 
 /* ── what may have been written to ──────────────────────────────────────────────────────── */
@@ -155,6 +159,28 @@ static void close_stretch(struct stretch *st)
 		(void)written_forget(&st->c->gc->written, st->lo, st->hi);
 }
 
+static void reopen_span(void *arg, struct span *s)
+{
+	if (s->closed != WAS_CLOSED)
+		return;
+	store_relaxed(&s->closed, (uint8_t)0);
+	stretch_add(arg, s);
+}
+
+/* reopen_stretch - who fills it is not to pay for the first write to each page. */
+static void reopen_stretch(struct stretch *st)
+{
+	written_ignore_range(&st->c->gc->written, st->lo, st->hi);
+}
+
+static void each_stretch(struct cycle *c, void (*visit)(void *arg, struct span *s),
+			 void (*flush)(struct stretch *st))
+{
+	struct stretch st = { .c = c, .flush = flush };
+	pageheap_each(&c->gc->heap->pageheap, visit, &st);
+	stretch_flush(&st);
+}
+
 /* least_ns - what a young cycle takes at least. */
 static uint64_t least_ns(const struct census *all)
 {
@@ -189,7 +215,6 @@ void young_end(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	struct census all = { .c = c };
-	struct stretch st = { .c = c, .flush = close_stretch };
 	if (gc->barriered)
 		return;
 	pageheap_each(&gc->heap->pageheap, count_span, &all);
@@ -199,11 +224,13 @@ void young_end(struct cycle *c)
 		gc->young.whole_next = false;
 		gc->young.brief &= least_ns(&all) < BRIEF_NS;
 	}
-	if (!gc->young.sticky)
-		return;
-	store_relaxed(&gc->heap->pageheap.huge_from_pages, SIZE_MAX); /* to protect a part of one splits it */
-	pageheap_each(&gc->heap->pageheap, close_span, &st);
-	stretch_flush(&st);
+	if (gc->young.sticky) {
+		store_relaxed(&gc->heap->pageheap.huge_from_pages,
+			      SIZE_MAX); /* to protect a part of one splits it */
+		each_stretch(c, close_span, close_stretch);
+	}
+	if (c->reopens)
+		each_stretch(c, reopen_span, reopen_stretch);
 }
 
 static void ignore_open(void *arg, struct span *s)

@@ -18,6 +18,8 @@
  *           CACHED, and open. Of a tracked one they may be in a closed span: what they are filled with is noted
  *        G4 a page of a closed span that a tracked cycle (tracking.c) left protected has not been written to since it was
  *           scanned last; one that is not protected counts as written. So it does not matter when the span is closed
+ *        G5 a whole cycle lifts no protection when it begins: what it closes again when it ends, and nobody wrote to, stays protected, by
+ *           G4; what was closed and is not again (in its stop: WAS_CLOSED) is lifted when it ends
  * WHO    stopping.c and tracking.c for the steps, cycle.c for the choice.
  * LOCKS  WORLD; steps with the world stopped, those of a tracked cycle beside the program.
  * FROM   sticky mark bits: Demers et al. 1990; the choice of what to protect is ours (docs/adr/0025). */
