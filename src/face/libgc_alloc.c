@@ -200,11 +200,18 @@ static bool link_many(struct mutator *m, unsigned sc, void **list)
 	return true;
 }
 
+/* alloc_many - a list of small objects of that layout. */
+static void *alloc_many(struct mutator *m, unsigned layout, size_t nbytes)
+{
+	void *list;
+	unsigned sc = layout_spanclass(&runtime.heap.layouts, layout, sizeclass_of(sixteens(nbytes)));
+	return MGC_LIKELY(link_many(m, sc, &list)) ? list : libgc_out_of_memory(nbytes);
+}
+
 void GC_generic_malloc_many(size_t nbytes, int kind, void **result)
 {
 	struct mutator *m = libgc_self();
 	unsigned layout = libgc_kind_layout(kind, "GC_generic_malloc_many");
-	*result = NULL;
 	if (m == NULL || nbytes > MGC_MAX_SMALL || libgc.kind[kind].disclaim != NULL) {
 		void *p = GC_generic_malloc(nbytes, kind);
 		if (p != NULL)
@@ -212,16 +219,18 @@ void GC_generic_malloc_many(size_t nbytes, int kind, void **result)
 		*result = p;
 		return;
 	}
-	unsigned sc = layout_spanclass(&runtime.heap.layouts, layout, sizeclass_of(sixteens(nbytes)));
-	if (MGC_UNLIKELY(!link_many(m, sc, result)))
-		*result = libgc_out_of_memory(nbytes);
+	*result = alloc_many(m, layout, nbytes);
 }
 
 void *GC_malloc_many(size_t nbytes)
 {
 	void *list;
-	libgc_ready();
-	GC_generic_malloc_many(libgc_with_end(LAYOUT_ID_WORDS, nbytes), KIND_NORMAL, &list);
+	struct mutator *m = libgc_self();
+	unsigned layout = libgc_end_layout(LAYOUT_ID_WORDS, nbytes);
+	size_t with_end = libgc_with_end(layout, nbytes);
+	if (m != NULL && with_end <= MGC_MAX_SMALL)
+		return alloc_many(m, layout, with_end);
+	GC_generic_malloc_many(with_end, KIND_NORMAL, &list);
 	return list;
 }
 

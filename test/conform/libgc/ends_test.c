@@ -234,6 +234,30 @@ TEST(who_needs_no_byte_gets_none)
 	CHECK_EQ(GC_size(GC_malloc_uncollectable(64)), 64);
 }
 
+/* make_by_list - as an interpreter with free lists of its own. */
+static void *make_by_list(void *arg)
+{
+	void **list = NULL, **free_list = NULL;
+	for (int i = 0; i < 20000; i++) {
+		if (free_list == NULL)
+			free_list = GC_malloc_many(16);
+		void **cell = free_list;
+		free_list = cell[0];
+		cell[0] = list;
+		list = cell;
+	}
+	kept = list;
+	GC_gcollect();
+	return arg;
+}
+
+TEST(objects_of_lists_are_looked_at)
+{
+	GC_init();
+	on_thread(make_by_list, NULL);
+	CHECK_EQ(size_of(16), 16); /* after one collection */
+}
+
 /* What a realloc in place adds to an object is no writing behind it. */
 TEST(a_larger_object_is_none_that_is_overrun)
 {
