@@ -235,7 +235,7 @@ struct thread {
 	void *(*fn)(void *);
 	void *arg;
 	void *result;
-	uint32_t attached; /* atomic, futex */
+	uint32_t *attached; /* atomic, futex: its maker's, which may go on, and end, as soon as it is set */
 	bool detached, finished;
 };
 
@@ -261,13 +261,38 @@ static void forget_thread(struct thread *t)
 	gc_free(&runtime.gc, mutator_self(), (uintptr_t)t);
 }
 
-/* take - unlinks the record of a thread that is joined, or is detached and finished. */
-static struct thread *take(pthread_t id, bool only_finished)
+/* find - of a thread that is neither joined nor detached: nobody else has its number until then. */
+static struct thread *find(pthread_t id)
+{
+	pthread_mutex_lock(&threads_mutex);
+	struct thread *t = threads;
+	while (t != NULL && !pthread_equal(t->id, id))
+		t = t->next;
+	pthread_mutex_unlock(&threads_mutex);
+	return t;
+}
+
+/* unlink_joined - its number may be that of another thread by now. */
+static bool unlink_joined(const struct thread *t)
+{
+	pthread_mutex_lock(&threads_mutex);
+	struct thread **at = &threads;
+	while (*at != NULL && *at != t)
+		at = &(*at)->next;
+	bool found = *at != NULL;
+	if (found)
+		*at = t->next;
+	pthread_mutex_unlock(&threads_mutex);
+	return found;
+}
+
+/* take_finished - unlinks the record of a thread that is detached and finished. */
+static struct thread *take_finished(pthread_t id)
 {
 	struct thread *found = NULL;
 	pthread_mutex_lock(&threads_mutex);
 	for (struct thread **at = &threads; *at != NULL; at = &(*at)->next) {
-		if (!pthread_equal((*at)->id, id) || (only_finished && !(*at)->finished))
+		if (!pthread_equal((*at)->id, id) || !(*at)->finished)
 			continue;
 		found = *at;
 		*at = found->next;
@@ -285,7 +310,7 @@ static void finished(void *p)
 	t->finished = true;
 	bool mine = t->detached;
 	pthread_mutex_unlock(&threads_mutex);
-	if (mine && libgc_self() != NULL && take(pthread_self(), true) == t)
+	if (mine && libgc_self() != NULL && take_finished(pthread_self()) == t)
 		forget_thread(t);
 }
 
@@ -336,8 +361,9 @@ static void *thread_main(void *p)
 	t->next = threads;
 	threads = t;
 	pthread_mutex_unlock(&threads_mutex);
-	store_release(&t->attached, 1u); /* pairs: libgc-thread */
-	os_wake(&t->attached, 1);
+	uint32_t *attached = t->attached;
+	store_release(attached, 1u); /* pairs: libgc-thread */
+	os_wake(attached, 1); /* a stale address by now, perhaps: waking nobody is harmless */
 	void *result = NULL;
 	pthread_cleanup_push(finished, t);
 	result = t->fn(t->arg);
@@ -350,29 +376,31 @@ int GC_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*fn)(voi
 {
 	struct thread *t = make_thread(fn, arg);
 	int state = PTHREAD_CREATE_JOINABLE;
+	uint32_t attached = 0;
 	if (t == NULL)
 		return EAGAIN;
+	t->attached = &attached;
 	if (attr != NULL)
 		pthread_attr_getdetachstate(attr, &state);
 	t->detached = state == PTHREAD_CREATE_DETACHED;
 	int err = pthread_create(id, attr, thread_main, t);
 	if (err != 0)
 		forget_thread(t);
-	while (err == 0 && load_acquire(&t->attached) == 0) /* pairs: libgc-thread */
-		os_wait(&t->attached, 0, 0);
+	while (err == 0 && load_acquire(&attached) == 0) /* pairs: libgc-thread */
+		os_wait(&attached, 0, 0);
 	return err;
 }
 
 int GC_pthread_join(pthread_t id, void **result)
 {
 	void *value = NULL;
+	struct thread *t = find(id);
 	int err = pthread_join(id, &value);
 	if (err != 0)
 		return err;
 	if (result != NULL)
 		*result = value;
-	struct thread *t = take(id, false);
-	if (t != NULL && libgc_self() != NULL)
+	if (t != NULL && unlink_joined(t) && libgc_self() != NULL)
 		forget_thread(t);
 	return 0;
 }
@@ -384,7 +412,7 @@ int GC_pthread_detach(pthread_t id)
 		if (pthread_equal(t->id, id))
 			t->detached = true;
 	pthread_mutex_unlock(&threads_mutex);
-	struct thread *t = take(id, true);
+	struct thread *t = take_finished(id);
 	if (t != NULL && libgc_self() != NULL)
 		forget_thread(t);
 	return pthread_detach(id);
