@@ -82,14 +82,16 @@ MGC_NOINLINE void *libgc_alloc_layout(unsigned layout, size_t nbytes)
 		      nbytes);
 }
 
-/* alloc_dense_slow - the first object of a size, and of a refill: its span class goes into the table. */
+/* alloc_dense_slow - the first object of a size, and of a refill: its span class goes into the table. But for one that the
+ * client had kept for the want of memory, and that may be of any kind. */
 static MGC_NOINLINE void *alloc_dense_slow(unsigned kind, size_t nbytes)
 {
 	libgc_ready();
-	void *p = libgc_alloc_layout(libgc_end_layout(libgc.kind_layout[kind], nbytes), nbytes);
+	unsigned layout = libgc_end_layout(libgc.kind_layout[kind], nbytes);
+	void *p = libgc_alloc_layout(layout, nbytes);
 	if (p != NULL && nbytes < DENSE_SIZES) {
 		struct span *s = space_span(&runtime.heap.pageheap.space, (uintptr_t)p);
-		if (s != NULL)
+		if (s != NULL && runtime.heap.layouts.spanclass[s->spanclass].layout == layout)
 			store_release(&libgc.dense[kind][nbytes], s->spanclass); /* pairs: dense */
 	}
 	return p;

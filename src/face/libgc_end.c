@@ -27,9 +27,9 @@ size_t libgc_with_end(unsigned layout, size_t nbytes)
 	const struct layout_desc *d = &runtime.heap.layouts.layout[layout].desc;
 	if (d->flags & LAYOUT_UNCOLLECTABLE) /* needs no pointer */
 		return nbytes;
-	size_t from = d->kind == LAYOUT_NOSCAN && runtime.gc.knobs.endbyte != 0
-			      ? 1
-			      : load_relaxed(&end_from);
+	bool always = d->flags & LAYOUT_SPARE || /* what is watched, also when that ends just now */
+		      (d->kind == LAYOUT_NOSCAN && runtime.gc.knobs.endbyte != 0);
+	size_t from = always ? 1 : load_relaxed(&end_from);
 	return nbytes + (nbytes >= from && nbytes != SIZE_MAX);
 }
 

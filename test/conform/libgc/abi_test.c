@@ -589,6 +589,44 @@ TEST(a_full_heap_asks_the_callback_and_goes_on)
 	CHECK(GC_malloc((size_t)1 << 62) == NULL);
 }
 
+static void *reserve;
+
+static void *give_reserve(size_t nbytes)
+{
+	void *p = reserve;
+	(void)nbytes;
+	reserve = NULL;
+	return p;
+}
+
+/* fill_up - until the reserve came. */
+static NOINLINE void fill_up(void)
+{
+	void **list = NULL;
+	while (reserve != NULL) {
+		void **p = GC_malloc(496);
+		p[0] = list;
+		list = p;
+	}
+}
+
+TEST(a_reserve_without_pointers_is_the_only_such_object)
+{
+	GC_init();
+	reserve = GC_malloc_atomic(496);
+	GC_set_oom_fn(give_reserve);
+	GC_set_max_heap_size(8 << 20);
+	fill_up();
+	GC_set_max_heap_size(0);
+	GC_gcollect();
+	for (int i = 0; i < 50; i++)
+		GC_malloc_atomic(496);
+	for (int i = 0; i < 50; i++) {
+		size_t nbytes;
+		CHECK_EQ(GC_get_kind_and_size(GC_malloc(496), &nbytes), GC_I_NORMAL);
+	}
+}
+
 TEST(statistics_make_sense)
 {
 	GC_word heap, free_nbytes, unmapped, since, total, no = GC_get_gc_no();
