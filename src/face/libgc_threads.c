@@ -242,6 +242,21 @@ struct thread {
 static pthread_mutex_t threads_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct thread *threads;
 
+/* lock_threads - and GC_suspend_thread does not hold the thread meanwhile: nobody could make or join any. */
+static void lock_threads(void)
+{
+	if (mutator_attached())
+		mutator_self()->collects++;
+	pthread_mutex_lock(&threads_mutex);
+}
+
+static void unlock_threads(void)
+{
+	pthread_mutex_unlock(&threads_mutex);
+	if (mutator_attached())
+		mutator_self()->collects--;
+}
+
 static void *make_thread(void *(*fn)(void *), void *arg)
 {
 	struct mutator *m = libgc_self();
@@ -264,25 +279,25 @@ static void forget_thread(struct thread *t)
 /* find - of a thread that is neither joined nor detached: nobody else has its number until then. */
 static struct thread *find(pthread_t id)
 {
-	pthread_mutex_lock(&threads_mutex);
+	lock_threads();
 	struct thread *t = threads;
 	while (t != NULL && !pthread_equal(t->id, id))
 		t = t->next;
-	pthread_mutex_unlock(&threads_mutex);
+	unlock_threads();
 	return t;
 }
 
 /* unlink_joined - its number may be that of another thread by now. */
 static bool unlink_joined(const struct thread *t)
 {
-	pthread_mutex_lock(&threads_mutex);
+	lock_threads();
 	struct thread **at = &threads;
 	while (*at != NULL && *at != t)
 		at = &(*at)->next;
 	bool found = *at != NULL;
 	if (found)
 		*at = t->next;
-	pthread_mutex_unlock(&threads_mutex);
+	unlock_threads();
 	return found;
 }
 
@@ -290,7 +305,7 @@ static bool unlink_joined(const struct thread *t)
 static struct thread *take_finished(pthread_t id)
 {
 	struct thread *found = NULL;
-	pthread_mutex_lock(&threads_mutex);
+	lock_threads();
 	for (struct thread **at = &threads; *at != NULL; at = &(*at)->next) {
 		if (!pthread_equal((*at)->id, id) || !(*at)->finished)
 			continue;
@@ -298,7 +313,7 @@ static struct thread *take_finished(pthread_t id)
 		*at = found->next;
 		break;
 	}
-	pthread_mutex_unlock(&threads_mutex);
+	unlock_threads();
 	return found;
 }
 
@@ -306,10 +321,10 @@ static struct thread *take_finished(pthread_t id)
 static void finished(void *p)
 {
 	struct thread *t = p;
-	pthread_mutex_lock(&threads_mutex);
+	lock_threads();
 	t->finished = true;
 	bool mine = t->detached;
-	pthread_mutex_unlock(&threads_mutex);
+	unlock_threads();
 	if (mine && libgc_self() != NULL && take_finished(pthread_self()) == t)
 		forget_thread(t);
 }
@@ -318,12 +333,12 @@ static void finished(void *p)
 
 static void before_fork(void)
 {
-	pthread_mutex_lock(&threads_mutex);
+	lock_threads();
 }
 
 static void after_fork_in_parent(void)
 {
-	pthread_mutex_unlock(&threads_mutex);
+	unlock_threads();
 }
 
 /* after_fork_in_child - nobody is inside the allocation lock when a process forks, but its word may say so: of a thread that had just
@@ -342,7 +357,7 @@ static void after_fork_in_child(void)
 		kept = t;
 	}
 	threads = kept;
-	pthread_mutex_unlock(&threads_mutex);
+	unlock_threads();
 }
 
 /* libgc_init_threads - after the runtime: its handlers come later before a fork, and earlier after it. */
@@ -356,11 +371,11 @@ static void *thread_main(void *p)
 	struct thread *t = p;
 	if (libgc_self() == NULL)
 		mgc_fatal("no memory to attach a thread");
-	pthread_mutex_lock(&threads_mutex);
+	lock_threads();
 	t->id = pthread_self();
 	t->next = threads;
 	threads = t;
-	pthread_mutex_unlock(&threads_mutex);
+	unlock_threads();
 	uint32_t *attached = t->attached;
 	store_release(attached, 1u); /* pairs: libgc-thread */
 	os_wake(attached, 1); /* a stale address by now, perhaps: waking nobody is harmless */
@@ -407,11 +422,11 @@ int GC_pthread_join(pthread_t id, void **result)
 
 int GC_pthread_detach(pthread_t id)
 {
-	pthread_mutex_lock(&threads_mutex);
+	lock_threads();
 	for (struct thread *t = threads; t != NULL; t = t->next)
 		if (pthread_equal(t->id, id))
 			t->detached = true;
-	pthread_mutex_unlock(&threads_mutex);
+	unlock_threads();
 	struct thread *t = take_finished(id);
 	if (t != NULL && libgc_self() != NULL)
 		forget_thread(t);
@@ -426,13 +441,13 @@ int GC_pthread_cancel(pthread_t id)
 void GC_pthread_exit(void *result)
 {
 	pthread_t me = pthread_self();
-	pthread_mutex_lock(&threads_mutex);
+	lock_threads();
 	struct thread *t = threads;
 	while (t != NULL && !pthread_equal(t->id, me))
 		t = t->next;
 	if (t != NULL)
 		t->result = result;
-	pthread_mutex_unlock(&threads_mutex);
+	unlock_threads();
 	pthread_exit(result);
 }
 

@@ -90,7 +90,7 @@ struct mutator {
 	uintptr_t tls; /* handle for os_each_tls */
 	uint32_t parked; /* atomic: stands still for stop number `parked` */
 	uint32_t signalled; /* collector: the stop that the thread was last sent a signal for */
-	uint32_t collects; /* owner, and its own handlers: it runs a collection, perhaps with the loader's lock */
+	uint32_t collects; /* owner, and its own handlers: it runs a collection, perhaps with the loader's lock, or has that of the libgc face's threads: not to be suspended */
 	uint32_t in_finalizer; /* so many calls of the libgc face run some on this thread */
 	struct mutator_ext *ext; /* for the face that attached it */
 

@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <gc/gc.h>
+#include <gc/javaxfc.h>
 
 #define NTHREADS 16
 
@@ -92,5 +93,36 @@ TEST_SECONDS(made_detached_at_once, 60)
 	nrounds = test_size(1000);
 	in_many(make_detached);
 	while (__atomic_load_n(&nran, __ATOMIC_RELAXED) != NTHREADS * nrounds)
+		usleep(1000);
+}
+
+/* ── one of them is held ────────────────────────────────────────────────────────────────── */
+
+static uint32_t stop, nended;
+
+/* ask_again - it is looked up each time, and found detached. */
+static void *ask_again(void *arg)
+{
+	while (__atomic_load_n(&stop, __ATOMIC_RELAXED) == 0)
+		(void)GC_pthread_detach(pthread_self());
+	__atomic_fetch_add(&nended, 1, __ATOMIC_RELAXED);
+	return arg;
+}
+
+TEST(one_that_is_held_keeps_no_other)
+{
+	pthread_t t;
+	GC_INIT();
+	CHECK_EQ(GC_pthread_create(&t, NULL, ask_again, NULL), 0);
+	for (size_t i = 0; i < test_size(500); i++) {
+		pthread_t other;
+		GC_suspend_thread(t);
+		CHECK(GC_is_thread_suspended(t));
+		CHECK_EQ(GC_pthread_create(&other, NULL, same, NULL), 0);
+		CHECK_EQ(GC_pthread_join(other, NULL), 0);
+		GC_resume_thread(t);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	while (__atomic_load_n(&nended, __ATOMIC_RELAXED) != 1)
 		usleep(1000);
 }
