@@ -69,7 +69,7 @@ static void before_stop(struct gc *gc)
 	}
 	bool looks = GC_find_leak || libgc.debugging; /* for errors, when all that will be kept is marked */
 	store_relaxed(&gc->clears_later, !looks);
-	gc->roots.end_nbytes = GC_all_interior_pointers != 0 ? libgc_end_unseen() : 0;
+	store_relaxed(&gc->roots.end_nbytes, GC_all_interior_pointers != 0 ? libgc_end_unseen() : 0);
 }
 
 void libgc_init_final(void)

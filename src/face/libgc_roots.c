@@ -187,7 +187,8 @@ void GC_push_all(void *lo, void *hi)
 		return;
 	uintptr_t buffer[PUSH_WORDS];
 	struct sink out;
-	sink_to_marker(&out, libgc.marker, runtime.gc.roots.end_nbytes, buffer, PUSH_WORDS);
+	sink_to_marker(&out, libgc.marker, load_relaxed(&runtime.gc.roots.end_nbytes), buffer,
+		       PUSH_WORDS);
 	sink_range(&out, (uintptr_t)lo, (uintptr_t)hi);
 	sink_close(&out);
 }

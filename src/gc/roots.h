@@ -43,7 +43,7 @@ struct roots {
 	struct owned_range *left; /* atomic: lists of threads that are gone; who has ROOTS drops their ranges */
 	bool globals; /* atomic; data segments and TLS are roots. Changed under WORLD */
 	bool strays; /* a thread may come on a stack that nobody knows, and say later, or never, where that ends (libgc face) */
-	uint64_t end_nbytes; /* a root word just behind an object whose slot is smaller keeps it; UINT64_MAX: of any size (libgc face) */
+	uint64_t end_nbytes; /* atomic; a root word just behind an object whose slot is smaller keeps it; UINT64_MAX: of any size (libgc face) */
 	/* which data segments count; NULL: all. Asked in the loader's lock, before the world stops */
 	bool (*keep_segment)(uintptr_t lo, uintptr_t hi);
 	/* a face's own roots: called with the world stopped */

@@ -26,7 +26,7 @@ static void mark_mutators(struct cycle *c)
 	uint32_t gen = heap_sweepgen(gc->heap);
 	uintptr_t buffer[SINK_WORDS];
 	struct sink out;
-	sink_to_marker(&out, &c->mk, gc->roots.end_nbytes, buffer, SINK_WORDS);
+	sink_to_marker(&out, &c->mk, load_relaxed(&gc->roots.end_nbytes), buffer, SINK_WORDS);
 	LIST_EACH(it, &gc->heap->mutators) {
 		stacks_read_mutator(&gc->roots, &out, LIST_ENTRY(it, struct mutator, node), gen);
 	}
@@ -46,7 +46,7 @@ void cycle_mark_roots(struct cycle *c)
 	}
 	roots_ask_face(&gc->roots, &c->mk); /* first: it may say where stacks end */
 	mark_mutators(c);
-	sink_to_marker(&out, &c->mk, gc->roots.end_nbytes, buffer, SINK_WORDS);
+	sink_to_marker(&out, &c->mk, load_relaxed(&gc->roots.end_nbytes), buffer, SINK_WORDS);
 	LIST_EACH(it, &gc->heap->mutators) {
 		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
 		roots_read_tls(&gc->roots, &out, m);
