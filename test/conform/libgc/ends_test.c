@@ -205,7 +205,7 @@ static void check_overrun(size_t nbytes)
 	on_thread(overrun, &e);
 	on_thread(make_settle, NULL);
 	on_thread(overrun, &e);
-	for (char *p = (char *)holder[0]; p != NULL; memcpy(&p, p, sizeof p))
+	for (char *p = (char *)holder[0]; p != NULL; memcpy(&p, p, sizeof(char *)))
 		CHECK(p[nbytes - 1] == 0x5a && p[nbytes] == 0x77);
 	CHECK(size_of(nbytes) > nbytes);
 }
