@@ -259,8 +259,7 @@ int GC_collect_a_little(void)
 {
 	struct mutator *m = libgc_self();
 	struct gc *gc = &runtime.gc;
-	if (m != NULL && !veto() &&
-	    load_relaxed(&gc->heap->live_nbytes) >= load_relaxed(&gc->heap->trigger_nbytes))
+	if (m != NULL && !veto() && heap_is_due(gc->heap))
 		cycle_collect(gc, m, CYCLE_HEAP);
 	return 0;
 }

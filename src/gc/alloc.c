@@ -60,8 +60,7 @@ static void trigger_reached(struct gc *gc, struct mutator *m, size_t nbytes)
 	struct heap *h = gc->heap;
 	if (heap_phase(h) != PHASE_OFF)
 		collector_debit(gc, m, nbytes);
-	else if (load_relaxed(&h->live_nbytes) < load_relaxed(&h->trigger_nbytes) ||
-		 cycle_obey_limit(gc, m))
+	else if (!heap_is_due(h) || cycle_obey_limit(gc, m))
 		return; /* the trigger that the caller saw was that of the cycle that has just ended. Or: the next refill
 			   collects, in what is left */
 	else if (!vetoed(gc) &&
@@ -78,7 +77,7 @@ static void before_refill(struct gc *gc, struct mutator *m, size_t nbytes)
 		gc->notify_due(gc);
 	if (load_relaxed(&gc->disabled) > 0)
 		return;
-	if (load_relaxed(&h->live_nbytes) >= load_relaxed(&h->trigger_nbytes))
+	if (heap_is_due(h))
 		trigger_reached(gc, m, nbytes);
 	else if (MGC_UNLIKELY(stress_due(gc)) && !vetoed(gc))
 		cycle_collect(gc, m, CYCLE_STRESS);

@@ -39,8 +39,9 @@ static void run(void *arg)
 			continue;
 		}
 		seen = now;
-		cycle_collect(gc, NULL, CYCLE_HEAP);
-		store_relaxed(&gc->collector.wanted, 0u); /* also when another thread's cycle did it */
+		store_relaxed(&gc->collector.wanted, 0u); /* who asks from here on is heard */
+		if (heap_is_due(gc->heap)) /* else a cycle answered it that was about to begin when it came */
+			cycle_collect(gc, NULL, CYCLE_HEAP);
 	}
 }
 

@@ -100,6 +100,12 @@ MGC_INLINE void heap_set_phase(struct heap *h, unsigned phase, uint32_t sweepgen
 	store_seq(&h->phase_gen, phase_gen_make(phase, sweepgen)); /* pairs: phase */
 }
 
+/* heap_is_due - allocation has reached the trigger. Always so while a cycle runs beside the program. */
+MGC_INLINE bool heap_is_due(const struct heap *h)
+{
+	return load_relaxed(&h->live_nbytes) >= load_relaxed(&h->trigger_nbytes);
+}
+
 /* heap_wait_phase - sleeps a little while the phase word is `seen`. */
 void heap_wait_phase(struct heap *h, uint64_t seen);
 void heap_wake_phase(struct heap *h);

@@ -14,6 +14,13 @@
 
 static void *kept[64];
 
+static void doze(double seconds)
+{
+	struct timespec t = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
+	while (nanosleep(&t, &t) != 0) /* a collection interrupts */
+		;
+}
+
 /* make_garbage - until n cycles have passed. How often the collecting thread was asked meanwhile. */
 static uint32_t make_garbage(uint64_t n)
 {
@@ -99,6 +106,21 @@ TEST(beside_other_threads_the_collecting_thread_does_it)
 	pthread_join(other, NULL);
 }
 
+/* A request that comes while another one is about to be answered is answered with it: when the collecting thread sees it,
+ * nothing is due. */
+TEST(a_request_is_answered_once)
+{
+	begin();
+	CHECK(!heap_is_due(&runtime.heap));
+	uint64_t n = load_acquire(&runtime.gc.ncycles);
+	for (int i = 0; i < 5; i++) {
+		CHECK(collector_request(&runtime.gc));
+		spin_until(&runtime.gc.collector.wanted, 0);
+		doze(0.02);
+	}
+	CHECK_EQ(load_acquire(&runtime.gc.ncycles), n);
+}
+
 /* ── when none came for long ────────────────────────────────────────────────────────────── */
 
 static uint64_t periodic(void)
@@ -107,13 +129,6 @@ static uint64_t periodic(void)
 	uint64_t n = runtime.gc.last.reason == CYCLE_PERIODIC ? runtime.gc.last.number : 0;
 	lock_release(&runtime.gc.world);
 	return n;
-}
-
-static void doze(double seconds)
-{
-	struct timespec t = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
-	while (nanosleep(&t, &t) != 0) /* a collection interrupts */
-		;
 }
 
 static void begin_periodic(int seconds)
