@@ -21,10 +21,19 @@ void central_init(struct central *c)
 	store_release(&c->lock.rank, (uint32_t)LOCK_CENTRAL); /* pairs: central-ready */
 }
 
-static void list_span(struct list *head, struct span *s, enum span_where where)
+static void list_first(struct list *head, struct span *s, enum span_where where)
 {
 	list_remove(&s->node);
 	list_push_front(head, &s->node);
+	store_seq(&s->where, (uint8_t)where); /* pairs: note-free */
+}
+
+/* list_last - so that what is filed as it was swept keeps its order from cycle to cycle: that of addresses, mostly
+ * (docs/adr/0105). */
+static void list_last(struct list *head, struct span *s, enum span_where where)
+{
+	list_remove(&s->node);
+	list_push_back(head, &s->node);
 	store_seq(&s->where, (uint8_t)where); /* pairs: note-free */
 }
 
@@ -43,7 +52,7 @@ static struct span *first_span(struct list *head)
 /* claim - takes a span that is on the list of unswept ones, for sweeping. Lock held. */
 static void claim(struct heap *h, struct central *c, struct span *s)
 {
-	list_span(&c->cached, s, SPAN_CACHED);
+	list_first(&c->cached, s, SPAN_CACHED);
 	store_relaxed(&s->sweepgen, heap_sweepgen(h) - 1);
 }
 
@@ -64,7 +73,7 @@ static struct span *make_span(struct heap *h, struct central *c, unsigned spancl
 		return NULL;
 	span_init(s, spanclass, sizeclass, heap_sweepgen(h));
 	lock_acquire(&c->lock);
-	list_span(&c->cached, s, SPAN_CACHED);
+	list_first(&c->cached, s, SPAN_CACHED);
 	c->nspans++;
 	lock_release(&c->lock);
 	span_publish(&h->pageheap.space, s);
@@ -75,7 +84,7 @@ static struct span *make_span(struct heap *h, struct central *c, unsigned spancl
  * is empty and was unlisted, to be freed. Lock held. */
 MGC_INLINE bool file_locked(struct heap *h, struct central *c, struct span *s)
 {
-	list_span(&c->full, s, SPAN_FULL);
+	list_last(&c->full, s, SPAN_FULL);
 	/* bits are counted after `where` says FULL, so that a free on its way is seen here or sees it */
 	fence_seq();
 	uint32_t taken = span_count(&h->pageheap.space, s);
@@ -84,7 +93,7 @@ MGC_INLINE bool file_locked(struct heap *h, struct central *c, struct span *s)
 	if (gone)
 		unlist(c, s);
 	else if (taken < s->nslots && !load_relaxed(&s->closed))
-		list_span(&c->partial, s, SPAN_PARTIAL);
+		list_last(&c->partial, s, SPAN_PARTIAL);
 	return !gone;
 }
 
@@ -106,7 +115,7 @@ struct span *central_take(struct heap *h, unsigned spanclass)
 		if (unswept)
 			s = claim_unswept(h, c);
 		else
-			list_span(&c->cached, s, SPAN_CACHED);
+			list_first(&c->cached, s, SPAN_CACHED);
 		lock_release(&c->lock);
 		if (s == NULL)
 			return make_span(h, c, spanclass);
@@ -129,7 +138,7 @@ struct span *central_share(struct heap *h, unsigned spanclass)
 		if (s == NULL)
 			return NULL;
 		lock_acquire(&c->lock);
-		list_span(&c->partial, s, SPAN_PARTIAL);
+		list_first(&c->partial, s, SPAN_PARTIAL);
 	}
 	store_relaxed(&s->scan_from, (uint16_t)0);
 	return s;
@@ -139,6 +148,8 @@ void central_unshare(struct heap *h, struct span *s)
 {
 	struct central *c = heap_central(h, s->spanclass);
 	MGC_CHECK(file_locked(h, c, s)); /* the run just cut is in it */
+	if (load_relaxed(&s->where) == SPAN_PARTIAL) /* the next one is cut from it, too */
+		list_first(&c->partial, s, SPAN_PARTIAL);
 	lock_release(&c->lock);
 }
 
@@ -165,7 +176,7 @@ void central_note_free(struct heap *h, struct span *s, unsigned spanclass, bool 
 		if (gone)
 			unlist(c, s);
 		else if (taken < s->nslots && !load_relaxed(&s->closed))
-			list_span(&c->partial, s, SPAN_PARTIAL);
+			list_first(&c->partial, s, SPAN_PARTIAL);
 	}
 	lock_release(&c->lock);
 	if (gone)
@@ -176,7 +187,7 @@ void central_add_large(struct heap *h, struct span *s)
 {
 	struct central *c = heap_central(h, s->spanclass);
 	lock_acquire(&c->lock);
-	list_span(&c->full, s, SPAN_FULL);
+	list_last(&c->full, s, SPAN_FULL);
 	c->nspans++;
 	lock_release(&c->lock);
 }

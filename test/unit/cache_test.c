@@ -307,3 +307,59 @@ Test(cache, a_list_is_there_when_the_thread_stops, .timeout = 60)
 	mutator_detach(m);
 }
 #endif
+
+/* ── order ──────────────────────────────────────────────────────────────────────────────── */
+
+#define NORDERED 6
+
+static uint32_t sweep_plainly(struct heap *h, struct span *s)
+{
+	uintptr_t zombie;
+	uint32_t live = span_sweep(&h->pageheap.space, s, false, &zombie);
+	store_release(&s->sweepgen, heap_sweepgen(h));
+	return live;
+}
+
+/* fill - takes that many slots, all that the spans there are have; the spans in the order in which they were come to. */
+static void fill(unsigned sc, size_t nslots, uintptr_t base[NORDERED])
+{
+	size_t n = 0;
+	for (size_t i = 0; i < nslots; i++) {
+		uintptr_t at = space_span(&heap.pageheap.space, take(sc, 64))->base;
+		if (n != 0 && base[n - 1] == at)
+			continue;
+		cr_assert_lt(n, NORDERED, "a span is come to twice");
+		base[n++] = at;
+	}
+	cr_assert_eq(n, NORDERED);
+}
+
+/* keep_every_second - slot of those spans, in a cycle. */
+static void keep_every_second(unsigned sc, const uintptr_t base[NORDERED])
+{
+	const struct space *sp = &heap.pageheap.space;
+	cache_flush(m);
+	for (size_t i = 0; i < NORDERED; i++)
+		for (uint32_t slot = 0; slot < space_span(sp, base[i])->nslots; slot += 2)
+			space_mark(sp, span_slot_addr(space_span(sp, base[i]), slot));
+	central_start_sweep(heap_central(&heap, sc));
+	heap_set_phase(&heap, PHASE_OFF, heap_sweepgen(&heap) + 2);
+}
+
+/* Spans come up again in the order in which they were filled, not in the reverse. */
+Test(cache, the_order_of_spans_lasts, .timeout = 60)
+{
+	attach();
+	heap.ops.sweep_span = sweep_plainly;
+	unsigned sc = class_of(64);
+	size_t nslots = sizeclass_table[sizeclass_of(64)].nslots;
+	uintptr_t base[4][NORDERED];
+	fill(sc, NORDERED * nslots, base[0]);
+	for (int i = 1; i < 4; i++) {
+		keep_every_second(sc, base[0]);
+		fill(sc, NORDERED * (nslots / 2), base[i]);
+		cr_assert_arr_eq(base[i], base[0], sizeof base[0], "cycle %d", i);
+	}
+	heap_verify(&heap);
+	mutator_detach(m);
+}
