@@ -62,8 +62,8 @@ struct libgc {
 	uint32_t nkinds;
 	GC_mark_proc proc[MAX_PROCS];
 	uint32_t nprocs;
-	/* span classes of the two usual kinds by size, for the fast path; 0: not yet known */
-	uint16_t dense[2][DENSE_SIZES];
+	/* dense_entry by size, of the two usual kinds, for the fast path; atomic; 0: not yet known */
+	uint32_t dense[2][DENSE_SIZES];
 	struct marker *marker; /* while the client's root callbacks run */
 	void (*start_callback)(void);
 	bool main_dropped; /* GC_clear_roots: the main program's data is no root any more */

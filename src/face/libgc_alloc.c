@@ -82,29 +82,57 @@ MGC_NOINLINE void *libgc_alloc_layout(unsigned layout, size_t nbytes)
 		      nbytes);
 }
 
-/* alloc_dense_slow - the first object of a size, and of a refill: its span class goes into the table. But for one that the
- * client had kept for the want of memory, and that may be of any kind. */
-static MGC_NOINLINE void *alloc_dense_slow(unsigned kind, size_t nbytes)
+/* What the fast path needs of a size: its span class, and the last byte of its slot. So with what is not yet known no slot fits in
+ * no run. */
+static uint32_t dense_entry(unsigned spanclass, size_t slot_nbytes)
+{
+	return (uint32_t)spanclass << 16 | (uint32_t)(slot_nbytes - 1);
+}
+
+MGC_INLINE unsigned dense_spanclass(uint32_t entry)
+{
+	return entry >> 16;
+}
+
+MGC_INLINE size_t dense_nbytes(uint32_t entry)
+{
+	return (entry & 0xffff) + (size_t)1;
+}
+
+/* alloc_dense_first - of a size, or of a span: its span class goes into the table. But for one that the client had kept for
+ * the want of memory, and that may be of any kind. */
+static MGC_NOINLINE void *alloc_dense_first(size_t nbytes, unsigned kind)
 {
 	libgc_ready();
+	if (nbytes >= DENSE_SIZES)
+		return libgc_alloc_layout(libgc.kind_layout[kind], nbytes);
 	unsigned layout = libgc_end_layout(libgc.kind_layout[kind], nbytes);
 	void *p = libgc_alloc_layout(layout, nbytes);
-	if (p != NULL && nbytes < DENSE_SIZES) {
+	if (p != NULL) {
 		struct span *s = space_span(&runtime.heap.pageheap.space, (uintptr_t)p);
 		if (s != NULL && runtime.heap.layouts.spanclass[s->spanclass].layout == layout)
-			store_release(&libgc.dense[kind][nbytes], s->spanclass); /* pairs: dense */
+			store_release(&libgc.dense[kind][nbytes], /* pairs: dense */
+				      dense_entry(s->spanclass, s->slot_nbytes));
 	}
 	return p;
+}
+
+/* alloc_dense_slow - the run is used up; a size keeps its class for as long as there is something near. */
+static MGC_NOINLINE void *alloc_dense_slow(size_t nbytes, unsigned kind)
+{
+	uint32_t entry = nbytes < DENSE_SIZES ? load_acquire(&libgc.dense[kind][nbytes]) : 0;
+	uintptr_t p = cache_pop_near(mutator_self(), dense_spanclass(entry)); /* pairs: dense */
+	return MGC_LIKELY(p != 0) ? (void *)p : alloc_dense_first(nbytes, kind);
 }
 
 /* alloc_dense - the two usual kinds: a table by size gives the span class, whose run is bumped. */
 MGC_INLINE void *alloc_dense(unsigned kind, size_t nbytes)
 {
 	if (MGC_UNLIKELY(nbytes >= DENSE_SIZES))
-		return libgc_alloc_layout((libgc_ready(), libgc.kind_layout[kind]), nbytes);
-	unsigned sc = load_acquire(&libgc.dense[kind][nbytes]); /* pairs: dense */
-	uintptr_t p = cache_pop(mutator_self(), sc, runtime.heap.layouts.spanclass[sc].slot_nbytes);
-	return MGC_LIKELY(p != 0) ? (void *)p : alloc_dense_slow(kind, nbytes);
+		return alloc_dense_slow(nbytes, kind);
+	uint32_t entry = load_acquire(&libgc.dense[kind][nbytes]); /* pairs: dense */
+	uintptr_t p = cache_pop(mutator_self(), dense_spanclass(entry), dense_nbytes(entry));
+	return MGC_LIKELY(p != 0) ? (void *)p : alloc_dense_slow(nbytes, kind);
 }
 
 void *GC_malloc(size_t nbytes)

@@ -113,7 +113,11 @@ static uintptr_t sampled(struct gc *gc, struct mutator *m, uintptr_t p, size_t n
 
 MGC_NOINLINE uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsigned sc)
 {
-	MGC_PROBE(alloc__slow, gc->heap->layouts.spanclass[sc].slot_nbytes, sc);
+	size_t nbytes = gc->heap->layouts.spanclass[sc].slot_nbytes;
+	uintptr_t p = cache_pop_near(m, sc);
+	if (MGC_LIKELY(p != 0))
+		return p;
+	MGC_PROBE(alloc__slow, nbytes, sc);
 	before_refill(gc, m, REFILL_BYTES);
 	uint64_t begin = delay_begin(gc);
 	bool refilled = cache_refill(m, sc);
@@ -123,8 +127,7 @@ MGC_NOINLINE uintptr_t gc_alloc_slot_slow(struct gc *gc, struct mutator *m, unsi
 			return 0;
 		refilled = cache_refill(m, sc);
 	}
-	size_t nbytes = gc->heap->layouts.spanclass[sc].slot_nbytes;
-	uintptr_t p = cache_pop(m, sc, nbytes);
+	p = cache_pop(m, sc, nbytes);
 	return MGC_LIKELY(!m->sample_now) ? p : sampled(gc, m, p, nbytes);
 }
 

@@ -200,6 +200,7 @@ static void pay_debt(struct gc *gc, struct mutator *m, uint64_t nbytes)
 void collector_brake(struct gc *gc, bool on)
 {
 	store_relaxed(&gc->collector.brake, (uint32_t)on);
+	store_relaxed(&gc->heap->untold_nbytes, on ? 0 : gc_untold_nbytes(gc));
 }
 
 /* too_far - a cycle runs, its phase word in *pg, and should have ended by now, or is about to. */

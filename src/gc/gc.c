@@ -97,6 +97,7 @@ static void apply_knobs(struct gc *gc)
 	gc->workers.limit = helpers_wanted(gc, k);
 	gc->heap->layouts.by_type = k->types || k->gccheckmark != 0;
 	gc->pool.one_processor = gc->workers.limit == 0;
+	gc->heap->untold_nbytes = gc_untold_nbytes(gc);
 }
 
 /* init_tables - what must not be missing once memory is short. */

@@ -187,6 +187,12 @@ MGC_INLINE void delay_end(struct gc *gc, enum delay kind, uint64_t begin)
 		max_relaxed(&gc->longest_ns[kind], os_now_ns() - begin);
 }
 
+/* gc_untold_nbytes - heap.untold_nbytes when nothing special is going on. */
+MGC_INLINE uint64_t gc_untold_nbytes(const struct gc *gc)
+{
+	return gc->knobs.gcstress != 0 ? HEAP_UNTOLD_NBYTES / 32 : HEAP_UNTOLD_NBYTES;
+}
+
 /* gc_init - makes h a collected heap. 0 or an errno. signal 0: any free one. concurrent: the program
  * stores through the barrier. */
 int gc_init(struct gc *gc, struct heap *h, const struct knobs *knobs, int signal, bool concurrent);

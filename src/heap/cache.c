@@ -14,12 +14,6 @@
 /* The first run of a class in a thread: 256 threads with 500 layouts hold 16 MiB in such runs. */
 #define FIRST_RUN_NBYTES ((size_t)128)
 
-static void count_handed(struct mutator *m, size_t nbytes)
-{
-	m->nbytes_handed += nbytes;
-	cache_flush_counts(m);
-}
-
 void cache_flush_counts(struct mutator *m)
 {
 	uint64_t n = m->nbytes_handed;
@@ -33,6 +27,8 @@ void cache_flush_counts(struct mutator *m)
 
 static uint32_t run_limit(const struct span *s, size_t nbytes)
 {
+	if (nbytes >= ZERO_RUN_NBYTES && span_nbytes(s) <= ZERO_RUN_NBYTES)
+		return s->nslots; /* most often: no division */
 	if (load_relaxed(&s->needzero))
 		nbytes = min_size(nbytes, ZERO_RUN_NBYTES);
 	return (uint32_t)max_size(min_size(nbytes / s->slot_nbytes, s->nslots), 1);
@@ -62,8 +58,29 @@ static void begin_sample(struct mutator *m, unsigned sc)
 	m->sample_due[sc / 64] &= ~bit;
 }
 
+/* clear_run - if it has to be zero. */
+MGC_INLINE void clear_run(const struct mutator *m, unsigned spanclass, const struct span *s,
+			  uintptr_t addr, uintptr_t end)
+{
+	bool zero = !(m->heap->layouts.spanclass[spanclass].flags & LAYOUT_NOZERO);
+	annotate_alloc(addr, end - addr, zero);
+	if (load_relaxed(&s->needzero) && zero)
+		memset((void *)addr, 0, end - addr);
+}
+
+/* hand_out - the run, whose slots are taken, to the short way. No step in between names a slot that is not unborn: the child of
+ * a fork may start from it. */
+MGC_INLINE void hand_out(struct mutator *m, unsigned spanclass, uintptr_t addr, uintptr_t end)
+{
+	struct run *r = &m->runs[spanclass];
+	store_relaxed(&r->end, (uintptr_t)0);
+	store_release(&r->cur, addr);
+	store_release(&r->end, end);
+	m->nbytes_handed += end - addr;
+}
+
 /* next_run - takes a run of at most nbytes, or one slot, of s, which is the caller's for now. */
-MGC_INLINE bool next_run(struct mutator *m, unsigned spanclass, struct span *s, size_t nbytes, bool black)
+static bool next_run(struct mutator *m, unsigned spanclass, struct span *s, size_t nbytes, bool black)
 {
 	const struct space *sp = &m->heap->pageheap.space;
 	uint32_t lo, hi;
@@ -72,17 +89,25 @@ MGC_INLINE bool next_run(struct mutator *m, unsigned spanclass, struct span *s, 
 	if (sampler_on())
 		hi = cut_run(m, spanclass, s, lo, hi);
 	uintptr_t addr = span_slot_addr(s, lo), end = span_slot_addr(s, hi);
-	bool zero = !(m->heap->layouts.spanclass[spanclass].flags & LAYOUT_NOZERO);
-	annotate_alloc(addr, end - addr, zero);
-	if (load_relaxed(&s->needzero) && zero)
-		memset((void *)addr, 0, end - addr);
+	clear_run(m, spanclass, s, addr, end);
 	span_take_run(sp, s, lo, hi, black);
-	/* no step in between names a slot that is not unborn: the child of a fork may start from it */
-	struct run *r = &m->runs[spanclass];
-	store_relaxed(&r->end, (uintptr_t)0);
-	store_release(&r->cur, addr);
-	store_release(&r->end, end);
-	count_handed(m, end - addr);
+	hand_out(m, spanclass, addr, end);
+	return true;
+}
+
+/* next_hole - the same without a limit and samples. */
+MGC_INLINE bool next_hole(struct mutator *m, unsigned spanclass, struct span *s, bool black)
+{
+	const struct space *sp = &m->heap->pageheap.space;
+	size_t w;
+	uintptr_t end;
+	uint64_t bits = span_has_words(s) ? span_find_hole(sp, s, &w, &end) : 0;
+	if (MGC_UNLIKELY(bits == 0))
+		return next_run(m, spanclass, s, SIZE_MAX, black);
+	uintptr_t addr = sp->base + (((w << 6) + bits_ctz(bits)) << MGC_GRANULE_SHIFT);
+	clear_run(m, spanclass, s, addr, end);
+	span_take_word(sp, s, w, bits, black);
+	hand_out(m, spanclass, addr, end);
 	return true;
 }
 
@@ -152,8 +177,30 @@ bool cache_refill(struct mutator *m, unsigned spanclass)
 	/* gc/barrier.h: D3 */
 	MGC_ASSERTION(!ok || !black ||
 		      space_is_marked(&m->heap->pageheap.space, m->runs[spanclass].cur));
+	cache_flush_counts(m);
 	mutator_leave(m);
 	return ok;
+}
+
+uintptr_t cache_pop_near(struct mutator *m, unsigned spanclass)
+{
+	struct span *s = m->spans[spanclass];
+	if (s == NULL || m->nbytes_handed >= load_relaxed(&m->heap->untold_nbytes) ||
+	    !mutator_may_enter(m) || sampler_on())
+		return 0;
+	size_t nbytes = s->slot_nbytes;
+	mutator_enter(m);
+	uint64_t pg = heap_phase_gen(m->heap);
+	if (phase_gen_phase(pg) != PHASE_FLIP &&
+	    load_acquire(&s->sweepgen) == phase_gen_sweepgen(pg)) { /* pairs: swept */
+		bool black = mutator_births_black(m, pg);
+		check_span(s, spanclass);
+		bool ok = next_hole(m, spanclass, s, black);
+		MGC_ASSERTION(!ok || !black || /* gc/barrier.h: D3 */
+			      space_is_marked(&m->heap->pageheap.space, m->runs[spanclass].cur));
+	}
+	mutator_leave(m);
+	return cache_pop(m, spanclass, nbytes);
 }
 
 /* link_word - the slots of these bits behind *tail, zeroed if need be; the last of them. */
@@ -178,7 +225,7 @@ static uintptr_t *link_scattered(struct mutator *m, unsigned sc, size_t nbytes, 
 {
 	const struct space *sp = &m->heap->pageheap.space;
 	struct span *s = m->spans[sc];
-	if (s == NULL || s->sizeclass > MGC_NDENSE || s->slot_nbytes % MGC_GRANULE != 0 || sampler_on())
+	if (s == NULL || !span_has_words(s) || sampler_on())
 		return tail;
 	check_span(s, sc);
 	central_ensure_swept(m->heap, s);
@@ -190,7 +237,8 @@ static uintptr_t *link_scattered(struct mutator *m, unsigned sc, size_t nbytes, 
 		span_take_word(sp, s, w, bits, black);
 		left -= bits_count(bits);
 	}
-	count_handed(m, (most - left) * s->slot_nbytes);
+	m->nbytes_handed += (most - left) * s->slot_nbytes;
+	cache_flush_counts(m);
 	return tail;
 }
 
@@ -250,7 +298,8 @@ static void publish_large(struct mutator *m, struct span *s, unsigned sc, size_t
 	span_publish(&h->pageheap.space, s);
 	span_take_run(&h->pageheap.space, s, 0, 1, mutator_births_black(m, pg)); /* P6 */
 	sub_relaxed(&h->pageheap.unpublished_pages, (size_t)s->npages);
-	count_handed(m, span_nbytes(s));
+	m->nbytes_handed += span_nbytes(s);
+	cache_flush_counts(m);
 	mutator_leave(m);
 }
 
@@ -288,8 +337,11 @@ enum free_verdict cache_check(struct heap *h, uintptr_t p, struct span **span)
 	return space_is_allocated(sp, p) ? FREE_OK : FREE_DOUBLE;
 }
 
-static void count_freed(struct heap *h, size_t nbytes)
+static void count_freed(struct mutator *m, size_t nbytes)
 {
+	struct heap *h = m->heap;
+	if (MGC_UNLIKELY(load_relaxed(&h->live_nbytes) < nbytes))
+		cache_flush_counts(m); /* it may not be counted yet */
 	uint64_t live = load_relaxed(&h->live_nbytes); /* may have been set anew since it was counted */
 	while (!cas_relaxed(&h->live_nbytes, &live, live - min_size(nbytes, live)))
 		;
@@ -342,7 +394,7 @@ bool cache_free(struct mutator *m, uintptr_t p, struct span *s)
 		done = free_slot(m, p, s);
 	}
 	if (done)
-		count_freed(h, nbytes);
+		count_freed(m, nbytes);
 	mutator_leave(m);
 	return done;
 }

@@ -36,6 +36,8 @@ MGC_INLINE uintptr_t cache_pop(struct mutator *m, unsigned spanclass, size_t slo
 		return 0;
 	store_relaxed(&r->cur, next);
 	MGC_OPAQUE(p);
+	if (p == 0 && slot_nbytes != 0) /* the empty run fits no slot: the caller need not look */
+		__builtin_unreachable();
 	return p;
 }
 
@@ -60,6 +62,11 @@ MGC_INLINE struct span *run_span(const struct mutator *m, unsigned spanclass)
 
 /* cache_refill - gives the class a new run of at least one slot. False: out of memory. */
 bool cache_refill(struct mutator *m, unsigned spanclass);
+
+/* cache_pop_near - a slot of a new run of the span in hand, if that is swept and has a free slot, and nothing but to take it is
+ * to be done: nobody looks whether a collection is due, nor tells the heap what was handed out. So after heap.untold_nbytes it is
+ * 0, too, and then cache_refill does. In a heap with holes most runs are a few slots long; this way is a third of that. */
+uintptr_t cache_pop_near(struct mutator *m, unsigned spanclass);
 
 /* cache_alloc_large - an object of its own span: nbytes > 0, `align` a power of two ≥ 8. Zeroed unless
  * the layout says NOZERO. 0: out of memory.

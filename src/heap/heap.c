@@ -21,6 +21,7 @@ int heap_init(struct heap *h, size_t max_nbytes)
 	list_init(&h->idle_records);
 	heap_set_phase(h, PHASE_OFF, 2);
 	h->trigger_nbytes = UINT64_MAX;
+	h->untold_nbytes = HEAP_UNTOLD_NBYTES;
 	int err = pageheap_init(&h->pageheap, max_nbytes);
 	if (err != 0)
 		return err;

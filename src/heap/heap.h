@@ -46,6 +46,8 @@ enum gc_phase {
 	PHASE_FLIP,
 };
 
+#define HEAP_UNTOLD_NBYTES (MGC_HOSTILE ? 256 : 8192)
+
 struct heap {
 	uint64_t phase_gen; /* atomic; pairs: phase */
 	uint64_t live_nbytes; /* atomic: allocated since, plus live after, the last cycle */
@@ -53,6 +55,7 @@ struct heap {
 	uint64_t allocated_nbytes; /* atomic, ever handed out in runs and large objects */
 	uint64_t allocated_objects;
 	uint64_t freed_nbytes; /* atomic, by mgc_free */
+	uint64_t untold_nbytes; /* atomic: so much a thread may hand out before it counts it here, and looks whether a collection is due */
 	struct pageheap pageheap;
 	struct layouts layouts;
 	struct central *centrals; /* [MGC_MAX_SPANCLASS], demand-zero, made ready at first use */

@@ -108,7 +108,7 @@ struct mutator {
 	struct sample_clock sample;
 	bool sample_now; /* the slot that is being refilled for */
 	uint64_t sample_due[MGC_MAX_SPANCLASS / 64]; /* by span class: the next refill is for such a slot */
-	uint64_t nbytes_handed; /* since the last flush into heap->live_nbytes */
+	uint64_t nbytes_handed; /* since the last flush into heap->live_nbytes: about heap->untold_nbytes at most */
 	struct list node; /* heap->mutators, or idle_records */
 };
 
@@ -147,9 +147,15 @@ void mutator_detach(struct mutator *m);
  * the library's preparation and the fork the forking thread holds WORLD, and may come in. */
 MGC_NORETURN void mutator_re_entered(const struct mutator *m);
 
+/* mutator_may_enter - that it would not; also false of the records that are in a section for ever. */
+MGC_INLINE bool mutator_may_enter(const struct mutator *m)
+{
+	return m->sec == 0 && lock_thread.nheld <= lock_thread.passes;
+}
+
 MGC_INLINE void mutator_check_entry(const struct mutator *m)
 {
-	if (MGC_UNLIKELY(m->sec != 0 || lock_thread.nheld > lock_thread.passes))
+	if (MGC_UNLIKELY(!mutator_may_enter(m)))
 		mutator_re_entered(m);
 }
 

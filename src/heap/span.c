@@ -7,6 +7,8 @@
 #include "base/check.h"
 
 #define GRANULES_PER_WORD 64
+#define DENSE_WORDS \
+	(MGC_PAGE_SIZE / MGC_GRANULE / GRANULES_PER_WORD) /* of a span of the dense masks */
 
 void span_init(struct span *s, unsigned spanclass, unsigned sizeclass, uint32_t sweepgen)
 {
@@ -45,12 +47,16 @@ static size_t granule_of(const struct space *sp, const struct span *s, uint32_t 
 	return (span_slot_addr(s, slot) - sp->base) >> MGC_GRANULE_SHIFT;
 }
 
-/* slot_at - the slot whose first granule is g. */
+/* granule_slot - the slot whose first granule is the span's g-th. slot_at - the space's g-th. */
+static uint32_t granule_slot(const struct span *s, size_t g)
+{
+	/* a 24 B slot may begin in the middle of its granule: ask for the granule's last byte */
+	return (uint32_t)(((g * MGC_GRANULE + MGC_GRANULE - 1) * s->reciprocal) >> 32);
+}
+
 static uint32_t slot_at(const struct space *sp, const struct span *s, size_t g)
 {
-	uintptr_t addr = sp->base + (g << MGC_GRANULE_SHIFT);
-	/* a 24 B slot may begin in the middle of its granule: ask for the granule's last byte */
-	return span_slot_of(s, addr + MGC_GRANULE - 1);
+	return granule_slot(s, g - ((s->base - sp->base) >> MGC_GRANULE_SHIFT));
 }
 
 static bool slot_is_taken(const struct space *sp, const struct span *s, uint32_t slot)
@@ -64,50 +70,51 @@ static bool is_dense(const struct span *s)
 	return s->sizeclass >= 1 && s->sizeclass <= MGC_NDENSE;
 }
 
-/* first_free - from slot on; nslots: none is. Whoever freed a slot is done with it, and has set needzero: pairs:
- * free-dirties */
-static uint32_t first_free(const struct space *sp, const struct span *s, uint32_t slot)
+/* find_dense - span_find_run by the masks: most refills are such, so it counts its instructions. */
+static bool find_dense(const struct space *sp, struct span *s, uint32_t max_slots, uint32_t *lo,
+		       uint32_t *hi)
 {
-	if (!is_dense(s)) {
-		while (slot < s->nslots && slot_is_taken(sp, s, slot))
-			slot++;
-		return slot;
-	}
 	const uint64_t *begins = sizeclass_dense_mask[s->sizeclass - 1];
-	size_t g = granule_of(sp, s, slot), first = (s->base - sp->base) >> (MGC_GRANULE_SHIFT + 6);
-	uint64_t passed = bits_low(g % GRANULES_PER_WORD);
-	for (size_t w = g / GRANULES_PER_WORD - first; w < MGC_PAGE_SIZE / 1024; w++) {
-		uint64_t word = begins[w] & ~passed & ~load_acquire(&sp->bits[first + w].alloc);
-		if (word != 0)
-			return slot_at(sp, s, (first + w) * GRANULES_PER_WORD + bits_ctz(word));
-		passed = 0;
+	const struct bitpair *b = &sp->bits[(s->base - sp->base) >> 10];
+	size_t g = load_relaxed(&s->scan_from) * s->slot_nbytes >> MGC_GRANULE_SHIFT;
+	size_t w = g / GRANULES_PER_WORD;
+	uint64_t taken, free = 0, wanted = UINT64_MAX << g % GRANULES_PER_WORD;
+	for (; w < DENSE_WORDS; w++, wanted = UINT64_MAX) {
+		taken = load_acquire(&b[w].alloc); /* pairs: free-dirties: who freed a slot is done with it, and has set needzero */
+		free = begins[w] & wanted & ~taken;
+		if (free != 0)
+			break;
 	}
-	return s->nslots;
+	if (free == 0) {
+		store_relaxed(&s->scan_from, s->nslots);
+		return false;
+	}
+	g = bits_ctz(free);
+	*lo = granule_slot(s, w * GRANULES_PER_WORD + g);
+	store_relaxed(&s->scan_from, (uint16_t)*lo);
+	taken &= UINT64_MAX << g;
+	while (taken == 0 && ++w < DENSE_WORDS)
+		taken = load_acquire(&b[w].alloc); /* pairs: free-dirties */
+	uint32_t end =
+		taken == 0 ? s->nslots : granule_slot(s, w * GRANULES_PER_WORD + bits_ctz(taken));
+	*hi = end - *lo > max_slots ? *lo + max_slots : end;
+	return true;
 }
 
 bool span_find_run(const struct space *sp, struct span *s, uint32_t max_slots, uint32_t *lo,
 		   uint32_t *hi)
 {
-	uint32_t slot = first_free(sp, s, load_relaxed(&s->scan_from));
+	if (MGC_LIKELY(is_dense(s)))
+		return find_dense(sp, s, max_slots, lo, hi);
+	uint32_t slot = load_relaxed(&s->scan_from), end;
+	while (slot < s->nslots && slot_is_taken(sp, s, slot))
+		slot++;
 	store_relaxed(&s->scan_from, (uint16_t)slot);
-	if (slot == s->nslots)
-		return false;
-	uint32_t end = max_slots < s->nslots - slot ? slot + max_slots : s->nslots;
-	size_t g = granule_of(sp, s, slot), g_end = granule_of(sp, s, end - 1) + 1;
-	uint64_t word = load_acquire(&sp->bits[g / GRANULES_PER_WORD].alloc) & ~bits_low(g % 64);
-	for (size_t w = g / GRANULES_PER_WORD;; word = load_acquire(&sp->bits[w].alloc)) {
-		if (word != 0) {
-			size_t taken = w * GRANULES_PER_WORD + bits_ctz(word);
-			if (taken < g_end)
-				end = slot_at(sp, s, taken);
-			break;
-		}
-		if (++w * GRANULES_PER_WORD >= g_end)
-			break;
-	}
+	for (end = slot; end < s->nslots && end - slot < max_slots && !slot_is_taken(sp, s, end); end++)
+		;
 	*lo = slot;
 	*hi = end;
-	return true;
+	return slot < end;
 }
 
 /* The slots [lo, hi) of a run, one word of bits after the other. */
@@ -181,15 +188,6 @@ uint64_t span_free_word(const struct space *sp, struct span *s, uint32_t max_slo
 	}
 	store_relaxed(&s->scan_from, s->nslots);
 	return 0;
-}
-
-void span_take_word(const struct space *sp, struct span *s, size_t w, uint64_t bits, bool black)
-{
-	if (black)
-		or_relaxed(&sp->bits[w].mark, bits);
-	or_release(&sp->bits[w].alloc, bits); /* pairs: alloc-bit; as in span_take_run */
-	uint32_t last = slot_at(sp, s, w * GRANULES_PER_WORD + (63 - bits_clz(bits)));
-	store_relaxed(&s->scan_from, (uint16_t)(last + 1));
 }
 
 void span_mark_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi)

@@ -146,7 +146,46 @@ void span_take_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t
  * all in one word, *w in sp->bits; 0: there is none. Of a class of the dense masks whose slots are whole granules.
  * span_take_word - takes them; as span_take_run. */
 uint64_t span_free_word(const struct space *sp, struct span *s, uint32_t max_slots, size_t *w);
-void span_take_word(const struct space *sp, struct span *s, size_t w, uint64_t bits, bool black);
+MGC_INLINE void span_take_word(const struct space *sp, struct span *s, size_t w, uint64_t bits, bool black)
+{
+	if (black)
+		or_relaxed(&sp->bits[w].mark, bits);
+	or_release(&sp->bits[w].alloc, bits); /* pairs: alloc-bit; as in span_take_run */
+	size_t behind = (w << 6) + 64 - bits_clz(bits); /* the granule behind the last slot's first */
+	uintptr_t last = sp->base + (behind << MGC_GRANULE_SHIFT) - 1;
+	store_relaxed(&s->scan_from, (uint16_t)(span_slot_of(s, last) + 1));
+}
+
+/* span_has_words - it is of a class of the dense masks whose slots are whole granules. */
+MGC_INLINE bool span_has_words(const struct span *s)
+{
+	return s->sizeclass <= MGC_NDENSE && s->slot_nbytes % MGC_GRANULE == 0 && s->sizeclass != 0;
+}
+
+/* span_find_hole - of such a class: the next run of free slots at or above scan_from, if another's slot, in the same word of
+ * bits, ends it: the run's bits, in word *w of sp->bits, for span_take_word, and where it ends. 0: there is none, or it is
+ * longer: then span_find_run knows. */
+MGC_INLINE uint64_t span_find_hole(const struct space *sp, const struct span *s, size_t *w,
+				   uintptr_t *end)
+{
+	const uint64_t *begins = sizeclass_dense_mask[s->sizeclass - 1];
+	size_t g = load_relaxed(&s->scan_from) * s->slot_nbytes >> MGC_GRANULE_SHIFT;
+	size_t first = (s->base - sp->base) >> (MGC_GRANULE_SHIFT + 6), i = g >> 6;
+	uint64_t wanted = UINT64_MAX << (g & 63);
+	for (; i < MGC_PAGE_SIZE / 1024; i++, wanted = UINT64_MAX) {
+		uint64_t taken = load_acquire(&sp->bits[first + i].alloc); /* pairs: free-dirties */
+		uint64_t free = begins[i] & wanted & ~taken;
+		if (free == 0)
+			continue;
+		taken &= 0 - (free & (0 - free)); /* above the first one that is free */
+		if (taken == 0)
+			break;
+		*w = first + i;
+		*end = s->base + (((i << 6) + bits_ctz(taken)) << MGC_GRANULE_SHIFT);
+		return free & ((taken & (0 - taken)) - 1);
+	}
+	return 0;
+}
 /* span_mark_run - sets the mark bits of [lo, hi), which are taken. */
 void span_mark_run(const struct space *sp, struct span *s, uint32_t lo, uint32_t hi);
 /* span_drop_run - clears both bits of slots [lo, hi): they were handed out and never born. */

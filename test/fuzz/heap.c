@@ -49,6 +49,8 @@ static uintptr_t get(struct mutator *m, unsigned layout, size_t nbytes, size_t a
 	size_t slot = heap.layouts.spanclass[sc].slot_nbytes;
 	uintptr_t p = cache_pop(m, sc, slot);
 	FUZZ_CHECK(slot >= nbytes);
+	if (p == 0)
+		p = cache_pop_near(m, sc);
 	return p == 0 && cache_refill(m, sc) ? cache_pop(m, sc, slot) : p;
 }
 

@@ -116,6 +116,8 @@ static uintptr_t alloc_raw(struct mutator *m, unsigned layout, size_t nbytes, si
 	unsigned sc = layout_spanclass(ls, layout, sizeclass_of(nbytes));
 	size_t slot = ls->spanclass[sc].slot_nbytes;
 	uintptr_t p = cache_pop(m, sc, slot);
+	if (p == 0)
+		p = cache_pop_near(m, sc);
 	if (p == 0 && cache_refill(m, sc))
 		p = cache_pop(m, sc, slot);
 	return p;

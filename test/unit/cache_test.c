@@ -271,7 +271,178 @@ Test(cache, a_list_of_slots_among_holes, .timeout = 60)
 	mutator_detach(m);
 }
 
+/* ── one by one ─────────────────────────────────────────────────────────────────────────── */
+
+static bool is_zero(uintptr_t p, size_t nbytes)
+{
+	for (size_t i = 0; i < nbytes / sizeof p; i++)
+		if (((const uintptr_t *)p)[i] != 0)
+			return false;
+	return true;
+}
+
+/* hole_of - the hole at p. */
+static size_t hole_of(uintptr_t p)
+{
+	for (size_t i = 0; i < holed.nslots; i++)
+		if (holed.p[i] == p && holed.hole[i])
+			return i;
+	cr_assert_fail("%p is no hole", (void *)p);
+	return 0;
+}
+
+static uintptr_t take_near(unsigned sc, size_t nbytes)
+{
+	uintptr_t p = cache_pop(m, sc, nbytes);
+	return p != 0 ? p : cache_pop_near(m, sc);
+}
+
+/* fill_holes - by the near way only; each hole becomes an object. */
+static size_t fill_holes(unsigned sc, size_t nbytes)
+{
+	size_t n = 0;
+	for (uintptr_t p; (p = take_near(sc, nbytes)) != 0; n++) {
+		holed.hole[hole_of(p)] = false;
+		cr_assert(space_is_allocated(&heap.pageheap.space, p));
+		cr_assert(is_zero(p, nbytes), "a slot of %zu B", nbytes);
+		memset((void *)p, 0xaa, nbytes);
+	}
+	return n;
+}
+
+static uint64_t counted(void)
+{
+	return load_relaxed(&heap.live_nbytes) + m->nbytes_handed;
+}
+
+/* All holes of the span in hand are found, and nothing else, without a word to the heap. */
+static void slots_among_holes(size_t nbytes)
+{
+	unsigned sc = class_of(nbytes);
+	make_holes(sc, nbytes);
+	uint64_t before = counted(), told = load_relaxed(&heap.live_nbytes);
+	cr_assert_eq(fill_holes(sc, nbytes), holed.nholes, "of %zu B", nbytes);
+	cr_assert_eq(counted() - before, holed.nholes * nbytes);
+	cr_assert_eq(load_relaxed(&heap.live_nbytes), told);
+	for (size_t i = 0; i < holed.nslots; i++)
+		for (size_t at = 0; at < nbytes; at++)
+			cr_assert_eq(((const uint8_t *)holed.p[i])[at], 0xaa);
+}
+
+Test(cache, slots_among_holes, .timeout = 60)
+{
+	attach();
+	heap.untold_nbytes = UINT64_MAX;
+	for (unsigned c = 1; c < MGC_NDENSE + 8; c++)
+		slots_among_holes(sizeclass_table[c].slot_nbytes);
+	heap_verify(&heap);
+	mutator_detach(m);
+}
+
+/* When anything else is to be done than to take the next slots, the near way is none. */
+Test(cache, the_near_way_is_for_nothing_else, .timeout = 60)
+{
+	unsigned sc;
+	uintptr_t p;
+	attach();
+	sc = class_of(64);
+	make_holes(sc, 64);
+	uint32_t gen = heap_sweepgen(&heap);
+	heap.untold_nbytes = m->nbytes_handed;
+	cr_expect_eq(cache_pop_near(m, sc), 0, "it is time to count");
+	heap.untold_nbytes = UINT64_MAX;
+	heap_set_phase(&heap, PHASE_FLIP, gen);
+	cr_expect_eq(cache_pop_near(m, sc), 0, "a cycle flips");
+	heap_set_phase(&heap, PHASE_OFF, gen + 2);
+	cr_expect_eq(cache_pop_near(m, sc), 0, "the span is not swept");
+	heap_set_phase(&heap, PHASE_OFF, gen);
+	mutator_enter(m);
+	cr_expect_eq(cache_pop_near(m, sc), 0, "in a section");
+	mutator_leave(m);
+	lock_acquire(&heap.registry_lock);
+	cr_expect_eq(cache_pop_near(m, sc), 0, "behind a lock");
+	lock_release(&heap.registry_lock);
+	store_relaxed(&sampler.rate_nbytes, (uint64_t)1);
+	cr_expect_eq(cache_pop_near(m, sc), 0, "objects are sampled");
+	store_relaxed(&sampler.rate_nbytes, (uint64_t)0);
+	cr_expect_eq(cache_pop_near(&mutator_none, sc), 0, "no thread of ours");
+	cr_assert_eq(m->sec, 0);
+	heap_set_phase(&heap, PHASE_ROOTS, gen); /* births are black from a snapshot on */
+	cr_assert((p = cache_pop_near(m, sc)) != 0 && !space_is_marked(&heap.pageheap.space, p));
+	while (cache_pop(m, sc, 64) != 0)
+		;
+	m->taken = gen;
+	cr_assert((p = cache_pop_near(m, sc)) != 0 && space_is_marked(&heap.pageheap.space, p));
+	heap_set_phase(&heap, PHASE_OFF, gen);
+	space_unmark(&heap.pageheap.space, p);
+	while ((p = cache_pop(m, sc, 64)) != 0)
+		space_unmark(&heap.pageheap.space, p);
+	mutator_detach(m);
+}
+
 #if STEP_WORKS
+/* Another thread frees the object behind the first hole at any point of the near way, and whoever stops the thread, or is the
+ * child of a fork, finds unborn slots in hand. */
+static struct mutator *freeing;
+static size_t behind;
+static uintptr_t popped;
+
+static void pop_it(void *arg)
+{
+	(void)arg;
+	popped = cache_pop_near(m, class_of(64));
+}
+
+static void look_at_hand(void)
+{
+	const struct space *sp = &heap.pageheap.space;
+	struct run r = m->runs[class_of(64)];
+	for (uintptr_t p = r.cur; p < r.end; p += 64)
+		cr_assert(holed.hole[hole_of(p)] && space_is_allocated(sp, p), "step %zu", step);
+	for (size_t i = 0; i < holed.nslots; i++) /* a marker reads it when it is allocated */
+		if (holed.hole[i] && space_is_allocated(sp, holed.p[i]))
+			cr_assert(is_zero(holed.p[i], 64), "slot %zu, step %zu", i, step);
+}
+
+static void free_behind(void)
+{
+	struct span *s;
+	look_at_hand();
+	cr_assert_eq(cache_check(&heap, holed.p[behind], &s), FREE_OK);
+	cr_assert(cache_free(freeing, holed.p[behind], s));
+	holed.hole[behind] = true;
+	holed.nholes++;
+}
+
+Test(cache, a_free_at_any_point_of_the_near_way, .timeout = 60)
+{
+	attach();
+	freeing = m;
+	mutator_tls = &mutator_none; /* this thread plays both */
+	m = mutator_attach(&heap);
+	heap.untold_nbytes = UINT64_MAX;
+	bool more = true;
+	for (step = 0; more; step += STRIDE) {
+		make_holes(class_of(64), 64);
+		for (behind = 0; !holed.hole[behind]; behind++)
+			;
+		behind++;
+		cr_assert(!holed.hole[behind]);
+		popped = 0;
+		more = step_run(pop_it, NULL, step, free_behind);
+		holed.hole[hole_of(popped)] = false;
+		cr_assert(is_zero(popped, 64), "step %zu", step);
+		memset((void *)popped, 0xaa, 64);
+		size_t n = 1 + fill_holes(class_of(64), 64);
+		cr_assert(n == holed.nholes || (n + 1 == holed.nholes && holed.hole[behind]),
+			  "step %zu: %zu of %zu", step, n, holed.nholes);
+	}
+	cr_assert_gt(step, 30);
+	mutator_detach(m);
+	mutator_tls = freeing;
+	mutator_detach(freeing);
+}
+
 /* Whoever stops the thread, at any instruction, finds nothing taken for the list, or the list where it was wanted: of objects
  * without pointers what looks there is all that keeps it. */
 #define SHORT_NBYTES ((size_t)4 * 64)
