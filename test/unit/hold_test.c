@@ -75,11 +75,14 @@ TEST(the_brake_holds)
 	store_relaxed(&runtime.gc.hold_nbytes, UINT64_MAX);
 	ask_for(10 * MS);
 	CHECK_EQ(m->held_ns, 0);
+	CHECK(load_relaxed(&runtime.heap.untold_nbytes) != 0);
 	collector_brake(&runtime.gc, true);
+	CHECK_EQ(load_relaxed(&runtime.heap.untold_nbytes), 0); /* every refill comes this way */
 	ask_for(20 * MS);
 	uint64_t held = m->held_ns;
 	CHECK(held > 0);
 	collector_brake(&runtime.gc, false);
+	CHECK(load_relaxed(&runtime.heap.untold_nbytes) != 0);
 	ask_for(10 * MS);
 	CHECK_EQ(m->held_ns, held);
 	end();
