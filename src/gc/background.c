@@ -241,7 +241,7 @@ void background_chore(struct gc *gc)
 size_t background_release(struct gc *gc)
 {
 	cycle_take_world(gc);
-	heap_sweep_some(gc->heap, SIZE_MAX);
+	heap_sweep_some(gc->heap, SIZE_MAX, SIZE_MAX);
 	lock_release(&gc->world);
 	return pageheap_scavenge(&gc->heap->pageheap, SIZE_MAX, 1) +
 	       pageheap_drop_ahead(&gc->heap->pageheap);

@@ -514,7 +514,7 @@ static void inspect_exclusive(void *arg)
 	gc->roots.nsegments = 0;
 	if (c->globals)
 		os_each_data(note_segment, NULL, c);
-	heap_sweep_some(gc->heap, SIZE_MAX);
+	heap_sweep_some(gc->heap, SIZE_MAX, SIZE_MAX);
 	cycle_sweep_cached(gc->heap);
 	stw_stop(&gc->stw, c->self);
 	c->self->sp = c->sp;

@@ -44,9 +44,9 @@ uint32_t sweep_span(struct heap *h, struct span *s)
 	return live;
 }
 
-size_t sweep_reclaim(void *heap, size_t npages)
+size_t sweep_reclaim(void *heap, size_t npages, size_t nspans)
 {
-	return heap_sweep_some(heap, npages);
+	return heap_sweep_some(heap, npages, nspans);
 }
 
 void sweep_large(struct heap *h)

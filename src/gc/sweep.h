@@ -17,7 +17,7 @@
 
 uint32_t sweep_span(struct heap *h, struct span *s);
 /* sweep_reclaim - heap_ops' reclaim: frees at least npages if unswept spans give so much. */
-size_t sweep_reclaim(void *heap, size_t npages);
+size_t sweep_reclaim(void *heap, size_t npages, size_t nspans);
 /* sweep_large - sweeps the spans of large objects at once: they hold the most. */
 void sweep_large(struct heap *h);
 

@@ -84,17 +84,25 @@ struct central *heap_central(struct heap *h, unsigned spanclass)
 	return c;
 }
 
-size_t heap_sweep_some(struct heap *h, size_t npages)
+size_t heap_sweep_some(struct heap *h, size_t npages, size_t nspans)
 {
 	size_t freed = 0;
+	uint32_t gen = heap_sweepgen(h);
 	unsigned n = load_acquire(&h->layouts.nspanclasses); /* pairs: spanclass */
-	for (unsigned id = 1; id < n && freed < npages; id++) {
-		long got = 0;
-		while (ready(&h->centrals[id]) && freed < npages && got >= 0) {
-			got = central_sweep_one(h, &h->centrals[id]);
-			freed += got > 0 ? (size_t)got : 0;
+	if (load_relaxed(&h->swept_gen) == gen)
+		return 0;
+	for (unsigned id = 1; id < n; id++) {
+		while (ready(&h->centrals[id])) {
+			if (freed >= npages || nspans == 0)
+				return freed;
+			long got = central_sweep_one(h, &h->centrals[id]);
+			if (got < 0)
+				break;
+			freed += (size_t)got;
+			nspans--;
 		}
 	}
+	store_relaxed(&h->swept_gen, gen);
 	return freed;
 }
 

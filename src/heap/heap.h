@@ -59,6 +59,7 @@ struct heap {
 	struct pageheap pageheap;
 	struct layouts layouts;
 	struct central *centrals; /* [MGC_MAX_SPANCLASS], demand-zero, made ready at first use */
+	uint32_t swept_gen; /* atomic: in this sweep generation no list has an unswept span any more */
 	struct heap_ops ops;
 	struct gc *gc;
 	struct lock registry_lock;
@@ -121,8 +122,8 @@ void heap_destroy(struct heap *h);
 /* heap_central - the central of a span class, made ready at first use. */
 struct central *heap_central(struct heap *h, unsigned spanclass);
 
-/* heap_sweep_some - sweeps unswept spans until npages were freed or none is left; pages freed. */
-size_t heap_sweep_some(struct heap *h, size_t npages);
+/* heap_sweep_some - sweeps unswept spans until npages were freed or none is left, nspans of them at most; pages freed. */
+size_t heap_sweep_some(struct heap *h, size_t npages, size_t nspans);
 
 /* heap_sweep_step - sweeps so many unswept spans; false: none is left. */
 bool heap_sweep_step(struct heap *h, size_t nspans);

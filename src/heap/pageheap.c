@@ -14,6 +14,10 @@
  * little beside the rest, marking is faster, and allocation is lowest address first, so the heap is
  * dense. docs/adr/0007 */
 #define HUGE_FROM_BYTES ((size_t)8 << 20)
+/* Who would touch fresh memory of a heap below this sweeps so many spans first: 8 µs, and the faults of a span take one or
+ * two. In a larger one those few MiB are little, and what the collecting thread sweeps costs the program nothing. docs/adr/0108 */
+#define RECLAIM_FIRST_SPANS ((size_t)16)
+#define RECLAIM_FIRST_BELOW_PAGES (((size_t)64 << 20) >> MGC_PAGE_SHIFT)
 /* One give-back hides at most this much from allocation while the system works on it. */
 #define SCAVENGE_STEP_PAGES ((size_t)512)
 
@@ -213,12 +217,25 @@ void pageheap_touch_ahead(struct pageheap *ph)
 		;
 }
 
+/* reclaim_first - before memory is touched that is not resident: of what lies unswept much is empty, and is. */
+static void reclaim_first(struct pageheap *ph, size_t npages)
+{
+	lock_acquire(&ph->lock);
+	bool worth = ph->pages.nfree - ph->pages.nclean < npages &&
+		     ph->space.grown < RECLAIM_FIRST_BELOW_PAGES;
+	lock_release(&ph->lock);
+	if (worth)
+		ph->reclaim(ph->reclaim_arg, npages, RECLAIM_FIRST_SPANS);
+}
+
 struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pages)
 {
 	if (npages > ph->space.npages || align_pages > MGC_ARENA_SIZE >> MGC_PAGE_SHIFT)
 		return NULL;
 	struct span *s = NULL;
 	size_t first, nclean;
+	if (ph->reclaim != NULL)
+		reclaim_first(ph, npages);
 	for (int attempt = 0; attempt < 2 && s == NULL; attempt++) {
 		bool may_grow = ph->reclaim == NULL || attempt == 1;
 		lock_acquire(&ph->lock);
@@ -226,7 +243,7 @@ struct span *pageheap_alloc(struct pageheap *ph, size_t npages, size_t align_pag
 			s = make_span(ph, first, npages, nclean);
 		lock_release(&ph->lock);
 		if (s == NULL && attempt == 0 && ph->reclaim != NULL)
-			ph->reclaim(ph->reclaim_arg, npages);
+			ph->reclaim(ph->reclaim_arg, npages, SIZE_MAX);
 	}
 	if (s == NULL)
 		return NULL;

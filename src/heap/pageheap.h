@@ -42,9 +42,10 @@ struct pageheap {
 	size_t huge_up_to_pages; /* but not those added for a longer new run, which may be touched here and there */
 	size_t scavenged_nbytes; /* given back since the start */
 	size_t least_dirty_pages; /* free and dirty, the fewest since pageheap_read_idle */
-	/* The collector's: sweeps until npages were freed or nothing is left; returns pages freed.
-	 * NULL: no collector. Called without the lock, from an allocation that would grow the heap. */
-	size_t (*reclaim)(void *arg, size_t npages);
+	/* The collector's: sweeps up to nspans spans, until npages were freed or nothing is left; returns pages freed.
+	 * NULL: no collector. Called without the lock, from an allocation that would touch fresh memory (a few spans), or
+	 * grow the heap (all). */
+	size_t (*reclaim)(void *arg, size_t npages, size_t nspans);
 	void *reclaim_arg; /* of the next one, too */
 	/* The collector's: somebody shall call pageheap_touch_ahead soon. NULL: nobody does. */
 	void (*touch)(void *arg);

@@ -127,7 +127,7 @@ static void op_collect(struct mutator *m, size_t share)
 {
 	unsigned n = heap.layouts.nspanclasses;
 	size_t kept = 0;
-	heap_sweep_some(&heap, SIZE_MAX);
+	heap_sweep_some(&heap, SIZE_MAX, SIZE_MAX);
 	for (unsigned sc = 1; sc < n; sc++)
 		central_sweep_cached(&heap, heap_central(&heap, sc));
 	for (size_t i = 0; i < nobjects; i++) {
@@ -175,7 +175,7 @@ static void step(struct mutator *m, struct input *in)
 		if (op & 8)
 			op_collect(m, 1 + a % 7);
 		else if (op & 16)
-			heap_sweep_some(&heap, a % 40);
+			heap_sweep_some(&heap, a % 40, SIZE_MAX);
 		else
 			cache_flush(m);
 	}
@@ -198,9 +198,9 @@ static void finish(struct mutator *m)
 	for (size_t i = 0; i < nobjects; i++)
 		objects[i].tiny = false; /* the collection below finds the tiny ones dead, too */
 	op_collect(m, 1);
-	heap_sweep_some(&heap, SIZE_MAX);
+	heap_sweep_some(&heap, SIZE_MAX, SIZE_MAX);
 	mutator_detach(m);
-	heap_sweep_some(&heap, SIZE_MAX);
+	heap_sweep_some(&heap, SIZE_MAX, SIZE_MAX);
 	heap_verify(&heap);
 	FUZZ_CHECK(heap.pageheap.used_pages == 0);
 }

@@ -373,7 +373,7 @@ static void mark_and_flip(struct mutator *m)
 {
 	const struct space *sp = &heap.pageheap.space;
 	unsigned n = heap.layouts.nspanclasses;
-	heap_sweep_some(&heap, SIZE_MAX);
+	heap_sweep_some(&heap, SIZE_MAX, SIZE_MAX);
 	for (unsigned sc = 1; sc < n; sc++)
 		central_sweep_cached(&heap, heap_central(&heap, sc));
 	heap_verify(&heap);
@@ -413,7 +413,7 @@ Test(central_model, cycles, .timeout = 80, .disabled = MGC_WITH_TSAN)
 			else
 				drop_one(m, &seed); /* explicit frees among unswept spans */
 			if (below(&seed, 200) == 0)
-				heap_sweep_some(&heap, below(&seed, 20));
+				heap_sweep_some(&heap, below(&seed, 20), below(&seed, 40));
 		}
 		check_all();
 		for (size_t i = 0; i < nobjects; i++)
@@ -422,7 +422,7 @@ Test(central_model, cycles, .timeout = 80, .disabled = MGC_WITH_TSAN)
 		forget_dead();
 	}
 	cr_expect_gt(nswept, 1000 / SHARE);
-	heap_sweep_some(&heap, SIZE_MAX);
+	heap_sweep_some(&heap, SIZE_MAX, SIZE_MAX);
 	drop_all(m, &seed);
 	mutator_detach(m);
 	heap_verify(&heap);

@@ -48,7 +48,7 @@ static void others_come(void)
 		return;
 	lock_release(&central->lock);
 	mutator_enter(other);
-	heap_sweep_some(&heap, SIZE_MAX);
+	heap_sweep_some(&heap, SIZE_MAX, SIZE_MAX);
 	mutator_leave(other);
 	while (ntheirs < NOTHERS)
 		theirs[ntheirs++] = allocate(other);
@@ -85,7 +85,7 @@ static bool free_among_others(void)
 	central_start_sweep(central);
 	heap_set_phase(&heap, PHASE_OFF, heap_sweepgen(&heap) + 2);
 	bool more = step_run(free_it, (void *)p[2], step, others_come);
-	heap_sweep_some(&heap, SIZE_MAX);
+	heap_sweep_some(&heap, SIZE_MAX, SIZE_MAX);
 	for (int i = 0; i < 4; i++)
 		cr_assert_eq(space_is_allocated(sp, p[i]), i == 1 || i == 3 || is_theirs(p[i]),
 			     "object %d, step %zu", i, step);

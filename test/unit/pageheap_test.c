@@ -270,15 +270,16 @@ Test(pageheap, refused_discard_keeps_pages, .timeout = 10)
 static struct {
 	struct span *kept;
 	unsigned calls;
-	size_t asked;
+	size_t asked, spans;
 } sweeper;
 
-static size_t reclaim(void *arg, size_t npages)
+static size_t reclaim(void *arg, size_t npages, size_t nspans)
 {
 	cr_assert_eq(arg, &sweeper);
 	cr_assert(!lock_is_held(&ph.lock));
 	sweeper.calls++;
 	sweeper.asked = npages;
+	sweeper.spans = nspans;
 	if (sweeper.kept == NULL)
 		return 0;
 	size_t n = sweeper.kept->npages;
@@ -299,9 +300,29 @@ Test(pageheap, reclaims_before_it_grows, .timeout = 10)
 	cr_expect(s->base == base && sweeper.calls == 1 && sweeper.asked == 45);
 	cr_expect_eq(ph.space.grown, CHUNK);
 	s = take(45, 1); /* nothing to reclaim: it grows */
-	cr_expect(s != NULL && sweeper.calls == 2 && ph.space.grown == 2 * CHUNK);
+	cr_expect(s != NULL && sweeper.calls == 3 && sweeper.spans == SIZE_MAX);
+	cr_expect_eq(ph.space.grown, 2 * CHUNK);
 	take(1, 1);
-	cr_expect_eq(sweeper.calls, 2, "nobody is asked while there are pages");
+	cr_expect(sweeper.calls == 4 && sweeper.spans < 100, "not for all while there are pages");
+	finish();
+}
+
+Test(pageheap, reclaims_before_it_touches, .timeout = 10)
+{
+	start(0);
+	sweeper.kept = take(2, 1);
+	uintptr_t base = sweeper.kept->base;
+	ph.reclaim = reclaim;
+	ph.reclaim_arg = &sweeper;
+	sweeper.calls = 0;
+	struct span *s = take(2, 1);
+	cr_expect(s->base == base && s->needzero, "fresh memory was taken");
+	cr_expect(sweeper.calls == 1 && sweeper.asked == 2 && sweeper.spans < 100, "for few spans");
+	s = take(2, 1);
+	cr_expect(s->base != base && !s->needzero && sweeper.calls == 2);
+	pageheap_free(&ph, s);
+	take(1, 1);
+	cr_expect_eq(sweeper.calls, 2, "nobody is asked while there is resident memory");
 	finish();
 }
 
