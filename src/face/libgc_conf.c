@@ -21,6 +21,9 @@
 /* Huge pages from here on: smaller heaps of these programs are faster without (docs/adr/0024). */
 #define HUGE_FROM_NBYTES ((size_t)128 << 20)
 #define EXTRA_NBYTES ((uint64_t)4 << 20)
+/* The first collection comes early: what it finds bounds the heap until the next one, and until it has seen small objects
+ * they are larger (libgc_end.c). docs/adr/0108 */
+#define FIRST_NBYTES ((uint64_t)2 << 20)
 /* A goal that lasts a while when most has died: libgc's heap never shrinks. */
 #define LASTING_NBYTES ((uint64_t)16 << 20)
 
@@ -165,6 +168,8 @@ static void after_start(void)
 	runtime.gc.short_pauses = may_be_incremental() && getenv("GC_ENABLE_INCREMENTAL") != NULL;
 	if (runtime.gc.knobs.hugepages)
 		runtime.heap.pageheap.huge_from_pages = HUGE_FROM_NBYTES >> MGC_PAGE_SHIFT;
+	if (getenv("MGC_MIN_HEAP") == NULL && getenv("GC_INITIAL_HEAP_SIZE") == NULL)
+		runtime.gc.pacer.first_nbytes = FIRST_NBYTES;
 	runtime.gc.pacer.extra_nbytes = EXTRA_NBYTES;
 	runtime.gc.pacer.lasting_nbytes = LASTING_NBYTES;
 	cycle_set_goal(&runtime.gc);
@@ -331,9 +336,10 @@ static void change_pacer(void (*fn)(struct gc *gc, uint64_t v), uint64_t v)
 static void raise_min_heap(struct gc *gc, uint64_t nbytes)
 {
 	uint64_t percent = gc->pacer.percent > 0 ? (uint64_t)gc->pacer.percent : 100;
-	uint64_t wanted = (load_relaxed(&gc->heap->live_nbytes) + nbytes) * 100 / percent;
-	if (wanted > gc->pacer.min_nbytes)
-		gc->pacer.min_nbytes = wanted;
+	uint64_t wanted = load_relaxed(&gc->heap->live_nbytes) + nbytes;
+	gc->pacer.min_nbytes = max_size(gc->pacer.min_nbytes, wanted * 100 / percent);
+	if (gc->pacer.first_nbytes != 0)
+		gc->pacer.first_nbytes = max_size(gc->pacer.first_nbytes, wanted);
 }
 
 /* has_room - the limit lets the heap grow by so much. */

@@ -25,7 +25,6 @@
  * rarely comes for memory does not fill the heap. */
 #define HOLD_STEP_NS UINT64_C(1000000)
 #define HOLD_STEP_NBYTES ((uint64_t)16 << 10) /* twice a refill */
-#define SMALL_HEAP ((uint64_t)64 << 20)
 
 static void run(void *arg)
 {
@@ -225,7 +224,7 @@ static bool is_limited(const struct gc *gc)
 
 static bool is_small(const struct gc *gc)
 {
-	return load_relaxed(&gc->hold_nbytes) < SMALL_HEAP;
+	return load_relaxed(&gc->hold_nbytes) < PACER_SMALL_BYTES;
 }
 
 /* may_hold - at most HOLD_* in a cycle, and a part of the time since it was first held there. */

@@ -5,9 +5,6 @@
  * of what is live, even if the limit is then exceeded (the limit on the page heap is the hard one). */
 #define LIMIT_MIN_GROWTH_PCT 5
 
-/* A heap up to here is marked in less time than anybody notices: pacer_hold. */
-#define SMALL_HEAP_BYTES ((uint64_t)64 << 20)
-
 /* sum, share_of - what does not fit is UINT64_MAX: a huge setting means late, never all the time. */
 static uint64_t sum(uint64_t a, uint64_t b)
 {
@@ -27,6 +24,11 @@ static uint64_t least_of(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static uint64_t most_of(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 /* more_for_small - of a small heap the `percent` is taken of this besides. */
 static uint64_t more_for_small(const struct pacer *p)
 {
@@ -35,18 +37,29 @@ static uint64_t more_for_small(const struct pacer *p)
 		       : 0;
 }
 
+/* extra - beside the `percent`. */
+static uint64_t extra(const struct pacer *p)
+{
+	uint64_t more = least_of(p->live_nbytes / 4, p->extra_nbytes);
+	return least_of(p->live_nbytes, most_of(more, p->extra_nbytes / 2));
+}
+
+/* least_goal - however little lives. */
+static uint64_t least_goal(const struct pacer *p)
+{
+	uint64_t least = share_of(p->min_nbytes, p->percent);
+	if (p->lately_nbytes == 0 && p->first_nbytes != 0) /* no cycle was yet */
+		return least_of(least, p->first_nbytes);
+	return most_of(least, least_of(p->lately_nbytes / 4 * 3, p->lasting_nbytes));
+}
+
 static uint64_t percent_goal(const struct pacer *p)
 {
 	if (p->percent < 0)
 		return UINT64_MAX;
-	uint64_t extra = p->extra_nbytes < p->live_nbytes ? p->extra_nbytes : p->live_nbytes;
 	uint64_t base = sum(sum(p->live_nbytes, p->roots_nbytes), more_for_small(p));
-	uint64_t grow = sum(share_of(base, p->percent), extra);
-	grow = grow > p->least_growth_nbytes ? grow : p->least_growth_nbytes;
-	uint64_t goal = sum(p->live_nbytes, grow), least = share_of(p->min_nbytes, p->percent);
-	uint64_t lasting = least_of(p->lately_nbytes / 4 * 3, p->lasting_nbytes);
-	least = least > lasting ? least : lasting;
-	return goal > least ? goal : least;
+	uint64_t grow = sum(share_of(base, p->percent), extra(p));
+	return most_of(sum(p->live_nbytes, most_of(grow, p->least_growth_nbytes)), least_goal(p));
 }
 
 /* room_below - for objects, under that limit. */
@@ -96,7 +109,7 @@ uint64_t pacer_hold(const struct pacer *p)
 	uint64_t goal = pacer_goal(p);
 	if (p->late_pct > 0 && !pacer_limited(p))
 		return pacer_end(p);
-	if (goal <= SMALL_HEAP_BYTES || goal < p->live_nbytes || pacer_limited(p))
+	if (goal <= PACER_SMALL_BYTES || goal < p->live_nbytes || pacer_limited(p))
 		return goal;
 	return least_of(sum(goal, (goal - p->live_nbytes) / 8), limit_goal(p));
 }

@@ -28,6 +28,8 @@
 
 #define PACER_UTILISATION_PCT 25 /* of the processors, for background marking */
 #define PACER_HISTORY 4 /* cycles whose speeds are remembered */
+/* A heap up to here is marked in less time than anybody notices: who allocates may wait for that (pacer_hold, collector.c). */
+#define PACER_SMALL_BYTES ((uint64_t)64 << 20)
 
 struct pacer_limiter {
 	uint64_t fill_ns;
@@ -40,8 +42,9 @@ struct pacer_limiter {
 struct pacer {
 	int64_t percent; /* negative: no collection by itself */
 	uint64_t min_nbytes; /* at 100 percent */
-	uint64_t extra_nbytes; /* the heap may grow by this much more, at most by what is live: small heaps
-				* collect seldom */
+	uint64_t first_nbytes; /* the goal of the first cycle, where the minimum is more; 0: the minimum */
+	uint64_t extra_nbytes; /* the heap may grow by a quarter of what is live besides, by this much at most, and by a
+				* half of this at least, but not by more than is live: small heaps collect seldom */
 	uint64_t small_nbytes; /* a heap with less live than this grows by `percent` of the difference besides, and of what
 				* is live at most: a goal that never falls when more lives */
 	uint64_t lasting_nbytes; /* the goal is three quarters of what the heap was lately at least, up to this: who had so much will

@@ -71,14 +71,33 @@ TEST(extra)
 {
 	struct pacer p = PACER(10, 0, NONE, 10 * MB, 0, 0);
 	p.extra_nbytes = 5 * MB;
-	CHECK(pacer_goal(&p) >= 15 * MB && pacer_goal(&p) <= 16 * MB);
+	CHECK_EQ(pacer_goal(&p), 11 * MB + 10 * MB / 4);
+	p.live_nbytes = 40 * MB; /* as much as may be */
+	CHECK_EQ(pacer_goal(&p), 44 * MB + 5 * MB);
 	p.extra_nbytes = UINT64_MAX; /* never more than what is live */
-	CHECK_EQ(pacer_goal(&p), 21 * MB);
-	p = (struct pacer)PACER(50, 0, NONE, 2 * MB, 0, 0);
-	p.extra_nbytes = 5 * MB;
-	CHECK_EQ(pacer_goal(&p), 5 * MB);
+	CHECK_EQ(pacer_goal(&p), 84 * MB);
+	p = (struct pacer)PACER(50, 0, NONE, 3 * MB, 0, 0);
+	p.extra_nbytes = 4 * MB; /* half of it at least */
+	CHECK_EQ(pacer_goal(&p), 3 * MB + 3 * MB / 2 + 2 * MB);
+	p.live_nbytes = 1 * MB;
+	CHECK_EQ(pacer_goal(&p), 1 * MB + MB / 2 + 1 * MB);
 	p.live_nbytes = UINT64_MAX;
 	CHECK_EQ(pacer_goal(&p), UINT64_MAX);
+}
+
+/* The first cycle may come before the heap is at its minimum. */
+TEST(first)
+{
+	struct pacer p = PACER(50, 8 * MB, NONE, 0, 0, 0);
+	const struct pacer_cycle c = { .heap_nbytes = 2 * MB, .live_nbytes = MB / 2 };
+	CHECK_EQ(pacer_goal(&p), 4 * MB);
+	p.first_nbytes = 2 * MB;
+	CHECK_EQ(pacer_goal(&p), 2 * MB);
+	p.first_nbytes = 5 * MB; /* but never after it */
+	CHECK_EQ(pacer_goal(&p), 4 * MB);
+	p.first_nbytes = 2 * MB;
+	pacer_end_cycle(&p, &c);
+	CHECK_EQ(pacer_goal(&p), 4 * MB);
 }
 
 TEST(small_heaps)
@@ -130,6 +149,7 @@ TEST(properties)
 		p.extra_nbytes = rng_below(&r, 2) * (rng_next(&r) >> (40 + rng_below(&r, 24)));
 		p.small_nbytes = rng_below(&r, 2) * (rng_next(&r) >> (20 + rng_below(&r, 44)));
 		p.lasting_nbytes = rng_below(&r, 2) * (rng_next(&r) >> (40 + rng_below(&r, 24)));
+		p.first_nbytes = rng_below(&r, 2) * (rng_next(&r) >> (40 + rng_below(&r, 24)));
 		p.lately_nbytes = rng_next(&r) >> (20 + rng_below(&r, 44));
 		uint64_t goal = pacer_goal(&p);
 		CHECK(goal >= p.live_nbytes); /* else it would collect without end */

@@ -271,6 +271,37 @@ TEST(a_larger_object_is_none_that_is_overrun)
 	CHECK_EQ(size_of(16), 16);
 }
 
+/* fill - with objects that live, up to 3 MiB. */
+static void fill(void)
+{
+	void **list = NULL;
+	for (int i = 0; i < (3 << 20) / 32; i++) {
+		void **cell = GC_malloc(16);
+		cell[0] = list;
+		list = cell;
+	}
+	kept = list;
+}
+
+/* What a program makes before its first collection has the byte, so that comes early. */
+TEST(the_first_collection_comes_early)
+{
+	GC_init();
+	GC_expand_hp(1 << 20); /* as Guile does */
+	fill();
+	CHECK(GC_get_gc_no() > 0);
+	CHECK_EQ(size_of(16), 16);
+}
+
+/* But not where the program says how large its heap may become without one. */
+TEST(the_first_collection_comes_when_it_may)
+{
+	GC_init();
+	GC_expand_hp(64 << 20);
+	fill();
+	CHECK(GC_get_gc_no() == 0 || MGC_HOSTILE);
+}
+
 TEST(none_where_none_is_asked_for)
 {
 	setenv("MGC_DEBUG", "endbyte=0", 1);
