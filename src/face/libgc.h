@@ -119,8 +119,8 @@ void *libgc_alloc_layout(unsigned layout, size_t nbytes);
 size_t libgc_with_end(unsigned layout, size_t nbytes);
 /* libgc_end_layout - that of an object that GC_malloc makes: it may be one that is watched. */
 unsigned libgc_end_layout(unsigned layout, size_t nbytes);
-/* libgc_end_spare - so much of the object at that first byte is not to be used, as it is watched. */
-size_t libgc_end_spare(uintptr_t object);
+/* libgc_end_spare - so much of an object of that span is not to be used, as it is watched. */
+size_t libgc_end_spare(const struct span *s);
 /* libgc_end_unseen - objects in slots below this many bytes may have no byte more. */
 uint64_t libgc_end_unseen(void);
 void libgc_init_end(void);

@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "face/libgc.h"
+#include "gc/edge.h"
 #include "os/os.h"
 
 /* Objects of one GC_malloc_many list fill at most this much. */
@@ -283,9 +284,8 @@ int GC_posix_memalign(void **out, size_t align, size_t nbytes)
 	return *out != NULL ? 0 : ENOMEM;
 }
 
-unsigned libgc_kind_of(uintptr_t object)
+static unsigned kind_of_span(const struct span *s)
 {
-	const struct span *s = space_span(&runtime.heap.pageheap.space, object);
 	unsigned layout = runtime.heap.layouts.spanclass[s->spanclass].layout;
 	for (unsigned k = 0, n = (unsigned)load_relaxed(&libgc.nkinds); k < n; k++)
 		if (libgc.kind_layout[k] == layout)
@@ -293,19 +293,24 @@ unsigned libgc_kind_of(uintptr_t object)
 	return layout == LAYOUT_ID_NOSCAN ? KIND_PTRFREE : KIND_NORMAL; /* a typed object */
 }
 
+unsigned libgc_kind_of(uintptr_t object)
+{
+	return kind_of_span(space_span(&runtime.heap.pageheap.space, object));
+}
+
 void *GC_realloc(void *p, size_t nbytes)
 {
-	size_t old;
+	struct span *s;
 	if (p == NULL)
 		return GC_malloc(nbytes);
 	if (nbytes == 0) {
 		GC_free(p);
 		return NULL;
 	}
-	if (gc_object(&runtime.gc, (uintptr_t)p, &old) != (uintptr_t)p)
+	if (edge_object(&runtime.heap, (uintptr_t)p, &s) != (uintptr_t)p)
 		mgc_misuse("GC_realloc of %p, which is not the start of an object", p);
-	unsigned kind = libgc_kind_of((uintptr_t)p);
-	size_t spare = libgc_end_spare((uintptr_t)p);
+	unsigned kind = kind_of_span(s);
+	size_t old = edge_nbytes(s), spare = libgc_end_spare(s);
 	size_t need = spare != 0 ? nbytes : libgc_with_end(libgc.kind_layout[kind], nbytes);
 	if (need <= old - spare && nbytes >= old / 2) {
 		memset((char *)p + nbytes, 0, old - nbytes); /* old contents keep nothing alive */

@@ -41,9 +41,8 @@ unsigned libgc_end_layout(unsigned layout, size_t nbytes)
 	return watched ? spared : layout;
 }
 
-size_t libgc_end_spare(uintptr_t object)
+size_t libgc_end_spare(const struct span *s)
 {
-	const struct span *s = space_span(&runtime.heap.pageheap.space, object);
 	return runtime.heap.layouts.spanclass[s->spanclass].scan == SCAN_SPARE ? MGC_GRANULE : 0;
 }
 

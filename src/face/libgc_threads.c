@@ -276,13 +276,32 @@ static void forget_thread(struct thread *t)
 	gc_free(&runtime.gc, mutator_self(), (uintptr_t)t);
 }
 
-/* find - of a thread that is neither joined nor detached: nobody else has its number until then. */
-static struct thread *find(pthread_t id)
+/* look_up - the lock is held. A thread that is neither joined nor detached shares its number with nobody; behind it there may be one
+ * that was just joined. */
+static struct thread *look_up(pthread_t id)
 {
-	lock_threads();
 	struct thread *t = threads;
 	while (t != NULL && !pthread_equal(t->id, id))
 		t = t->next;
+	return t;
+}
+
+/* unlink_thread - the lock is held. False: somebody else did. */
+static bool unlink_thread(const struct thread *t)
+{
+	struct thread **at = &threads;
+	while (*at != NULL && *at != t)
+		at = &(*at)->next;
+	if (*at == NULL)
+		return false;
+	*at = t->next;
+	return true;
+}
+
+static struct thread *find(pthread_t id)
+{
+	lock_threads();
+	struct thread *t = look_up(id);
 	unlock_threads();
 	return t;
 }
@@ -291,30 +310,15 @@ static struct thread *find(pthread_t id)
 static bool unlink_joined(const struct thread *t)
 {
 	lock_threads();
-	struct thread **at = &threads;
-	while (*at != NULL && *at != t)
-		at = &(*at)->next;
-	bool found = *at != NULL;
-	if (found)
-		*at = t->next;
+	bool found = unlink_thread(t);
 	unlock_threads();
 	return found;
 }
 
-/* take_finished - unlinks the record of a thread that is detached and finished. */
-static struct thread *take_finished(pthread_t id)
+/* unlink_over - the lock is held: of a thread that is detached and finished the record is nobody's but the caller's. */
+static bool unlink_over(const struct thread *t)
 {
-	struct thread *found = NULL;
-	lock_threads();
-	for (struct thread **at = &threads; *at != NULL; at = &(*at)->next) {
-		if (!pthread_equal((*at)->id, id) || !(*at)->finished)
-			continue;
-		found = *at;
-		*at = found->next;
-		break;
-	}
-	unlock_threads();
-	return found;
+	return t->detached && t->finished && unlink_thread(t);
 }
 
 /* finished - however it came about. Who detaches the thread just now may be the one who forgets it. */
@@ -323,9 +327,9 @@ static void finished(void *p)
 	struct thread *t = p;
 	lock_threads();
 	t->finished = true;
-	bool mine = t->detached;
+	bool mine = unlink_over(t);
 	unlock_threads();
-	if (mine && libgc_self() != NULL && take_finished(pthread_self()) == t)
+	if (mine && libgc_self() != NULL)
 		forget_thread(t);
 }
 
@@ -423,12 +427,12 @@ int GC_pthread_join(pthread_t id, void **result)
 int GC_pthread_detach(pthread_t id)
 {
 	lock_threads();
-	for (struct thread *t = threads; t != NULL; t = t->next)
-		if (pthread_equal(t->id, id))
-			t->detached = true;
+	struct thread *t = look_up(id);
+	if (t != NULL)
+		t->detached = true;
+	bool mine = t != NULL && unlink_over(t);
 	unlock_threads();
-	struct thread *t = take_finished(id);
-	if (t != NULL && libgc_self() != NULL)
+	if (mine && libgc_self() != NULL)
 		forget_thread(t);
 	return pthread_detach(id);
 }
@@ -442,9 +446,7 @@ void GC_pthread_exit(void *result)
 {
 	pthread_t me = pthread_self();
 	lock_threads();
-	struct thread *t = threads;
-	while (t != NULL && !pthread_equal(t->id, me))
-		t = t->next;
+	struct thread *t = look_up(me);
 	if (t != NULL)
 		t->result = result;
 	unlock_threads();

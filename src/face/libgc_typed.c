@@ -185,12 +185,18 @@ static void *alloc(unsigned layout, size_t nbytes)
 	return p != 0 ? (void *)p : libgc_out_of_memory(nbytes);
 }
 
+/* with_end - so much, and the byte behind it, in whole granules. */
+static size_t with_end(size_t nbytes)
+{
+	return max_size(align_up(libgc_with_end(LAYOUT_ID_WORDS, nbytes), MGC_GRANULE), MGC_GRANULE);
+}
+
 void *GC_malloc_explicitly_typed(size_t nbytes, GC_word descriptor)
 {
 	libgc_ready();
 	if (nbytes > PTRDIFF_MAX)
 		return libgc_out_of_memory(nbytes);
-	nbytes = max_size(align_up(libgc_with_end(LAYOUT_ID_WORDS, nbytes), MGC_GRANULE), MGC_GRANULE);
+	nbytes = with_end(nbytes);
 	return alloc(typed_layout(descriptor, nbytes), nbytes);
 }
 
@@ -212,7 +218,5 @@ void *GC_calloc_explicitly_typed(size_t n, size_t nbytes, GC_word descriptor)
 		       nbytes <= MAX_MASK_WORDS * sizeof(GC_word) &&
 		       (DS_TAG(descriptor) == DS_LENGTH || DS_TAG(descriptor) == DS_BITMAP ||
 			(descriptor >> 2 & (MAX_PROCS - 1)) == PROC_BITMAP);
-	return alloc(repeats ? typed_layout(descriptor, nbytes) : LAYOUT_ID_WORDS,
-		     max_size(align_up(libgc_with_end(LAYOUT_ID_WORDS, total), MGC_GRANULE),
-			      MGC_GRANULE));
+	return alloc(repeats ? typed_layout(descriptor, nbytes) : LAYOUT_ID_WORDS, with_end(total));
 }
