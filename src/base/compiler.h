@@ -37,7 +37,7 @@
 #endif
 
 /* A function that reads words it does not own: other threads' stacks, ambiguous ranges. Uses of it
- * are listed here, one by one: marker_range, load_word, copy_words, read_range,
+ * are listed here, one by one: marker_range, load_word, next_near, copy_words, read_range,
  * read_fake_frames, lowest_pointer_into, shade_stack; all_home, allocated_by. */
 #define MGC_NO_SANITIZE \
 	__attribute__((no_sanitize("address", "thread", "undefined"), MGC_NO_TSAN_ATOMICS noinline))

@@ -397,6 +397,14 @@ void marker_candidate_slow(struct marker *mk, uintptr_t tagged)
 	hot_store(&h);
 }
 
+void marker_words(struct marker *mk, const uintptr_t *w, size_t n)
+{
+	struct hot h = hot_load(mk);
+	for (size_t i = 0; i < n; i++)
+		candidate(&h, w[i], MARK_AMBIGUOUS);
+	hot_store(&h);
+}
+
 /* flush_ring - marks all that wait; false: nothing did. A short ring means a graph without width: then the
  * objects' own lines are asked for together with those of their bits. */
 static bool flush_ring(struct marker *mk)

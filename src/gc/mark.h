@@ -89,6 +89,9 @@ MGC_INLINE void marker_candidate(struct marker *mk, uintptr_t word, uintptr_t am
 	marker_candidate_slow(mk, word | ambiguous);
 }
 
+/* marker_words - n such words, ambiguous ones. */
+void marker_words(struct marker *mk, const uintptr_t *w, size_t n);
+
 /* How a pointer stands in its word: bit t of `tags` says whether words of tag t are pointers, and `keep` is
  * what of the word is the address. */
 struct word_code {
