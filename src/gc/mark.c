@@ -585,7 +585,7 @@ static void scan_pairs(struct marker *mk, uintptr_t lo, uintptr_t hi)
 }
 
 /* look_at_end - of an object with a spare end: all zero, unless the program writes behind its objects. */
-static void look_at_end(struct marker *mk, const uintptr_t *end)
+MGC_INLINE void look_at_end(struct marker *mk, const uintptr_t *end)
 {
 	_Static_assert(MGC_GRANULE == 2 * sizeof *end, "a spare end is two words");
 	mk->nspared++;
@@ -651,6 +651,10 @@ MGC_INLINE bool scan(struct hot *h, uintptr_t entry)
 	uintptr_t ambiguous = !h->lenient && sc->flags & LAYOUT_AMBIGUOUS ? MARK_AMBIGUOUS : 0;
 	if (MGC_LIKELY(sc->nwords != 0)) {
 		scan_some(h, w, sc->nwords, ambiguous);
+	} else if (sc->scan == SCAN_SPARE && sc->slot_nbytes != 0) {
+		size_t n = sc->slot_nbytes / sizeof(uintptr_t);
+		scan_some(h, w, n, ambiguous);
+		look_at_end(h->mk, w + n);
 	} else if (sc->scan == SCAN_MASK64 && ambiguous == 0) {
 		for (uint64_t m = sc->mask; m != 0; m &= m - 1)
 			candidate(h, load_word(&w[bits_ctz(m)]), 0);
