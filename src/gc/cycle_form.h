@@ -27,6 +27,7 @@ struct cycle {
 	size_t left_nbytes; /* what the last round found */
 	uint32_t nstop_helpers; /* for the last stop */
 	uint64_t stopped_ns; /* processor time of the longest stop */
+	uint64_t leave_ns; /* waited before stops */
 	bool reopens; /* spans were closed when it began, some of which may not be again (young.h) */
 	bool later; /* what hangs on dead objects is dealt with when the world runs again (clearing.c) */
 	uint64_t later_ns; /* processor time of that */
@@ -57,6 +58,8 @@ void cycle_init_marker(struct cycle *c);
 /* Steps of one form that another one takes, too (in their files).
  * cycle_mark_with - with so many helpers, from what the callback feeds until nothing is left.
  * cycle_mark_roots - the world stands still: stacks, registers and all roots again.
+ * cycle_let_leave - who is in a section, and might be for long (the libgc face's allocation lock is one), may leave it before a stop;
+ * all stops of a cycle wait for LEAVE_NS at most. No lock is held but WORLD.
  * cycle_stopped - calls fn in a stop.
  * cycle_clear - links to dead objects, finalizers, in PHASE_CLEAR. cycle_clear_or_later - the same in the stop that ends the mark of a program
  * without a barrier; or births are black from here on, and cycle_clear_later does it when the world runs again.
@@ -64,6 +67,7 @@ void cycle_init_marker(struct cycle *c);
  * cycle_account - `before`: heap.live_nbytes when births became black. */
 void cycle_mark_with(struct cycle *c, uint32_t nhelpers, void (*feed)(struct cycle *c));
 void cycle_mark_roots(struct cycle *c);
+void cycle_let_leave(struct cycle *c);
 void cycle_stopped(struct cycle *c, void (*fn)(struct cycle *c));
 void cycle_clear(struct cycle *c);
 void cycle_clear_or_later(struct cycle *c);

@@ -112,6 +112,7 @@ static void clear_and_flip(struct cycle *c)
 void stopping_cycle(struct cycle *c)
 {
 	struct gc *gc = c->gc;
+	cycle_let_leave(c);
 	lock_acquire(&gc->roots.lock);
 	uint64_t begin = os_now_ns(), cpu_begin = os_cpu_ns();
 	cycle_tell(gc, CYCLE_STOPPING);

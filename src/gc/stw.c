@@ -9,6 +9,10 @@
 #include "base/check.h"
 #include "os/os.h"
 
+/* Most sections are over after a few of these. */
+#define LEAVE_SPINS 200
+#define LEAVE_STEP_NS UINT64_C(50000)
+
 /* The one handler of the process serves the one collecting heap of this copy of the library. */
 static struct stw *handler_stw;
 
@@ -387,6 +391,31 @@ void stw_ask_all(struct stw *stw, struct mutator *self, bool (*ask)(void *arg, s
 		}
 		wait_answer(stw, seen, round, open);
 	}
+}
+
+/* is_inside - a section, and runs. Seen from outside, now and then. */
+static bool is_inside(const struct mutator *m)
+{
+	return load_relaxed(&m->sec) != 0 && load_relaxed(&m->status) == MUTATOR_RUNNING && !m->gone;
+}
+
+uint64_t stw_let_leave(struct stw *stw, const struct mutator *self, uint64_t most_ns)
+{
+	uint64_t begin = os_now_ns();
+	lock_acquire(&stw->heap->registry_lock);
+	LIST_EACH(it, &stw->heap->mutators) {
+		const struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		for (unsigned i = 0; m != self && is_inside(m); i++) {
+			if (i < LEAVE_SPINS)
+				cpu_relax();
+			else if (os_now_ns() - begin < most_ns)
+				os_sleep_ns(LEAVE_STEP_NS);
+			else
+				break;
+		}
+	}
+	lock_release(&stw->heap->registry_lock);
+	return os_now_ns() - begin;
 }
 
 void stw_stop(struct stw *stw, struct mutator *self)

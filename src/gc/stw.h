@@ -51,6 +51,11 @@ int stw_init(struct stw *stw, struct heap *h, int signal, bool poll);
 int stw_interrupt(struct stw *stw, struct mutator *m);
 void stw_explain_late(struct stw *stw, const struct mutator *m);
 
+/* stw_let_leave - waits until each mutator but `self` was seen outside of sections, or so long: who stops the world next
+ * would wait with all the others standing still. Returns how long it took. The caller has none of the locks that are taken
+ * in sections. */
+uint64_t stw_let_leave(struct stw *stw, const struct mutator *self, uint64_t most_ns);
+
 /* stw_stop - returns when every other mutator stands still. `self` may be NULL.
  * stw_start - and they run again: the time at which they could. To wake them often costs the caller its processor, and
  * what they do with it is no part of the stop. */

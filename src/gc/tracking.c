@@ -39,6 +39,10 @@
 /* To help or to wait for a cycle is as long as the stop that it saves: the heap may grow a little instead. */
 #define LATE_PCT 25
 
+/* Guile moves a stack of some MiB with the allocation lock held in 2 to 5 ms. In a crowd of threads one is always somewhere
+ * inside that has no processor, and allocation waits for the cycle. */
+#define LEAVE_NS UINT64_C(10000000)
+
 struct rescan {
 	struct marker *mk;
 	size_t nbytes_written;
@@ -65,9 +69,16 @@ static size_t rescan(struct cycle *c, bool forget)
 	return w.nbytes_written;
 }
 
+void cycle_let_leave(struct cycle *c)
+{
+	uint64_t left = LEAVE_NS - min_size(c->leave_ns, LEAVE_NS);
+	c->leave_ns += stw_let_leave(&c->gc->stw, c->self, left);
+}
+
 void cycle_stopped(struct cycle *c, void (*fn)(struct cycle *c))
 {
 	struct gc *gc = c->gc;
+	cycle_let_leave(c);
 	lock_acquire(&gc->roots.lock);
 	uint64_t begin = os_now_ns(), cpu_begin = os_thread_cpu_ns();
 	cycle_tell(gc, CYCLE_STOPPING);
