@@ -424,6 +424,7 @@ static void exclusive(void *arg)
 		gc->roots.nsegments = 0;
 		if (c->globals)
 			os_each_data(note_segment, NULL, c);
+		roots_map(&gc->roots);
 		run(c);
 		if (young_failed(c)) {
 			begin_anew(c);

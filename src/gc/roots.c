@@ -10,6 +10,8 @@
 #include "mallocgc.h"
 #include "os/os.h"
 
+#define MAP_FROM_NBYTES ((size_t)64 << 10)
+
 /* grow_table - doubles a table of records. Its size in bytes stays a multiple of a page. */
 static bool grow_table(void **table, size_t *capacity, size_t record)
 {
@@ -314,6 +316,20 @@ void roots_keep_room(struct roots *r)
 {
 	if (r->nsegments > r->segment_capacity / 2)
 		(void)grow_table((void **)&r->segment, &r->segment_capacity, sizeof *r->segment);
+}
+
+void roots_map(struct roots *r)
+{
+	lock_acquire(&r->lock);
+	for (size_t i = 0; r->nmapped != r->nadded && i < r->nranges; i++) {
+		const struct root_range *range = &r->range[i];
+		uintptr_t lo = align_up(range->lo, os_page_size());
+		if (range->serial > r->nmapped && is_unbarriered(range) &&
+		    range->hi - range->lo >= MAP_FROM_NBYTES)
+			os_populate_read(lo, align_down(range->hi, os_page_size()) - lo);
+	}
+	r->nmapped = r->nadded;
+	lock_release(&r->lock);
 }
 
 /* ── reading ────────────────────────────────────────────────────────────────────────────── */

@@ -36,7 +36,7 @@ struct roots {
 	struct stw *stw;
 	struct root_range *range;
 	size_t nranges, capacity;
-	uint64_t nadded; /* registrations ever */
+	uint64_t nadded, nmapped; /* registrations ever; those that roots_map has seen */
 	struct list stacks; /* struct mgc_stack.node */
 	struct mgc_stack *free_stacks;
 	struct owned_range *free_owned;
@@ -97,6 +97,10 @@ void roots_drop_owned(struct roots *r, struct owned_range **list);
  * its absence does no harm, after a cycle. */
 void roots_note_segment(struct roots *r, uintptr_t lo, uintptr_t hi);
 void roots_keep_room(struct roots *r);
+
+/* roots_map - what was registered since the last time, and is large, is mapped: a page that the program has not touched
+ * costs a fault when it is read, and a stop reads all of them (Poke's stacks). Before the world stops. */
+void roots_map(struct roots *r);
 
 /* roots_read_tls - the mutator's thread-local blocks, if those are roots (then it stands still, and the
  * loader's lock is held). */

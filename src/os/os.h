@@ -60,6 +60,8 @@ void os_release(uintptr_t addr, size_t nbytes);
 void os_advise_huge(uintptr_t addr, size_t nbytes, bool on);
 /* os_populate - READY: fault the range in now. Advice only. */
 void os_populate(uintptr_t addr, size_t nbytes);
+/* os_populate_read - memory of any kind, the program's: map what would be read there now. It stays as it is. Advice only. */
+void os_populate_read(uintptr_t addr, size_t nbytes);
 /* os_move - what the READY range of nbytes at `from` holds moves to the start of the READY range of `room` ≥ nbytes at
  * `to`, without a copy: the rest of that, and `from`, read as zero. They do not overlap. The range at `to` is a
  * mapping of its own from here on, in which the kernel counts against vm.max_map_count what lies before and behind;

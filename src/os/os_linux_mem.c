@@ -39,7 +39,8 @@
 #define MAP_FIXED_NOREPLACE 0x100000 /* 4.17 */
 #endif
 #ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* 5.14 */
+#define MADV_POPULATE_READ 22 /* 5.14 */
+#define MADV_POPULATE_WRITE 23
 #endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24 /* 5.18 */
@@ -220,6 +221,12 @@ void os_populate(uintptr_t addr, size_t nbytes)
 {
 	if (os_refused("populate", nbytes) == 0)
 		madvise((void *)addr, nbytes, MADV_POPULATE_WRITE);
+}
+
+void os_populate_read(uintptr_t addr, size_t nbytes)
+{
+	if (os_refused("populate_read", nbytes) == 0)
+		madvise((void *)addr, nbytes, MADV_POPULATE_READ);
 }
 
 /* move_back - the second step was refused, which may have unmapped `to`, in an old kernel. */

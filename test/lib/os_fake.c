@@ -35,6 +35,7 @@ static struct call {
 	{ "release", false, 0, 0 },
 	{ "advise_huge", false, 0, 0 },
 	{ "populate", false, 0, 0 },
+	{ "populate_read", false, 0, 0 },
 };
 #define NCALLS (sizeof calls / sizeof calls[0])
 

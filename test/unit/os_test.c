@@ -312,10 +312,18 @@ Test(os, random_walk)
 
 Test(os, every_call_is_asked)
 {
-	static const char *const names[] = { "reserve", "reserve_at",         "reserve_readable",
-					     "commit",  "decommit",           "discard",
-					     "release", "advise_huge",        "populate",
-					     "alloc",   "reserve_readable_at" };
+	static const char *const names[] = { "reserve",
+					     "reserve_at",
+					     "reserve_readable",
+					     "commit",
+					     "decommit",
+					     "discard",
+					     "release",
+					     "advise_huge",
+					     "populate",
+					     "alloc",
+					     "reserve_readable_at",
+					     "populate_read" };
 	os_fake_start();
 	uintptr_t at = os_reserve(MIB, 0);
 	os_release(at, MIB);
@@ -324,17 +332,18 @@ Test(os, every_call_is_asked)
 	os_commit(at, MIB);
 	os_advise_huge(at, MIB, true);
 	os_populate(at, MIB);
+	os_populate_read(at, MIB);
 	os_discard(at, MIB);
 	os_decommit(at, MIB);
 	cr_assert_neq(os_reserve_readable(MIB), 0);
 	cr_assert_neq(os_alloc(MIB), 0);
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		cr_assert_eq(os_fake_calls(names[i]), 1, "%s", names[i]);
-	cr_assert_eq(os_fake_calls(NULL), 11);
+	cr_assert_eq(os_fake_calls(NULL), 12);
 	cr_assert_eq(os_fake_refused(NULL), 0);
 	os_fake_stop();
 	cr_assert_neq(os_alloc(MIB), 0);
-	cr_assert_eq(os_fake_calls(NULL), 11, "no longer asked");
+	cr_assert_eq(os_fake_calls(NULL), 12, "no longer asked");
 }
 
 Test(os, refused_calls_change_nothing)
