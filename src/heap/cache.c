@@ -182,17 +182,25 @@ bool cache_refill(struct mutator *m, unsigned spanclass)
 	return ok;
 }
 
+/* is_near - the span in hand, in a section with that phase word, is swept, and the run used up: who looked before the section may have
+ * looked at another class's, or a handler came in between. */
+MGC_INLINE bool is_near(const struct mutator *m, unsigned spanclass, const struct span *s, uint64_t pg)
+{
+	const struct run *r = &m->runs[spanclass];
+	return r->cur >= r->end && phase_gen_phase(pg) != PHASE_FLIP &&
+	       load_acquire(&s->sweepgen) == phase_gen_sweepgen(pg); /* pairs: swept */
+}
+
 uintptr_t cache_pop_near(struct mutator *m, unsigned spanclass)
 {
-	struct span *s = m->spans[spanclass];
-	if (s == NULL || m->nbytes_handed >= load_relaxed(&m->heap->untold_nbytes) ||
-	    !mutator_may_enter(m) || sampler_on())
+	if (!mutator_may_enter(m) || m->nbytes_handed >= load_relaxed(&m->heap->untold_nbytes) ||
+	    sampler_on())
 		return 0;
-	size_t nbytes = s->slot_nbytes;
 	mutator_enter(m);
+	struct span *s = m->spans[spanclass];
+	size_t nbytes = s != NULL ? s->slot_nbytes : 0;
 	uint64_t pg = heap_phase_gen(m->heap);
-	if (phase_gen_phase(pg) != PHASE_FLIP &&
-	    load_acquire(&s->sweepgen) == phase_gen_sweepgen(pg)) { /* pairs: swept */
+	if (s != NULL && is_near(m, spanclass, s, pg)) {
 		bool black = mutator_births_black(m, pg);
 		check_span(s, spanclass);
 		bool ok = next_hole(m, spanclass, s, black);
@@ -200,7 +208,7 @@ uintptr_t cache_pop_near(struct mutator *m, unsigned spanclass)
 			      space_is_marked(&m->heap->pageheap.space, m->runs[spanclass].cur));
 	}
 	mutator_leave(m);
-	return cache_pop(m, spanclass, nbytes);
+	return s != NULL ? cache_pop(m, spanclass, nbytes) : 0;
 }
 
 /* link_word - the slots of these bits behind *tail, zeroed if need be; the last of them. */

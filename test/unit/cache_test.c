@@ -339,6 +339,22 @@ Test(cache, slots_among_holes, .timeout = 60)
 	mutator_detach(m);
 }
 
+/* Who comes while there are slots in hand gets those: another thread may have changed the class of a size between two looks. */
+Test(cache, the_near_way_drops_no_run, .timeout = 60)
+{
+	attach();
+	heap.untold_nbytes = UINT64_MAX;
+	unsigned sc = class_of(64);
+	make_holes(sc, 64);
+	for (size_t i = 2; i < holed.nslots; i++) /* some holes are longer */
+		if (i % 7 < 4 && !holed.hole[i])
+			free_slot(i);
+	for (uintptr_t p; (p = cache_pop_near(m, sc)) != 0; holed.nholes--)
+		holed.hole[hole_of(p)] = false;
+	cr_assert_eq(holed.nholes, 0);
+	mutator_detach(m);
+}
+
 /* When anything else is to be done than to take the next slots, the near way is none. */
 Test(cache, the_near_way_is_for_nothing_else, .timeout = 60)
 {
@@ -441,6 +457,45 @@ Test(cache, a_free_at_any_point_of_the_near_way, .timeout = 60)
 	mutator_detach(m);
 	mutator_tls = freeing;
 	mutator_detach(freeing);
+}
+
+/* A handler of the program allocates while the thread is in no section: behind any instruction the span in hand may be another one,
+ * and the one before another thread's. */
+static struct span *given;
+
+static void handler_allocates(void)
+{
+	struct span *s = m->spans[class_of(64)];
+	if (!mutator_may_enter(m))
+		return;
+	while (m->spans[class_of(64)] == s)
+		(void)take(class_of(64), 64);
+	free_slot(0);
+	given = central_take(&heap, class_of(64));
+	cr_assert_eq(given, s);
+}
+
+Test(cache, a_handler_at_any_point_of_the_near_way, .timeout = 60)
+{
+	attach();
+	heap.untold_nbytes = UINT64_MAX;
+	bool more = true;
+	for (step = 0; more; step += STRIDE) {
+		make_holes(class_of(64), 64);
+		given = NULL;
+		popped = 0;
+		more = step_run(pop_it, NULL, step, handler_allocates);
+		if (given != NULL) {
+			cr_assert(!space_is_allocated(&heap.pageheap.space, holed.p[0]), "step %zu",
+				  step);
+			central_put(&heap, given);
+		}
+		for (size_t i = 0; i < holed.nslots; i++)
+			while (!space_is_allocated(&heap.pageheap.space, holed.p[i]))
+				(void)take(class_of(64), 64);
+	}
+	cr_assert_gt(step, 30);
+	mutator_detach(m);
 }
 
 /* Whoever stops the thread, at any instruction, finds nothing taken for the list, or the list where it was wanted: of objects
