@@ -284,4 +284,5 @@ void collector_debit(struct gc *gc, struct mutator *m, uint64_t nbytes)
 void collector_after_fork(struct gc *gc)
 {
 	memset(&gc->collector, 0, sizeof gc->collector);
+	collector_brake(gc, false); /* the cycle that had it on is gone */
 }

@@ -1,6 +1,8 @@
 /* hold_test.c (plain) - how long a mutator is held that allocates past the goal of a large heap while a cycle runs. The
  * test sets the phase by hand, with no cycle behind it: WORLD is held, so none begins, and there is nothing to mark. */
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lib/plain.h"
 
@@ -86,6 +88,22 @@ TEST(the_brake_holds)
 	ask_for(10 * MS);
 	CHECK_EQ(m->held_ns, held);
 	end();
+}
+
+/* A child has no cycle that would take it off again. */
+TEST(the_brake_is_off_in_a_child)
+{
+	(void)mgc_alloc(16, NULL, 0);
+	uint64_t usual = load_relaxed(&runtime.heap.untold_nbytes);
+	collector_brake(&runtime.gc, true);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(load_relaxed(&runtime.gc.collector.brake) != 0 ||
+		      load_relaxed(&runtime.heap.untold_nbytes) != usual);
+	int status;
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+	collector_brake(&runtime.gc, false);
 }
 
 /* held_after_pause - what it may be held for after 300 ms without it is not taken at once, but for a large object. */
