@@ -399,20 +399,37 @@ static bool is_inside(const struct mutator *m)
 	return load_relaxed(&m->sec) != 0 && load_relaxed(&m->status) == MUTATOR_RUNNING && !m->gone;
 }
 
+/* any_inside - of those that have not been seen outside in this wait. */
+static bool any_inside(struct stw *stw, const struct mutator *self, uint32_t number, unsigned nspins)
+{
+	bool any = false;
+	LIST_EACH(it, &stw->heap->mutators) {
+		struct mutator *m = LIST_ENTRY(it, struct mutator, node);
+		if (m == self || m->seen_outside == number)
+			continue;
+		bool inside = is_inside(m);
+		for (; inside && nspins != 0; nspins--) {
+			cpu_relax();
+			inside = is_inside(m);
+		}
+		if (!inside)
+			m->seen_outside = number;
+		any = any || inside;
+	}
+	return any;
+}
+
 uint64_t stw_let_leave(struct stw *stw, const struct mutator *self, uint64_t most_ns)
 {
 	uint64_t begin = os_now_ns();
 	lock_acquire(&stw->heap->registry_lock);
-	LIST_EACH(it, &stw->heap->mutators) {
-		const struct mutator *m = LIST_ENTRY(it, struct mutator, node);
-		for (unsigned i = 0; m != self && is_inside(m); i++) {
-			if (i < LEAVE_SPINS)
-				cpu_relax();
-			else if (os_now_ns() - begin < most_ns)
-				os_sleep_ns(LEAVE_STEP_NS);
-			else
-				break;
-		}
+	uint32_t number = ++stw->next_leave == 0 ? ++stw->next_leave : stw->next_leave;
+	unsigned nspins = LEAVE_SPINS;
+	while (any_inside(stw, self, number, nspins) && os_now_ns() - begin < most_ns) {
+		lock_release(&stw->heap->registry_lock); /* threads come and go */
+		os_sleep_ns(LEAVE_STEP_NS);
+		lock_acquire(&stw->heap->registry_lock);
+		nspins = 0;
 	}
 	lock_release(&stw->heap->registry_lock);
 	return os_now_ns() - begin;

@@ -33,6 +33,7 @@ struct stw {
 	int signal;
 	uint32_t stopping; /* atomic */
 	uint32_t next_stop;
+	uint32_t next_leave; /* REGISTRY: number of the last stw_let_leave */
 	uint32_t nparked; /* atomic: woken on each park and each snapshot */
 	uint32_t fence; /* atomic: number of the last quiescence */
 	struct histogram handshakes; /* how long quiescences took */
@@ -52,8 +53,8 @@ int stw_interrupt(struct stw *stw, struct mutator *m);
 void stw_explain_late(struct stw *stw, const struct mutator *m);
 
 /* stw_let_leave - waits until each mutator but `self` was seen outside of sections, or so long: who stops the world next
- * would wait with all the others standing still. Returns how long it took. The caller has none of the locks that are taken
- * in sections. */
+ * would wait with all the others standing still. Returns how long it took. REGISTRY is not held while it sleeps: who ends would
+ * spin for it. The caller has none of the locks that are taken in sections. */
 uint64_t stw_let_leave(struct stw *stw, const struct mutator *self, uint64_t most_ns);
 
 /* stw_stop - returns when every other mutator stands still. `self` may be NULL.

@@ -67,6 +67,7 @@ struct mutator {
 	uint32_t quiet; /* atomic: number of the last quiescence that this thread, in no section, answered */
 	uint32_t again; /* atomic: it was asked in a section after which it must not stand still at once: the
 			   collector asks it once more */
+	uint32_t seen_outside; /* collector: number of the last wait before a stop that saw it outside of sections */
 	uint32_t gone; /* collector: the thread ended without detaching; nothing of it is read */
 	int tid;
 	uintptr_t tiny_cur, tiny_end;

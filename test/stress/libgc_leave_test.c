@@ -111,6 +111,37 @@ TEST(a_stop_comes_after_the_lock)
 	CHECK_EQ(nearly, 0);
 }
 
+static uint32_t nlate;
+
+/* visitor - comes and goes while the collection waits for who has the lock. */
+static void *visitor(void *arg)
+{
+	struct GC_stack_base base;
+	CHECK_EQ(GC_get_stack_base(&base), GC_SUCCESS);
+	for (int i = 0; get(&held_at) == 0 && i < 1000; i++) /* it may sleep through that */
+		sleep_ns(MS / 20);
+	sleep_ns(MS);
+	uint64_t began = now_ns();
+	CHECK_EQ(GC_register_my_thread(&base), GC_SUCCESS);
+	CHECK_EQ(GC_unregister_my_thread(), GC_SUCCESS);
+	nlate += now_ns() - began > HOLD_NS / 3;
+	return arg;
+}
+
+TEST(threads_come_and_go_meanwhile)
+{
+	start("tracked=0,young=0");
+	for (int i = 0; i < NROUNDS; i++) {
+		pthread_t t;
+		set(&held_at, 0);
+		CHECK_EQ(pthread_create(&t, NULL, visitor, NULL), 0);
+		collect_while_held(HOLD_NS);
+		CHECK_EQ(pthread_join(t, NULL), 0);
+	}
+	printf("  %u of %d were late\n", nlate, NROUNDS);
+	CHECK(nlate * 2 < NROUNDS);
+}
+
 TEST(but_does_not_wait_for_ever)
 {
 	start("tracked=0,young=0");
