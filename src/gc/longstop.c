@@ -34,7 +34,7 @@ void longstop_beside(struct longstop *l, uint64_t ns, uint64_t live_nbytes)
 		l->nfailed = 0;
 		l->nplain = LONGSTOP_PLAIN_CYCLES;
 	}
-	l->felt = l->nplain == 0 && whole >= from_ns(l) / 2;
+	l->felt = l->nplain == 0 && whole >= from_ns(l) / 4 * 3;
 }
 
 void longstop_program(struct longstop *l, const struct longstop_program *p)

@@ -1,8 +1,8 @@
 /* longstop.h - are the stops of a program without a barrier long enough to be felt, and do cycles beside it
  * make them shorter? Arithmetic only: no lock, no clock, no memory.
  * WHAT   A whole cycle that stops the world tells how long marking takes; so what the next one would take is
- *        known, also of a heap that grows: all that is allocated until then may live. From 4 ms on the cycles
- *        run beside the program; below half of that they stop it again. Where the program keeps all
+ *        known, also of a heap that grows: all that is allocated until then may live. From 6 ms on the cycles
+ *        run beside the program; below three quarters of that they stop it again. Where the program keeps all
  *        processors busy by itself it is 10 ms: a cycle beside it takes from it what the stop would, and as
  *        much again. When the last stops of three of them in turn were about as long as that of a whole
  *        one, for the program writes everywhere at once, eight cycles stop it, and then it is tried again.
@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LONGSTOP_FROM_NS UINT64_C(4000000)
+#define LONGSTOP_FROM_NS UINT64_C(6000000)
 #define LONGSTOP_BUSY_FROM_NS UINT64_C(10000000)
 #define LONGSTOP_MOST_FAILED 3
 #define LONGSTOP_PLAIN_CYCLES 8

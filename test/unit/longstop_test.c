@@ -9,9 +9,9 @@
 TEST(a_short_stop_is_not_felt)
 {
 	struct longstop l = { 0 };
-	longstop_whole(&l, 4 * MS - 1, 60 * MB, 60 * MB);
+	longstop_whole(&l, 6 * MS - 1, 60 * MB, 60 * MB);
 	CHECK(!l.felt);
-	longstop_whole(&l, 4 * MS, 70 * MB, 70 * MB);
+	longstop_whole(&l, 6 * MS, 70 * MB, 70 * MB);
 	CHECK(l.felt);
 }
 
@@ -36,8 +36,8 @@ TEST(a_heap_that_grows_is_looked_ahead_in)
 	CHECK(!l.felt); /* the first one tells nothing about growth */
 	longstop_whole(&l, 3 * MS, 70 * MB, 105 * MB);
 	CHECK(!l.felt); /* a little more is no growth */
-	longstop_whole(&l, 3 * MS, 90 * MB, 135 * MB);
-	CHECK(l.felt); /* the next stop may take 4.5 ms */
+	longstop_whole(&l, 4 * MS, 90 * MB, 135 * MB);
+	CHECK(l.felt); /* the next stop may take 6 ms */
 }
 
 TEST(a_goal_without_end_is_twice_what_lives)
@@ -46,7 +46,7 @@ TEST(a_goal_without_end_is_twice_what_lives)
 	longstop_whole(&l, MS / 2, 20 * MB, UINT64_MAX);
 	longstop_whole(&l, MS, 40 * MB, UINT64_MAX);
 	CHECK(!l.felt);
-	longstop_whole(&l, 2 * MS, 60 * MB, UINT64_MAX);
+	longstop_whole(&l, 3 * MS, 60 * MB, UINT64_MAX);
 	CHECK(l.felt);
 }
 
@@ -54,9 +54,9 @@ TEST(beside_until_the_heap_has_shrunk)
 {
 	struct longstop l = { 0 };
 	longstop_whole(&l, 20 * MS, 100 * MB, 100 * MB);
-	longstop_beside(&l, MS, 15 * MB); /* a stop would take 3 ms: less than where it began, and it stays */
+	longstop_beside(&l, MS, 25 * MB); /* a stop would take 5 ms: less than where it began, and it stays */
 	CHECK(l.felt);
-	longstop_beside(&l, MS, 9 * MB);
+	longstop_beside(&l, MS, 22 * MB);
 	CHECK(!l.felt);
 }
 
