@@ -121,8 +121,8 @@ static MGC_NOINLINE void *alloc_dense_first(size_t nbytes, unsigned kind)
 /* alloc_dense_slow - the run is used up; a size keeps its class for as long as there is something near. */
 static MGC_NOINLINE void *alloc_dense_slow(size_t nbytes, unsigned kind)
 {
-	uint32_t entry = nbytes < DENSE_SIZES ? load_acquire(&libgc.dense[kind][nbytes]) : 0;
-	uintptr_t p = cache_pop_near(mutator_self(), dense_spanclass(entry)); /* pairs: dense */
+	uint32_t entry = load_acquire(&libgc.dense[kind][nbytes]); /* pairs: dense */
+	uintptr_t p = cache_pop_near(mutator_self(), dense_spanclass(entry));
 	return MGC_LIKELY(p != 0) ? (void *)p : alloc_dense_first(nbytes, kind);
 }
 
@@ -130,7 +130,7 @@ static MGC_NOINLINE void *alloc_dense_slow(size_t nbytes, unsigned kind)
 MGC_INLINE void *alloc_dense(unsigned kind, size_t nbytes)
 {
 	if (MGC_UNLIKELY(nbytes >= DENSE_SIZES))
-		return alloc_dense_slow(nbytes, kind);
+		return alloc_dense_first(nbytes, kind);
 	uint32_t entry = load_acquire(&libgc.dense[kind][nbytes]); /* pairs: dense */
 	uintptr_t p = cache_pop(mutator_self(), dense_spanclass(entry), dense_nbytes(entry));
 	return MGC_LIKELY(p != 0) ? (void *)p : alloc_dense_slow(nbytes, kind);

@@ -25,6 +25,12 @@ void cache_flush_counts(struct mutator *m)
 	add_relaxed(&m->heap->allocated_nbytes, n);
 }
 
+static void count_handed(struct mutator *m, size_t nbytes)
+{
+	m->nbytes_handed += nbytes;
+	cache_flush_counts(m);
+}
+
 static uint32_t run_limit(const struct span *s, size_t nbytes)
 {
 	if (nbytes >= ZERO_RUN_NBYTES && span_nbytes(s) <= ZERO_RUN_NBYTES)
@@ -245,8 +251,7 @@ static uintptr_t *link_scattered(struct mutator *m, unsigned sc, size_t nbytes, 
 		span_take_word(sp, s, w, bits, black);
 		left -= bits_count(bits);
 	}
-	m->nbytes_handed += (most - left) * s->slot_nbytes;
-	cache_flush_counts(m);
+	count_handed(m, (most - left) * s->slot_nbytes);
 	return tail;
 }
 
@@ -306,8 +311,7 @@ static void publish_large(struct mutator *m, struct span *s, unsigned sc, size_t
 	span_publish(&h->pageheap.space, s);
 	span_take_run(&h->pageheap.space, s, 0, 1, mutator_births_black(m, pg)); /* P6 */
 	sub_relaxed(&h->pageheap.unpublished_pages, (size_t)s->npages);
-	m->nbytes_handed += span_nbytes(s);
-	cache_flush_counts(m);
+	count_handed(m, span_nbytes(s));
 	mutator_leave(m);
 }
 

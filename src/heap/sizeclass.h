@@ -25,8 +25,9 @@ struct sizeclass_info {
 extern const struct sizeclass_info sizeclass_table[MGC_NSIZECLASS];
 /* index (n + 7) / 8 for n ≤ 1024, and 128 + (n - 1024 + 127) / 128 above */
 extern const uint8_t sizeclass_by_size[];
-/* allocation bits of a span of class k + 1 (slots ≤ 512 B, one page) with every slot taken */
-extern const uint64_t sizeclass_dense_mask[MGC_NDENSE][MGC_PAGE_SIZE / 1024];
+/* allocation bits of a span of class k + 1 (slots ≤ 512 B, one page) with every slot taken: so many words */
+#define MGC_DENSE_WORDS (MGC_PAGE_SIZE / 1024)
+extern const uint64_t sizeclass_dense_mask[MGC_NDENSE][MGC_DENSE_WORDS];
 
 /* sizeclass_of - smallest class whose slot holds nbytes, 0 … MGC_MAX_SMALL (0 counts as 1). */
 MGC_INLINE unsigned sizeclass_of(size_t nbytes)

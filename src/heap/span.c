@@ -7,8 +7,6 @@
 #include "base/check.h"
 
 #define GRANULES_PER_WORD 64
-#define DENSE_WORDS \
-	(MGC_PAGE_SIZE / MGC_GRANULE / GRANULES_PER_WORD) /* of a span of the dense masks */
 
 void span_init(struct span *s, unsigned spanclass, unsigned sizeclass, uint32_t sweepgen)
 {
@@ -51,7 +49,7 @@ static size_t granule_of(const struct space *sp, const struct span *s, uint32_t 
 static uint32_t granule_slot(const struct span *s, size_t g)
 {
 	/* a 24 B slot may begin in the middle of its granule: ask for the granule's last byte */
-	return (uint32_t)(((g * MGC_GRANULE + MGC_GRANULE - 1) * s->reciprocal) >> 32);
+	return span_slot_of(s, s->base + (g << MGC_GRANULE_SHIFT) + MGC_GRANULE - 1);
 }
 
 static uint32_t slot_at(const struct space *sp, const struct span *s, size_t g)
@@ -65,11 +63,6 @@ static bool slot_is_taken(const struct space *sp, const struct span *s, uint32_t
 	return (load_acquire(&space_bits(sp, span_slot_addr(s, slot), &bit)->alloc) & bit) != 0;
 }
 
-static bool is_dense(const struct span *s)
-{
-	return s->sizeclass >= 1 && s->sizeclass <= MGC_NDENSE;
-}
-
 /* find_dense - span_find_run by the masks: most refills are such, so it counts its instructions. */
 static bool find_dense(const struct space *sp, struct span *s, uint32_t max_slots, uint32_t *lo,
 		       uint32_t *hi)
@@ -79,7 +72,7 @@ static bool find_dense(const struct space *sp, struct span *s, uint32_t max_slot
 	size_t g = load_relaxed(&s->scan_from) * s->slot_nbytes >> MGC_GRANULE_SHIFT;
 	size_t w = g / GRANULES_PER_WORD;
 	uint64_t taken, free = 0, wanted = UINT64_MAX << g % GRANULES_PER_WORD;
-	for (; w < DENSE_WORDS; w++, wanted = UINT64_MAX) {
+	for (; w < MGC_DENSE_WORDS; w++, wanted = UINT64_MAX) {
 		taken = load_acquire(&b[w].alloc); /* pairs: free-dirties: who freed a slot is done with it, and has set needzero */
 		free = begins[w] & wanted & ~taken;
 		if (free != 0)
@@ -93,7 +86,7 @@ static bool find_dense(const struct space *sp, struct span *s, uint32_t max_slot
 	*lo = granule_slot(s, w * GRANULES_PER_WORD + g);
 	store_relaxed(&s->scan_from, (uint16_t)*lo);
 	taken &= UINT64_MAX << g;
-	while (taken == 0 && ++w < DENSE_WORDS)
+	while (taken == 0 && ++w < MGC_DENSE_WORDS)
 		taken = load_acquire(&b[w].alloc); /* pairs: free-dirties */
 	uint32_t end =
 		taken == 0 ? s->nslots : granule_slot(s, w * GRANULES_PER_WORD + bits_ctz(taken));
@@ -104,7 +97,7 @@ static bool find_dense(const struct space *sp, struct span *s, uint32_t max_slot
 bool span_find_run(const struct space *sp, struct span *s, uint32_t max_slots, uint32_t *lo,
 		   uint32_t *hi)
 {
-	if (MGC_LIKELY(is_dense(s)))
+	if (MGC_LIKELY(span_is_dense(s)))
 		return find_dense(sp, s, max_slots, lo, hi);
 	uint32_t slot = load_relaxed(&s->scan_from), end;
 	while (slot < s->nslots && slot_is_taken(sp, s, slot))
@@ -136,7 +129,7 @@ static bool run_next(const struct space *sp, const struct span *s, struct run_bi
 		return false;
 	r->w = r->g / GRANULES_PER_WORD;
 	size_t word_end = (r->w + 1) * GRANULES_PER_WORD;
-	if (is_dense(s)) {
+	if (span_is_dense(s)) {
 		size_t first = (s->base - sp->base) >> (MGC_GRANULE_SHIFT + 6);
 		r->bits = sizeclass_dense_mask[s->sizeclass - 1][r->w - first] &
 			  ~bits_low(r->g % GRANULES_PER_WORD);
@@ -174,9 +167,8 @@ uint64_t span_free_word(const struct space *sp, struct span *s, uint32_t max_slo
 	const uint64_t *begins = sizeclass_dense_mask[s->sizeclass - 1];
 	size_t g = granule_of(sp, s, from), first = (s->base - sp->base) >> (MGC_GRANULE_SHIFT + 6);
 	uint64_t passed = bits_low(g % GRANULES_PER_WORD);
-	MGC_ASSERTION(is_dense(s) && s->slot_nbytes % MGC_GRANULE == 0 && max_slots > 0);
-	for (size_t i = g / GRANULES_PER_WORD; from < s->nslots && i < first + MGC_PAGE_SIZE / 1024;
-	     i++) {
+	MGC_ASSERTION(span_has_words(s) && max_slots > 0);
+	for (size_t i = g / GRANULES_PER_WORD; from < s->nslots && i < first + MGC_DENSE_WORDS; i++) {
 		uint64_t free = begins[i - first] & ~passed & ~load_acquire(&sp->bits[i].alloc);
 		if (free != 0) { /* pairs: free-dirties */
 			while (bits_count(free) > max_slots)

@@ -156,10 +156,15 @@ MGC_INLINE void span_take_word(const struct space *sp, struct span *s, size_t w,
 	store_relaxed(&s->scan_from, (uint16_t)(span_slot_of(s, last) + 1));
 }
 
-/* span_has_words - it is of a class of the dense masks whose slots are whole granules. */
+/* span_is_dense - it is of a class of the dense masks. span_has_words - and its slots are whole granules. */
+MGC_INLINE bool span_is_dense(const struct span *s)
+{
+	return s->sizeclass >= 1 && s->sizeclass <= MGC_NDENSE;
+}
+
 MGC_INLINE bool span_has_words(const struct span *s)
 {
-	return s->sizeclass <= MGC_NDENSE && s->slot_nbytes % MGC_GRANULE == 0 && s->sizeclass != 0;
+	return span_is_dense(s) && s->slot_nbytes % MGC_GRANULE == 0;
 }
 
 /* span_find_hole - of such a class: the next run of free slots at or above scan_from, if another's slot, in the same word of
@@ -172,7 +177,7 @@ MGC_INLINE uint64_t span_find_hole(const struct space *sp, const struct span *s,
 	size_t g = load_relaxed(&s->scan_from) * s->slot_nbytes >> MGC_GRANULE_SHIFT;
 	size_t first = (s->base - sp->base) >> (MGC_GRANULE_SHIFT + 6), i = g >> 6;
 	uint64_t wanted = UINT64_MAX << (g & 63);
-	for (; i < MGC_PAGE_SIZE / 1024; i++, wanted = UINT64_MAX) {
+	for (; i < MGC_DENSE_WORDS; i++, wanted = UINT64_MAX) {
 		uint64_t taken = load_acquire(&sp->bits[first + i].alloc); /* pairs: free-dirties */
 		uint64_t free = begins[i] & wanted & ~taken;
 		if (free == 0)

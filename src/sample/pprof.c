@@ -44,11 +44,12 @@ enum fixed_string {
 	NFIXED
 };
 /* Where the library itself is: what pprof leaves out. */
-static const char drop_frames[] = "gc_alloc.*|alloc_large|sampled|new_slow|mgc_(alloc|new).*|api_.*"
-				  "|GC_.*alloc.*|libgc_alloc.*|"
-				  "alloc_dense_slow|malloc.*|calloc|realloc|realloc_long|aligned_"
-				  "alloc|memalign|posix_memalign|"
-				  "operator new.*|_Zn[aw].*|new_long|try_new";
+static const char drop_frames[] =
+	"gc_alloc.*|alloc_large|sampled|new_slow|mgc_(alloc|new).*|api_.*"
+	"|GC_.*alloc.*|libgc_alloc.*|"
+	"alloc_dense_(slow|first)|alloc_many|malloc.*|calloc|realloc|realloc_long|aligned_"
+	"alloc|memalign|posix_memalign|"
+	"operator new.*|_Zn[aw].*|new_long|try_new";
 
 static const char *const fixed_strings[NFIXED] = {
 	"",      "alloc_objects", "count", "alloc_space", "bytes", "inuse_objects", "inuse_space",
