@@ -45,7 +45,7 @@ static bool read_collected(const struct target *t, struct view *out)
 	if (!target_read(t, (uintptr_t)t->watch.root, &r, sizeof r))
 		return false;
 	const struct gc *gc = &r.gc;
-	out->live_nbytes = r.heap.live_nbytes;
+	out->live_nbytes = heap_live(&r.heap);
 	out->goal_nbytes = gc->goal_nbytes;
 	out->counted = true;
 	out->allocated_nbytes = r.heap.allocated_nbytes;

@@ -336,7 +336,7 @@ static void change_pacer(void (*fn)(struct gc *gc, uint64_t v), uint64_t v)
 static void raise_min_heap(struct gc *gc, uint64_t nbytes)
 {
 	uint64_t percent = gc->pacer.percent > 0 ? (uint64_t)gc->pacer.percent : 100;
-	uint64_t wanted = load_relaxed(&gc->heap->live_nbytes) + nbytes;
+	uint64_t wanted = heap_live(gc->heap) + nbytes;
 	gc->pacer.min_nbytes = max_size(gc->pacer.min_nbytes, wanted * 100 / percent);
 	if (gc->pacer.first_nbytes != 0)
 		gc->pacer.first_nbytes = max_size(gc->pacer.first_nbytes, wanted);
@@ -412,7 +412,7 @@ struct usage libgc_usage(void)
 	struct heap *h = &runtime.heap;
 	libgc_ready();
 	pageheap_read_stats(&h->pageheap, &s);
-	uint64_t live = load_relaxed(&h->live_nbytes), total = load_relaxed(&h->allocated_nbytes);
+	uint64_t live = heap_live(h), total = load_relaxed(&h->allocated_nbytes);
 	struct usage u = { .heap = s.used_nbytes + s.dirty_nbytes,
 			   .unmapped = s.clean_nbytes,
 			   .since = total - libgc.total_at_gc,

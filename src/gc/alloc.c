@@ -31,7 +31,7 @@ static bool wait_begin(struct gc *gc)
 	for (unsigned i = 0; i < BEGIN_WAITS && !begun; i++) {
 		uint64_t pg = heap_phase_gen(gc->heap);
 		begun = phase_gen_phase(pg) != PHASE_OFF ||
-			load_relaxed(&gc->heap->live_nbytes) < load_relaxed(&gc->goal_nbytes);
+			heap_live(gc->heap) < load_relaxed(&gc->goal_nbytes);
 		if (begun)
 			break;
 		begin = begin != 0 ? begin : delay_begin(gc);

@@ -81,7 +81,7 @@ static void give_pacer(struct gc *gc)
 void collector_begin(struct gc *gc)
 {
 	struct collector *c = &gc->collector;
-	uint64_t live = load_relaxed(&gc->heap->live_nbytes);
+	uint64_t live = heap_live(gc->heap);
 	MGC_CHECK(load_relaxed(&c->brake) == 0);
 	take_pacer(gc);
 	store_relaxed(&c->assist_objects, UINT64_C(0));
@@ -130,8 +130,8 @@ static void look(struct gc *gc)
 	if (!try_pacer(gc))
 		return;
 	if (gc->pacer.running) {
-		pacer_revise(&gc->pacer, load_relaxed(&gc->heap->live_nbytes),
-			     load_relaxed(&gc->pool.marked_nbytes), c->most_nbytes);
+		pacer_revise(&gc->pacer, heap_live(gc->heap), load_relaxed(&gc->pool.marked_nbytes),
+			     c->most_nbytes);
 		store_relaxed(&c->owed, pacer_assist_bytes(&gc->pacer, OWED_UNIT));
 	}
 	give_pacer(gc);
@@ -207,14 +207,14 @@ static bool too_far(struct gc *gc, uint64_t *pg)
 {
 	*pg = heap_phase_gen(gc->heap);
 	return phase_gen_phase(*pg) != PHASE_OFF &&
-	       (load_relaxed(&gc->heap->live_nbytes) > load_relaxed(&gc->hold_nbytes) ||
+	       (heap_live(gc->heap) > load_relaxed(&gc->hold_nbytes) ||
 		load_relaxed(&gc->collector.brake) != 0);
 }
 
 /* at_bar - many threads on few processors would fill the heap several times before the collector had its turns. */
 static bool at_bar(const struct gc *gc)
 {
-	return load_relaxed(&gc->heap->live_nbytes) > load_relaxed(&gc->bar_nbytes);
+	return heap_live(gc->heap) > load_relaxed(&gc->bar_nbytes);
 }
 
 static bool is_limited(const struct gc *gc)

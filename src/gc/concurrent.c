@@ -137,7 +137,7 @@ static void take_roots(struct cycle *c)
 	struct gc *gc = c->gc;
 	gc->unborn_nbytes = gc->snapshot_max_ns = gc->nsignals = 0;
 	gc->roots.stack_nbytes = gc->roots.scanned_nbytes = 0;
-	grey_reserve(&gc->pool, load_relaxed(&gc->heap->live_nbytes) / GREY_KEEP_PART);
+	grey_reserve(&gc->pool, heap_live(gc->heap) / GREY_KEEP_PART);
 	lock_acquire(&gc->roots.lock);
 	if (roots_have_unbarriered(&gc->roots) || gc->knobs.stoproots)
 		take_roots_stopped(c);
@@ -272,7 +272,7 @@ void cycle_account(struct cycle *c, uint64_t before)
 		c->mk.marked_nbytes + load_relaxed(&gc->collector.assist_nbytes) + gc->unborn_nbytes;
 	if (r->young) /* what was marked before, too */
 		marked = c->live_nbytes;
-	uint64_t now = load_relaxed(&h->live_nbytes);
+	uint64_t now = heap_live(h);
 	r->heap_before = before;
 	r->heap_live = marked > r->freed_nbytes ? marked - r->freed_nbytes : 0;
 	r->born_nbytes = now - before;
@@ -293,7 +293,7 @@ static void barriered_phases(struct cycle *c)
 	arm(c);
 	collector_begin(gc); /* not before ARM: who finds the heap at its trigger in OFF asks for a cycle */
 	take_roots(c);
-	uint64_t before = load_relaxed(&gc->heap->live_nbytes), mark_begin = os_now_ns();
+	uint64_t before = heap_live(gc->heap), mark_begin = os_now_ns();
 	mark(c);
 	c->rec.mark_ns = os_now_ns() - mark_begin;
 	cycle_set_phase(c, PHASE_CLEAR);

@@ -39,7 +39,7 @@ static void set_goal(struct gc *gc)
 	if (gc->concurrent && gc->young.whole_next)
 		trigger = 0; /* a young one kept too much: at once */
 	else if (young_next(gc))
-		trigger = min_size(trigger, load_relaxed(&gc->heap->live_nbytes) + YOUNG_MOST_NBYTES);
+		trigger = min_size(trigger, heap_live(gc->heap) + YOUNG_MOST_NBYTES);
 	store_relaxed(&gc->heap->trigger_nbytes, trigger);
 }
 
@@ -216,7 +216,7 @@ static void record(struct cycle *c)
 
 static bool is_parallel(const struct gc *gc)
 {
-	uint64_t live = gc->ncycles > 0 ? gc->pacer.live_nbytes : load_relaxed(&gc->heap->live_nbytes);
+	uint64_t live = gc->ncycles > 0 ? gc->pacer.live_nbytes : heap_live(gc->heap);
 	return live >= (gc->barriered ? PARALLEL_FROM_BYTES : PARALLEL_STOP_FROM_BYTES) || MGC_HOSTILE;
 }
 

@@ -184,7 +184,7 @@ static void read_heap(struct heap *h, struct mgc_stats *out)
 {
 	struct pageheap_stats ph;
 	pageheap_read_stats(&h->pageheap, &ph);
-	out->heap_now = load_relaxed(&h->live_nbytes);
+	out->heap_now = heap_live(h);
 	out->heap_in_spans = ph.used_nbytes;
 	out->heap_free_dirty = ph.dirty_nbytes;
 	out->heap_free_clean = ph.clean_nbytes;
@@ -192,8 +192,9 @@ static void read_heap(struct heap *h, struct mgc_stats *out)
 	out->scavenged = ph.scavenged_nbytes;
 	out->metadata_tables = ph.tables_nbytes;
 	out->metadata_mutators = load_relaxed(&h->records_nbytes);
-	out->total_allocated = load_relaxed(&h->allocated_nbytes);
 	out->total_freed = load_relaxed(&h->freed_nbytes);
+	/* a thread may not have counted yet what another freed already */
+	out->total_allocated = max_size(load_relaxed(&h->allocated_nbytes), out->total_freed);
 	out->threads = load_relaxed(&h->nmutators);
 }
 

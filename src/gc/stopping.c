@@ -85,7 +85,7 @@ static void account(struct cycle *c)
 {
 	struct gc *gc = c->gc;
 	struct cycle_record *r = &c->rec;
-	r->heap_before = load_relaxed(&gc->heap->live_nbytes);
+	r->heap_before = heap_live(gc->heap);
 	r->heap_live = gc->barriered ? c->mk.marked_nbytes : c->live_nbytes;
 	r->marked_objects = gc->barriered ? c->mk.marked_objects : c->live_objects;
 	r->nmutators = load_relaxed(&gc->heap->nmutators);
@@ -102,7 +102,7 @@ static void clear_and_flip(struct cycle *c)
 	c->gc->pool.beside = false;
 	cycle_flip(c);
 	nbytes = c->mk.marked_nbytes - nbytes;
-	r->born_nbytes = load_relaxed(&h->live_nbytes) - counted;
+	r->born_nbytes = heap_live(h) - counted;
 	r->heap_live += nbytes - min_size(r->freed_nbytes, nbytes + counted);
 	r->marked_objects += c->mk.marked_objects - objects;
 	add_relaxed(&h->live_nbytes, r->heap_live - counted);

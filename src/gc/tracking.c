@@ -166,7 +166,7 @@ static void mark_rest(struct cycle *c)
 /* finish - the mark ends. */
 static void finish(struct cycle *c)
 {
-	c->rec.heap_before = load_relaxed(&c->gc->heap->live_nbytes);
+	c->rec.heap_before = heap_live(c->gc->heap);
 	cycle_tell(c->gc, CYCLE_MARKING);
 	births_are_black(c->gc);
 	/* to wake helpers takes as long as to scan a little */
@@ -231,7 +231,7 @@ void tracking_phases(struct cycle *c)
 	cycle_clear_later(c);
 	young_end(c); /* it looks at each span: no longer stop for a larger heap */
 	if (c->rec.young) /* what lives was counted, what was born black meanwhile among it */
-		c->rec.heap_before = load_relaxed(&c->gc->heap->live_nbytes);
+		c->rec.heap_before = heap_live(c->gc->heap);
 	cycle_flip(c);
 	cycle_account(c, c->rec.heap_before);
 }
@@ -246,10 +246,10 @@ bool tracking_wanted(const struct gc *gc)
 	case 0:
 		return false;
 	case 1:
-		return load_relaxed(&gc->heap->live_nbytes) >= FROM_NBYTES &&
+		return heap_live(gc->heap) >= FROM_NBYTES &&
 		       (load_relaxed(&gc->short_pauses) || (gc->longstop.felt && !gc->longstop.crowd));
 	case 2:
-		return load_relaxed(&gc->heap->live_nbytes) >= FROM_NBYTES;
+		return heap_live(gc->heap) >= FROM_NBYTES;
 	default:
 		return true;
 	}

@@ -349,14 +349,9 @@ enum free_verdict cache_check(struct heap *h, uintptr_t p, struct span **span)
 	return space_is_allocated(sp, p) ? FREE_OK : FREE_DOUBLE;
 }
 
-static void count_freed(struct mutator *m, size_t nbytes)
+static void count_freed(struct heap *h, size_t nbytes)
 {
-	struct heap *h = m->heap;
-	if (MGC_UNLIKELY(load_relaxed(&h->live_nbytes) < nbytes))
-		cache_flush_counts(m); /* it may not be counted yet */
-	uint64_t live = load_relaxed(&h->live_nbytes); /* may have been set anew since it was counted */
-	while (!cas_relaxed(&h->live_nbytes, &live, live - min_size(nbytes, live)))
-		;
+	sub_relaxed(&h->live_nbytes, nbytes);
 	add_relaxed(&h->freed_nbytes, nbytes);
 }
 
@@ -406,7 +401,7 @@ bool cache_free(struct mutator *m, uintptr_t p, struct span *s)
 		done = free_slot(m, p, s);
 	}
 	if (done)
-		count_freed(m, nbytes);
+		count_freed(h, nbytes);
 	mutator_leave(m);
 	return done;
 }

@@ -50,7 +50,7 @@ enum gc_phase {
 
 struct heap {
 	uint64_t phase_gen; /* atomic; pairs: phase */
-	uint64_t live_nbytes; /* atomic: allocated since, plus live after, the last cycle */
+	uint64_t live_nbytes; /* atomic: allocated since, plus live after, the last cycle; read by heap_live */
 	uint64_t trigger_nbytes; /* atomic: a refill that sees live above it asks the collector */
 	uint64_t allocated_nbytes; /* atomic, ever handed out in runs and large objects */
 	uint64_t allocated_objects;
@@ -104,10 +104,18 @@ MGC_INLINE void heap_set_phase(struct heap *h, unsigned phase, uint32_t sweepgen
 	store_seq(&h->phase_gen, phase_gen_make(phase, sweepgen)); /* pairs: phase */
 }
 
+/* heap_live - how much is alive, or was not found dead yet. A thread counts what it handed out some time after; where another
+ * freed it before, the sum stands below zero until then. */
+MGC_INLINE uint64_t heap_live(const struct heap *h)
+{
+	int64_t n = (int64_t)load_relaxed(&h->live_nbytes);
+	return n > 0 ? (uint64_t)n : 0;
+}
+
 /* heap_is_due - allocation has reached the trigger. Always so while a cycle runs beside the program. */
 MGC_INLINE bool heap_is_due(const struct heap *h)
 {
-	return load_relaxed(&h->live_nbytes) >= load_relaxed(&h->trigger_nbytes);
+	return heap_live(h) >= load_relaxed(&h->trigger_nbytes);
 }
 
 /* heap_wait_phase - sleeps a little while the phase word is `seen`. */

@@ -339,6 +339,36 @@ Test(cache, slots_among_holes, .timeout = 60)
 	mutator_detach(m);
 }
 
+/* What another thread frees before it was counted is missing nowhere in the end. */
+Test(cache, freed_before_it_was_counted, .timeout = 60)
+{
+	attach();
+	heap.untold_nbytes = UINT64_MAX;
+	unsigned sc = class_of(64);
+	make_holes(sc, 64);
+	size_t n = holed.nholes;
+	bool hole[sizeof holed.hole];
+	memcpy(hole, holed.hole, sizeof hole);
+	store_relaxed(&heap.live_nbytes, (uint64_t)0);
+	cr_assert_eq(fill_holes(sc, 64), n);
+	mutator_tls = &mutator_none; /* this thread plays both */
+	struct mutator *frees = mutator_attach(&heap);
+	for (size_t i = 0; i < holed.nslots; i++) {
+		struct span *of;
+		if (!hole[i])
+			continue;
+		cr_assert_eq(cache_check(&heap, holed.p[i], &of), FREE_OK);
+		cr_assert(cache_free(frees, holed.p[i], of));
+		cr_assert_eq(heap_live(&heap), 0);
+		cr_assert_not(heap_is_due(&heap));
+	}
+	cache_flush_counts(m);
+	cr_assert_eq(heap_live(&heap), 0, "%llu bytes", (unsigned long long)heap_live(&heap));
+	mutator_detach(frees);
+	mutator_tls = m;
+	mutator_detach(m);
+}
+
 /* Who comes while there are slots in hand gets those: another thread may have changed the class of a size between two looks. */
 Test(cache, the_near_way_drops_no_run, .timeout = 60)
 {
