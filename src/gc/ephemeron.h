@@ -2,7 +2,7 @@
  *
  * WHAT   Pairs lie in objects of layout PAIRS: one in an ephemeron, many in the table of a weak map
  *        (weakmap.h). A marker that reads such an object marks the value of each pair whose key is marked
- *        (mark.c) and notes the others in the pool. When nothing else is left, their turn comes:
+ *        (mark_scan.c) and notes the others in the pool. When nothing else is left, their turn comes:
  *        - a pass over the notes marks the values whose keys were marked since, as often as a pass finds
  *          at least an eighth of them;
  *        - then the rest is put into a table by key, and each object that becomes marked is looked up.

@@ -155,9 +155,11 @@ void marker_rescan(struct marker *mk, uintptr_t lo, uintptr_t hi);
  * nothing. */
 void marker_rescan_waiting(struct marker *mk);
 
-/* marker_settle - every candidate that was fed is marked (not yet scanned). */
-void marker_settle(struct marker *mk);
+/* marker_settle - every candidate that was fed is marked (not yet scanned). False: none waited. */
+bool marker_settle(struct marker *mk);
 
+/* marker_drain_mine - scans until this marker has nothing left. */
+void marker_drain_mine(struct marker *mk);
 /* marker_drain - scans until no marker has anything left. */
 void marker_drain(struct marker *mk);
 /* marker_assist - marks about nbytes of what others left in the pool, then gives back what it has. The
