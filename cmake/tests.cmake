@@ -167,7 +167,7 @@ function(mgc_test_file kind file)
     set(cost 10)
   endif()
   file(STRINGS ${file} threads LIMIT_COUNT 1 REGEX "pthread_|lib/afar.h|os_spawn")
-  if(threads AND NOT kind STREQUAL conform) # those run programs that are not built here
+  if(threads)
     list(APPEND labels threads)
   endif()
   mgc_add_test(${name} "${labels}" ${exe} ${MGC_TIMEOUT_${kind}} ${args})
