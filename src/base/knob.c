@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/statout.h"
 
-enum knob_type { KNOB_int, KNOB_bytes, KNOB_percent, KNOB_path, KNOB_stats };
+enum knob_type { KNOB_int, KNOB_bytes, KNOB_percent, KNOB_path, KNOB_socket, KNOB_stats };
 
 struct row {
 	const char *name;
@@ -34,7 +34,7 @@ static void store(struct knobs *k, const struct row *r, int64_t value)
 
 static bool is_text(const struct row *r)
 {
-	return r->type == KNOB_path || r->type == KNOB_stats;
+	return r->type == KNOB_path || r->type == KNOB_socket || r->type == KNOB_stats;
 }
 
 void knob_defaults(struct knobs *k)
@@ -155,16 +155,52 @@ MGC_NORETURN static void refuse(const char *why)
 	_exit(2);
 }
 
-const char *knob_keep(const char *text)
+/* file_in - where the name of a file begins in a setting that was read; NULL: it has none. */
+static const char *file_in(enum knob_type type, const char *text)
+{
+	enum stat_format format;
+	const char *file = NULL;
+	if (type == KNOB_stats)
+		return stat_target(text, &format, &file) ? file : NULL;
+	return type == KNOB_path ? text : NULL;
+}
+
+/* keep - text, with `folder` and a slash before its part `file`, if both are there. */
+static const char *keep(const char *text, const char *file, const char *folder)
 {
 	static char kept[KNOB_TEXTS * (PATH_MAX + 16)]; /* a name of a file each, and a format before it */
 	static size_t nkept;
-	size_t nbytes = strlen(text) + 1;
-	if (nbytes > sizeof kept - nkept)
+	size_t before = file != NULL && folder != NULL ? (size_t)(file - text) : 0,
+	       nfolder = file != NULL && folder != NULL ? strlen(folder) + 1 : 0,
+	       nbytes = strlen(text) + 1;
+	if (nfolder + nbytes > sizeof kept - nkept)
 		return NULL;
-	char *out = memcpy(kept + nkept, text, nbytes);
-	nkept += nbytes;
+	char *out = kept + nkept;
+	memcpy(out, text, before);
+	if (nfolder > 0) {
+		memcpy(out + before, folder, nfolder - 1);
+		out[before + nfolder - 1] = '/';
+	}
+	memcpy(out + before + nfolder, text + before, nbytes - before);
+	nkept += nfolder + nbytes;
 	return out;
+}
+
+/* keep_from_here - the file is the one that the name means now, wherever the program goes. A folder whose name would be read as
+ * a pattern, or is too long, is left to what it will be. */
+static const char *keep_from_here(enum knob_type type, const char *text)
+{
+	char here[PATH_MAX];
+	const char *file = file_in(type, text);
+	bool relative = file != NULL && file[0] != '/' && file[0] != '\0' &&
+			getcwd(here, sizeof here) != NULL && here[0] == '/' &&
+			strstr(here, "%p") == NULL && strlen(here) + 1 + strlen(file) < PATH_MAX;
+	return keep(text, file, relative ? here : NULL);
+}
+
+const char *knob_keep(const char *text)
+{
+	return keep_from_here(KNOB_path, text);
 }
 
 void knob_read_env(struct knobs *k)
@@ -173,7 +209,8 @@ void knob_read_env(struct knobs *k)
 	knob_defaults(k);
 	for (size_t i = 0; i < NROWS; i++) {
 		const char *value = secure_getenv(rows[i].name);
-		if (value != NULL && is_text(&rows[i]) && (value = knob_keep(value)) == NULL) {
+		if (value != NULL && is_text(&rows[i]) &&
+		    (value = keep_from_here(rows[i].type, value)) == NULL) {
 			mgc_format(why, sizeof why, "%s: too long", rows[i].name);
 			refuse(why);
 		}

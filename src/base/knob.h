@@ -17,6 +17,7 @@ enum { KNOB_TEXTS = 6 }; /* settings that are texts, and some to spare */
 #define KNOB_TYPE_bytes int64_t
 #define KNOB_TYPE_percent int64_t
 #define KNOB_TYPE_path const char *
+#define KNOB_TYPE_socket const char *
 #define KNOB_TYPE_stats const char * /* FORMAT or FORMAT:FILE (statout.h) */
 
 struct knobs {
@@ -28,8 +29,8 @@ struct knobs {
 void knob_defaults(struct knobs *k);
 /* knob_read_env - defaults, then the environment. Dies on a bad value. */
 void knob_read_env(struct knobs *k);
-/* knob_keep - a copy that lasts; NULL when there are too many. Programs write over the memory that their environment came in
- * (setproctitle). Only at the start of a face, which one thread does. */
+/* knob_keep - a copy of the name of a file that lasts; NULL when there are too many. Programs write over the memory that their
+ * environment came in (setproctitle), and go to other directories: a relative name gets the one of now in front. Only at the start of a face, which one thread does. */
 const char *knob_keep(const char *text);
 /* knob_sample_rate - bytes between samples that the settings ask for; 0: none. */
 #define KNOB_SAMPLE_RATE ((uint64_t)512 << 10)
