@@ -68,9 +68,9 @@ struct libgc {
 	void (*start_callback)(void);
 	bool main_dropped; /* GC_clear_roots: the main program's data is no root any more */
 	uintptr_t main_lo, main_hi; /* where the main program's segments lie */
-	/* as the last cycle left them, and the one before */
-	uint64_t total_at_gc, total_before_gc;
-	uint64_t freed_at_gc; /* by hand */
+	/* What was allocated, and freed by hand, when the last cycle ended: atomic, and read before the sum of now, which only
+	 * grows; else a cycle that ends between the two makes the difference negative. */
+	uint64_t total_at_gc, freed_at_gc;
 	uint64_t reclaimed_nbytes; /* by the last cycle */
 	uint64_t reclaimed_before_nbytes; /* by all before it */
 	GC_stop_func stop_func; /* asked before a collection; not 0: not now */

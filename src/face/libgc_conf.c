@@ -128,9 +128,8 @@ static void observe(struct gc *gc)
 {
 	const struct cycle_record *r = &gc->last;
 	store_relaxed(&GC_gc_no, (GC_word)gc->ncycles);
-	libgc.total_before_gc = libgc.total_at_gc;
-	libgc.total_at_gc = load_relaxed(&gc->heap->allocated_nbytes);
-	libgc.freed_at_gc = load_relaxed(&gc->heap->freed_nbytes);
+	store_release(&libgc.total_at_gc, load_relaxed(&gc->heap->allocated_nbytes)); /* pairs: since-gc */
+	store_release(&libgc.freed_at_gc, load_relaxed(&gc->heap->freed_nbytes)); /* pairs: since-gc */
 	libgc.reclaimed_before_nbytes += libgc.reclaimed_nbytes;
 	libgc.reclaimed_nbytes = r->heap_before > r->heap_live ? r->heap_before - r->heap_live : 0;
 	libgc_learn_end();
@@ -412,10 +411,11 @@ struct usage libgc_usage(void)
 	struct heap *h = &runtime.heap;
 	libgc_ready();
 	pageheap_read_stats(&h->pageheap, &s);
+	uint64_t at_gc = load_acquire(&libgc.total_at_gc); /* pairs: since-gc */
 	uint64_t live = heap_live(h), total = load_relaxed(&h->allocated_nbytes);
 	struct usage u = { .heap = s.used_nbytes + s.dirty_nbytes,
 			   .unmapped = s.clean_nbytes,
-			   .since = total - libgc.total_at_gc,
+			   .since = total - at_gc,
 			   .total = total };
 	u.free_nbytes = u.heap > live ? u.heap - live : 0;
 	return u;

@@ -144,7 +144,8 @@ resize_proc GC_get_on_heap_resize(void)
 
 size_t GC_get_expl_freed_bytes_since_gc(void)
 {
-	return load_relaxed(&runtime.heap.freed_nbytes) - libgc.freed_at_gc;
+	uint64_t at_gc = load_acquire(&libgc.freed_at_gc); /* pairs: since-gc */
+	return load_relaxed(&runtime.heap.freed_nbytes) - at_gc;
 }
 
 static void fill(struct GC_prof_stats_s *s)
@@ -155,7 +156,7 @@ static void fill(struct GC_prof_stats_s *s)
 		.free_bytes_full = u.free_nbytes + u.unmapped,
 		.unmapped_bytes = u.unmapped,
 		.bytes_allocd_since_gc = u.since,
-		.allocd_bytes_before_gc = libgc.total_at_gc,
+		.allocd_bytes_before_gc = u.total - u.since,
 		.non_gc_bytes = load_relaxed(&GC_non_gc_bytes),
 		.gc_no = load_relaxed(&runtime.gc.ncycles),
 		.markers_m1 = runtime.gc.workers.limit,
