@@ -92,6 +92,8 @@ struct usage {
 	size_t heap, free_nbytes, unmapped, since, total;
 };
 struct usage libgc_usage(void);
+/* libgc_add_link - as GC_register_long_link, or its short kin, but also where leaks are looked for, when the program gets none. */
+int libgc_add_link(void **link, const void *obj, bool is_long);
 void libgc_init_settings(void);
 
 /* libgc_ready - the face is started, whether or not the thread is attached. */

@@ -163,14 +163,12 @@ void GC_finalize_all(void)
 
 /* ── links ──────────────────────────────────────────────────────────────────────────────── */
 
-static int set_link(void **link, const void *obj, bool is_long)
+int libgc_add_link(void **link, const void *obj, bool is_long)
 {
 	struct mutator *m = libgc_self();
 	size_t nbytes;
 	if ((uintptr_t)link % sizeof(GC_word) != 0)
 		mgc_misuse("a disappearing link at %p, which is not aligned to 8", (void *)link);
-	if (GC_find_leak)
-		return GC_UNIMPLEMENTED;
 	uintptr_t base = gc_object(&runtime.gc, (uintptr_t)obj, &nbytes);
 	if (m == NULL)
 		return GC_NO_MEMORY;
@@ -182,6 +180,11 @@ static int set_link(void **link, const void *obj, bool is_long)
 		charge();
 	mutator_leave(m);
 	return known < 0 ? GC_NO_MEMORY : known > 0 ? GC_DUPLICATE : GC_SUCCESS;
+}
+
+static int set_link(void **link, const void *obj, bool is_long)
+{
+	return GC_find_leak ? GC_UNIMPLEMENTED : libgc_add_link(link, obj, is_long);
 }
 
 static int move_link(void **from, void **to)

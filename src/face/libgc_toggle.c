@@ -35,7 +35,6 @@ LIBGC_API void GC_init_finalized_malloc(void);
 LIBGC_API void GC_register_disclaim_proc(int kind, disclaim_fn fn, int mark_from_all);
 LIBGC_API void *GC_finalized_malloc(size_t nbytes, const struct GC_finalizer_closure *closure);
 LIBGC_API void GC_enumerate_reachable_objects_inner(reachable_fn fn, void *arg);
-LIBGC_API int GC_register_long_link(void **link, const void *obj);
 LIBGC_API int GC_unregister_long_link(void **link);
 LIBGC_API void GC_register_finalizer_no_order(void *obj, GC_finalization_proc fn, void *cd,
 					      GC_finalization_proc *ofn, void **ocd);
@@ -95,7 +94,7 @@ int GC_toggleref_add(void *obj, int is_strong)
 		return GC_NO_MEMORY;
 	t->hidden = ~(uintptr_t)obj;
 	t->status = is_strong ? TOGGLE_STRONG : TOGGLE_WEAK;
-	if (GC_register_long_link((void **)&t->hidden, obj) == GC_NO_MEMORY) {
+	if (libgc_add_link((void **)&t->hidden, obj, true) == GC_NO_MEMORY) { /* where leaks are looked for, too */
 		GC_free(t);
 		return GC_NO_MEMORY;
 	}

@@ -552,6 +552,44 @@ TEST(the_suspend_signal_cannot_be_blocked_through_us)
 	CHECK(sigismember(&now, SIGUSR1));
 }
 
+/* ── toggle references ──────────────────────────────────────────────────────────────────── */
+
+#define TOGGLED 0x7061737470617374
+static unsigned nasked, nstrange;
+
+static GC_ToggleRefStatus stay_weak(void *obj)
+{
+	nasked++;
+	nstrange += *(uint64_t *)obj != TOGGLED;
+	return GC_TOGGLE_REF_WEAK;
+}
+
+static NOINLINE void lose_toggled(void)
+{
+	for (int i = 0; i < 100; i++) {
+		uint64_t *p = GC_malloc_atomic(48);
+		*p = TOGGLED;
+		CHECK_EQ(GC_toggleref_add(p, 0), GC_SUCCESS);
+	}
+}
+
+/* Where leaks are looked for links are not, but these are ours. */
+TEST(lost_objects_are_asked_no_more_where_leaks_are_looked_for)
+{
+	setenv("GC_FIND_LEAK", "1", 1);
+	setenv("GC_SKIP_LEAK_EXIT", "1", 1);
+	GC_INIT();
+	GC_set_toggleref_func(stay_weak);
+	lose_toggled();
+	for (int k = 0; k < 20; k++) {
+		for (int i = 0; i < 1000; i++)
+			memset(GC_malloc_atomic(48), 0x55, 48);
+		GC_gcollect();
+	}
+	CHECK(nasked > 0 && nasked < 100 * 20 / 2);
+	CHECK_EQ(nstrange, 0);
+}
+
 static void *locked(void *arg)
 {
 	return GC_base(arg);
