@@ -237,6 +237,97 @@ TEST_SECONDS(procedures_keep_the_order_beside, 60)
 	keep_order();
 }
 
+/* ── who was at the queue already ───────────────────────────────────────────────────────── */
+
+#define NEARLIER 20
+
+static uint32_t at_queue, goes_on, nclearing, nearly;
+
+/* hold_up - the first finalizer that its thread runs keeps it until what the next collection queues is being marked. */
+static void hold_up(void *obj, void *arg)
+{
+	(void)obj;
+	(void)arg;
+	publish(&at_queue, 1);
+	spin_until(&goes_on, 1);
+}
+
+static void look_early(void *obj, void *arg)
+{
+	(void)obj;
+	(void)arg;
+	nearly += __atomic_load_n(&nclearing, __ATOMIC_ACQUIRE);
+}
+
+static NOINLINE void make_earlier(void)
+{
+	for (int i = 0; i < NEARLIER; i++)
+		GC_register_finalizer(GC_malloc(64), hold_up, NULL, NULL, NULL);
+}
+
+static NOINLINE void make_chains(void)
+{
+	for (int i = 0; i < 50; i++) {
+		void **a = GC_generic_malloc(64, (int)secret_kind);
+		*a = masked(GC_generic_malloc(64, (int)secret_kind));
+		GC_register_finalizer(a, look_early, NULL, NULL, NULL);
+	}
+}
+
+static void *run_queue(void *arg)
+{
+	while (!GC_should_invoke_finalizers())
+		sleep_ns(100000);
+	GC_invoke_finalizers();
+	return arg;
+}
+
+/* let_go_on - the world runs again after the third stop: the first is the mark's, the second for the procedures of what is
+ * kept for finalizers, the third for those of objects that are queued by now. */
+static void let_go_on(GC_EventType e)
+{
+	static bool marked;
+	static unsigned nstops;
+	if (e == GC_EVENT_START)
+		marked = false;
+	if (e == GC_EVENT_MARK_END && !marked) {
+		marked = true;
+		nstops = 0;
+	}
+	if (e != GC_EVENT_POST_START_WORLD || !marked || ++nstops != 3)
+		return;
+	__atomic_store_n(&nclearing, 1, __ATOMIC_RELEASE);
+	publish(&goes_on, 1);
+	sleep_ns(ASLEEP_NS);
+	__atomic_store_n(&nclearing, 0, __ATOMIC_RELEASE);
+}
+
+/* Who waits for the end of it waits before his first finalizer; but this one is between two. */
+TEST_SECONDS(nothing_is_taken_while_it_is_marked, 60)
+{
+	pthread_t t;
+	setenv("MGC_DEBUG", "tracked=0,young=0", 0);
+	GC_INIT();
+	GC_set_finalize_on_demand(1);
+	secret_kind = GC_new_kind(GC_new_free_list(), GC_MAKE_PROC(GC_new_proc(mark_secret), 0), 0, 1);
+	make_earlier();
+	CHECK_EQ(GC_pthread_create(&t, NULL, run_queue, NULL), 0);
+	spoil();
+	GC_gcollect();
+	spin_until(&at_queue, 1);
+	make_links();
+	GC_call_with_alloc_lock(follow, &links[0]);
+	GC_set_on_collection_event(let_go_on);
+	make_chains();
+	spoil();
+	GC_gcollect();
+	GC_set_on_collection_event(NULL);
+	CHECK_EQ(goes_on, 1); /* there was such a stop */
+	CHECK_EQ(GC_pthread_join(t, NULL), 0);
+	GC_invoke_finalizers();
+	CHECK_EQ(nearly, 0);
+}
+
 /* ── what comes back is whole ───────────────────────────────────────────────────────────── */
 
 #define NTHREADS 3
