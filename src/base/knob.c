@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -187,13 +188,13 @@ static const char *keep(const char *text, const char *file, const char *folder)
 }
 
 /* keep_from_here - the file is the one that the name means now, wherever the program goes. A folder whose name would be read as
- * a pattern, or is too long, is left to what it will be. */
+ * a pattern, is too long, or is outside of the root, is left to what it will be. The C library's getcwd would allocate there. */
 static const char *keep_from_here(enum knob_type type, const char *text)
 {
 	char here[PATH_MAX];
 	const char *file = file_in(type, text);
 	bool relative = file != NULL && file[0] != '/' && file[0] != '\0' &&
-			getcwd(here, sizeof here) != NULL && here[0] == '/' &&
+			syscall(SYS_getcwd, here, sizeof here) > 0 && here[0] == '/' &&
 			strstr(here, "%p") == NULL && strlen(here) + 1 + strlen(file) < PATH_MAX;
 	return keep(text, file, relative ? here : NULL);
 }
