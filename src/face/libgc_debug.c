@@ -71,10 +71,17 @@ bool header_is_freed(const struct debug_header *h)
 	return (h->seal ^ (uintptr_t)h ^ HEADER_SEAL) == HEADER_FREED;
 }
 
+/* in_words - the last word belongs to the object, whole: programs that read and write words rely on it, and libgc's guard, too, begins
+ * behind it. */
+static size_t in_words(size_t nbytes)
+{
+	return align_up(nbytes, sizeof(GC_word));
+}
+
 /* guard_of - the bytes behind the object, up to the end of its slot but not many. */
 static unsigned char *guard_of(const struct debug_header *h, size_t *nbytes)
 {
-	size_t used = sizeof *h + h->nbytes;
+	size_t used = sizeof *h + in_words(h->nbytes);
 	*nbytes = min_size(GC_size(h) - used, 2 * GUARD_NBYTES);
 	return (unsigned char *)(uintptr_t)h + used;
 }
@@ -123,10 +130,10 @@ static struct debug_header *header_of(void *p, const char *function)
 
 static void *alloc(unsigned kind, size_t nbytes, WHERE)
 {
-	size_t total = nbytes + sizeof(struct debug_header) + GUARD_NBYTES;
 	libgc_ready();
-	if (total < nbytes)
+	if (nbytes > PTRDIFF_MAX)
 		return libgc_out_of_memory(nbytes);
+	size_t total = sizeof(struct debug_header) + in_words(nbytes) + GUARD_NBYTES;
 	bool dirty = runtime.heap.layouts.layout[libgc.kind_layout[kind]].desc.flags & LAYOUT_NOZERO;
 	void *p = dirty ? libgc_alloc_layout(LAYOUT_ID_NOSCAN, total) : libgc_alloc(kind, total);
 	return fill_in(p, nbytes, file, line);

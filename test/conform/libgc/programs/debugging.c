@@ -86,6 +86,21 @@ static void write_behind(void)
 	collect();
 }
 
+/* The last word of an object is its own. */
+static void write_last_word(void)
+{
+	static long *volatile kept[40];
+	for (size_t n = 0; n < 40; n++) {
+		kept[n] = n % 2 ? GC_MALLOC_ATOMIC(n + 1) : GC_MALLOC(n + 1);
+		if (n % 2 == 0 && kept[n][n / sizeof(long)] != 0)
+			printf("%zu: %lx\n", n, kept[n][n / sizeof(long)]);
+		kept[n][n / sizeof(long)] = -1;
+	}
+	collect();
+	for (size_t n = 0; n < 40; n++)
+		GC_FREE(kept[n]);
+}
+
 static void write_behind_and_free(void)
 {
 	char *volatile p = GC_MALLOC(40);
@@ -147,6 +162,7 @@ int main(void)
 	GC_INIT();
 	headers();
 	printf("nothing wrong: %d\n", complains(nothing_wrong));
+	printf("written in the last word: %d\n", complains(write_last_word));
 	printf("written behind: %d\n", complains(write_behind));
 	printf("  and freed: %d\n", complains(write_behind_and_free));
 	printf("leaks: %d\n", complains(find_leaks));
