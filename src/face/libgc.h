@@ -52,6 +52,7 @@ struct kind {
 	GC_word descriptor;
 	bool adjust; /* the object's size is added to the descriptor */
 	int (*disclaim)(void *obj); /* not 0: the object is kept; NULL: none */
+	bool marks_all; /* what an object refers to is asked after it */
 	GC_describe_type_fn describe; /* NULL: none */
 };
 
@@ -109,6 +110,10 @@ void libgc_init_roots(void);
 void libgc_init_final(void);
 void libgc_init_events(void);
 void libgc_init_threads(void);
+/* libgc_thread_is_over - GC_pthread_create made it, it has ended, and nobody joined it. */
+bool libgc_thread_is_over(pthread_t id);
+/* libgc_forget_suspension - of a thread that had ended before it was to be suspended, and is joined. */
+void libgc_forget_suspension(pthread_t id);
 void libgc_warn(const char *format, GC_word arg);
 /* libgc_kind_layout - of a kind that was made; dies naming the function when it was not. */
 unsigned libgc_kind_layout(int kind, const char *function);
@@ -138,6 +143,12 @@ void libgc_describe(uintptr_t object, char *out, size_t nbytes);
 void libgc_mark_toggles(struct marker *mk);
 /* libgc_disclaimed - an object of a kind with a disclaim procedure was made. */
 void libgc_disclaimed(unsigned kind, void *obj);
+/* libgc_asks_by - that "finalizer" is not the program's, but calls its disclaim procedure, or GC_finalized_malloc's. */
+bool libgc_asks_by(GC_finalization_proc fn);
+/* libgc_note_mark - the program says of an object that it is marked, or not: kept for its disclaim procedure, if it has one. */
+void libgc_note_mark(uintptr_t object, bool is_marked);
+/* libgc_is_asked - that procedure is called with it just now; *is_marked: the program said so. */
+bool libgc_is_asked(uintptr_t object, bool *is_marked);
 /* libgc_tell_awaiting - after a collection: of objects whose finalizers became due. */
 void libgc_tell_awaiting(void);
 

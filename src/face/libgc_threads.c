@@ -321,6 +321,15 @@ static bool unlink_over(const struct thread *t)
 	return t->detached && t->finished && unlink_thread(t);
 }
 
+bool libgc_thread_is_over(pthread_t id)
+{
+	lock_threads();
+	const struct thread *t = look_up(id);
+	bool over = t != NULL && t->finished;
+	unlock_threads();
+	return over;
+}
+
 /* finished - however it came about. Who detaches the thread just now may be the one who forgets it. */
 static void finished(void *p)
 {
@@ -417,6 +426,7 @@ int GC_pthread_join(pthread_t id, void **result)
 	int err = pthread_join(id, &value);
 	if (err != 0)
 		return err;
+	libgc_forget_suspension(id);
 	if (result != NULL)
 		*result = value;
 	if (t != NULL && unlink_joined(t) && libgc_self() != NULL)
@@ -434,6 +444,7 @@ int GC_pthread_detach(pthread_t id)
 	unlock_threads();
 	if (mine && libgc_self() != NULL)
 		forget_thread(t);
+	libgc_forget_suspension(id);
 	return pthread_detach(id);
 }
 

@@ -190,6 +190,30 @@ static void holding(void)
 	GC_pthread_join(t, NULL);
 }
 
+static void *end(void *arg)
+{
+	stop = 1;
+	return arg;
+}
+
+/* A thread that has ended, and is yet to be joined, is suspended all the same. */
+static void holding_one_that_ended(void)
+{
+	pthread_t t;
+	stop = 0;
+	GC_pthread_create(&t, NULL, end, NULL);
+	while (!stop)
+		sched_yield();
+	usleep(20000);
+	GC_suspend_thread(t);
+	printf("held, ended: %d", GC_is_thread_suspended(t) != 0);
+	GC_suspend_thread(t);
+	GC_resume_thread(t);
+	printf(" %d", GC_is_thread_suspended(t) != 0);
+	GC_resume_thread(t);
+	printf(" %d\n", GC_pthread_join(t, NULL));
+}
+
 static void *leave(void *arg)
 {
 	GC_pthread_exit(arg);
@@ -306,6 +330,7 @@ int main(void)
 	on_own_stack();
 	blocking();
 	holding();
+	holding_one_that_ended();
 	rest();
 	ending();
 	forks();
