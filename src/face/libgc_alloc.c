@@ -381,8 +381,11 @@ int GC_is_marked(const void *p)
 	const struct heap *h = &runtime.heap;
 	uintptr_t base = (uintptr_t)GC_base((void *)(uintptr_t)p);
 	const struct span *s = space_span(&h->pageheap.space, (uintptr_t)p);
+	bool is_marked;
 	if (base == 0)
 		return 0;
+	if (libgc_is_asked(base, &is_marked))
+		return is_marked;
 	return (heap_phase(h) == PHASE_OFF && load_acquire(&s->sweepgen) == heap_sweepgen(h)) ||
 	       space_is_marked(&h->pageheap.space, base);
 }

@@ -146,7 +146,12 @@ int GC_should_invoke_finalizers(void)
 	return load_relaxed(&runtime.gc.specials.ndue) != 0;
 }
 
-/* GC_finalize_all - what finalizers register meanwhile, too. */
+static bool is_finalizer(finalizer_fn fn)
+{
+	return !libgc_asks_by(fn);
+}
+
+/* GC_finalize_all - what finalizers register meanwhile, too. Nobody is asked whether a live object may go: a no would have no end. */
 void GC_finalize_all(void)
 {
 	struct mutator *m = libgc_self();
@@ -155,7 +160,7 @@ void GC_finalize_all(void)
 		return;
 	do {
 		libgc_lock(); /* not while a collection queues what is dead */
-		n = specials_queue_all(&runtime.gc.specials);
+		n = specials_queue_all(&runtime.gc.specials, is_finalizer);
 		GC_alloc_unlock();
 		run_due();
 	} while (n != 0);

@@ -249,6 +249,8 @@ void GC_set_mark_bit(const void *p)
 	uintptr_t base = gc_object(&runtime.gc, (uintptr_t)p, &nbytes);
 	if (base != 0 && libgc.marker != NULL) /* outside a mark it would be one for the next cycle */
 		space_mark(&runtime.heap.pageheap.space, base);
+	else if (base != 0)
+		libgc_note_mark(base, true);
 }
 
 void GC_clear_mark_bit(const void *p)
@@ -257,4 +259,6 @@ void GC_clear_mark_bit(const void *p)
 	uintptr_t base = gc_object(&runtime.gc, (uintptr_t)p, &nbytes);
 	if (base != 0 && libgc.marker != NULL)
 		space_unmark(&runtime.heap.pageheap.space, base);
+	else if (base != 0)
+		libgc_note_mark(base, false);
 }

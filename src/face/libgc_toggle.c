@@ -3,7 +3,7 @@
  *
  * WHAT   A toggle reference is a record in an uncollectable object: a hidden address with a long link to it,
  *        so that it is nulled when the object is gone. In each collection's stop the program's callback says
- *        which of them count. A disclaim procedure runs as a finalizer without order does, and may keep
+ *        which of them count. A disclaim procedure runs as a finalizer does, with libgc.lock held, and may keep
  *        the object, then it is asked again.
  * LOCKS  libgc.lock for the list; the collector reads it in the stop: who holds the lock is in a section. */
 #include "base/bits.h"
@@ -36,6 +36,8 @@ LIBGC_API void GC_register_disclaim_proc(int kind, disclaim_fn fn, int mark_from
 LIBGC_API void *GC_finalized_malloc(size_t nbytes, const struct GC_finalizer_closure *closure);
 LIBGC_API void GC_enumerate_reachable_objects_inner(reachable_fn fn, void *arg);
 LIBGC_API int GC_unregister_long_link(void **link);
+LIBGC_API void GC_register_finalizer(void *obj, GC_finalization_proc fn, void *cd,
+				     GC_finalization_proc *ofn, void **ocd);
 LIBGC_API void GC_register_finalizer_no_order(void *obj, GC_finalization_proc fn, void *cd,
 					      GC_finalization_proc *ofn, void **ocd);
 LIBGC_API void *GC_malloc_atomic_uncollectable(size_t nbytes);
@@ -121,24 +123,71 @@ void libgc_mark_toggles(struct marker *mk)
 
 /* ── objects that ask before they die ───────────────────────────────────────────────────── */
 
+/* Between the collection that finds an object dead and the question the program may find it by a hidden pointer, and say so by
+ * GC_set_mark_bit: then GC_is_marked, called by the procedure, says that it is not dead at all. Such a note lasts until the object is
+ * asked, perhaps by a later collection: then it is kept once more than it need be. */
+static struct ptrmap noted; /* SPECIAL */
+static bool notes_lost; /* SPECIAL: there was no memory for one, so that everything is kept */
+static uintptr_t asked; /* atomic: about this one a procedure is called, by who has libgc.lock */
+
+void libgc_note_mark(uintptr_t object, bool is_marked)
+{
+	struct mutator *m = libgc_self();
+	if (m == NULL || libgc.kind[libgc_kind_of(object)].disclaim == NULL)
+		return;
+	mutator_enter(m);
+	specials_lock(&runtime.gc.specials);
+	struct ptrmap_entry *e = is_marked ? ptrmap_put(&noted, object) : ptrmap_find(&noted, object);
+	if (is_marked)
+		notes_lost |= e == NULL;
+	else if (e != NULL)
+		ptrmap_remove(&noted, e);
+	specials_unlock(&runtime.gc.specials);
+	mutator_leave(m);
+}
+
+bool libgc_is_asked(uintptr_t object, bool *is_marked)
+{
+	if (MGC_LIKELY(load_relaxed(&asked) != object))
+		return false;
+	struct mutator *m = libgc_self();
+	mutator_enter(m);
+	specials_lock(&runtime.gc.specials);
+	*is_marked = notes_lost || ptrmap_find(&noted, object) != NULL;
+	specials_unlock(&runtime.gc.specials);
+	mutator_leave(m);
+	return true;
+}
+
 static void disclaim(void *obj, void *arg)
 {
 	const struct kind *k = arg;
-	if (k->disclaim(obj) != 0)
-		GC_register_finalizer_no_order(obj, disclaim, arg, NULL, NULL);
+	libgc_lock();
+	store_relaxed(&asked, (uintptr_t)obj);
+	bool refused = k->disclaim(obj) != 0;
+	store_relaxed(&asked, (uintptr_t)0);
+	libgc_note_mark((uintptr_t)obj, false);
+	GC_alloc_unlock();
+	if (refused)
+		libgc_disclaimed((unsigned)(k - libgc.kind), obj);
 }
 
+/* libgc_disclaimed - where the objects that it refers to are to be whole for the procedure, they are asked later than this one. */
 void libgc_disclaimed(unsigned kind, void *obj)
 {
-	GC_register_finalizer_no_order(obj, disclaim, &libgc.kind[kind], NULL, NULL);
+	struct kind *k = &libgc.kind[kind];
+	if (k->marks_all)
+		GC_register_finalizer(obj, disclaim, k, NULL, NULL);
+	else
+		GC_register_finalizer_no_order(obj, disclaim, k, NULL, NULL);
 }
 
 void GC_register_disclaim_proc(int kind, disclaim_fn fn, int mark_from_all)
 {
-	(void)mark_from_all; /* what such an object refers to is always there for the procedure */
 	libgc_kind_layout(kind, "GC_register_disclaim_proc");
 	if (kind < KIND_FIRST_FREE)
 		mgc_misuse("GC_register_disclaim_proc of kind %d, which is not of GC_new_kind", kind);
+	libgc.kind[kind].marks_all = mark_from_all != 0;
 	libgc.kind[kind].disclaim = fn;
 }
 
@@ -150,7 +199,9 @@ void GC_init_finalized_malloc(void)
 static void run_closure(void *obj, void *arg)
 {
 	const struct GC_finalizer_closure *c = arg;
+	libgc_lock();
 	c->proc(obj, c->cd);
+	GC_alloc_unlock();
 }
 
 void *GC_finalized_malloc(size_t nbytes, const struct GC_finalizer_closure *closure)
@@ -158,8 +209,13 @@ void *GC_finalized_malloc(size_t nbytes, const struct GC_finalizer_closure *clos
 	libgc_ready();
 	void *p = libgc_alloc(KIND_NORMAL, nbytes);
 	if (p != NULL)
-		GC_register_finalizer_no_order(p, run_closure, (void *)(uintptr_t)closure, NULL, NULL);
+		GC_register_finalizer(p, run_closure, (void *)(uintptr_t)closure, NULL, NULL);
 	return p;
+}
+
+bool libgc_asks_by(GC_finalization_proc fn)
+{
+	return fn == disclaim || fn == run_closure;
 }
 
 /* ── what will be finalized ─────────────────────────────────────────────────────────────── */

@@ -298,6 +298,7 @@ struct pass {
 	struct specials *s;
 	struct marker *mk;
 	void (*drain)(struct marker *mk);
+	bool (*wanted)(finalizer_fn fn);
 	bool is_long;
 	bool unreachable;
 	size_t ndue;
@@ -533,14 +534,16 @@ size_t specials_bury(struct specials *s, struct marker *mk)
 static bool queue_any(void *arg, struct ptrmap_entry *e)
 {
 	struct pass *p = arg;
+	if (!p->wanted((finalizer_fn)e->value[FIN_FN]))
+		return false;
 	ptrmap_retire(&p->s->finalizers, e);
 	p->ndue++;
 	return false;
 }
 
-size_t specials_queue_all(struct specials *s)
+size_t specials_queue_all(struct specials *s, bool (*wanted)(finalizer_fn fn))
 {
-	struct pass p = { .s = s };
+	struct pass p = { .s = s, .wanted = wanted };
 	each(&p, &s->finalizers, queue_any);
 	return p.ndue;
 }

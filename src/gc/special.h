@@ -157,8 +157,8 @@ size_t specials_revive(struct specials *s, struct marker *mk, void (*drain)(stru
 /* specials_bury - nulls the long ones, and queues the cleanups of what is still unmarked: how many. */
 size_t specials_bury(struct specials *s, struct marker *mk); /* and tells the sampler what is dead */
 
-/* specials_queue_all - the finalizers of live objects are due, too: how many (libgc face). */
-size_t specials_queue_all(struct specials *s);
+/* specials_queue_all - the finalizers of live objects are due, too, those that are wanted: how many (libgc face). */
+size_t specials_queue_all(struct specials *s, bool (*wanted)(finalizer_fn fn));
 /* specials_tidy - after a cycle, world running: gives back what a burst of registrations left. */
 void specials_tidy(struct specials *s);
 

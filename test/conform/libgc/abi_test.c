@@ -5,6 +5,7 @@
 #define GC_THREADS
 #define GC_NO_THREAD_REDIRECTS
 #include <gc.h>
+#include <gc/gc_disclaim.h>
 #include <gc/gc_inline.h>
 #include <gc/gc_mark.h>
 #include <gc/gc_typed.h>
@@ -361,6 +362,56 @@ TEST(without_demand_finalizers_run_by_themselves)
 	on_thread(make_self, NULL);
 	GC_gcollect();
 	CHECK_EQ(nfinalized, 1);
+}
+
+/* ── disclaim procedures ────────────────────────────────────────────────────────────────── */
+
+#define NASKED 100
+
+static GC_word hidden[NASKED];
+static int nasked_dead, nasked_alive;
+
+static int GC_CALLBACK ask(void *obj)
+{
+	bool alive = GC_is_marked(obj) != 0;
+	*(alive ? &nasked_alive : &nasked_dead) += 1;
+	return alive;
+}
+
+static void *make_asked(void *kind)
+{
+	for (int i = 0; i < NASKED; i++)
+		hidden[i] = GC_HIDE_POINTER(GC_generic_malloc(64, (int)(size_t)kind));
+	return NULL;
+}
+
+static void *set_mark(void *obj)
+{
+	GC_set_mark_bit(obj);
+	return NULL;
+}
+
+/* What is found by a hidden pointer after the collection that found it dead, and before it is asked, is alive. */
+TEST(a_mark_by_hand_is_seen_by_who_is_asked)
+{
+	GC_init();
+	GC_set_finalize_on_demand(1);
+	unsigned kind = GC_new_kind(GC_new_free_list(), GC_DS_LENGTH, 1, 1);
+	GC_register_disclaim_proc((int)kind, ask, 1);
+	pthread_t t;
+	CHECK(GC_pthread_create(&t, NULL, make_asked, (void *)(size_t)kind) == 0 &&
+	      GC_pthread_join(t, NULL) == 0);
+	GC_gcollect();
+	for (int i = 0; i < NASKED / 2; i++)
+		GC_call_with_alloc_lock(set_mark, GC_REVEAL_POINTER(hidden[i]));
+	GC_invoke_finalizers();
+	CHECK(nasked_alive >= NASKED / 2 - 2); /* a stale word may keep one */
+	CHECK(nasked_dead >= NASKED / 2 - 2 && nasked_dead <= NASKED / 2);
+	int before = nasked_alive;
+	for (int i = 0; i < 3; i++)
+		GC_gcollect();
+	GC_invoke_finalizers();
+	CHECK(nasked_alive - before <= 2 && nasked_dead >= NASKED - 2);
 }
 
 /* ── threads ────────────────────────────────────────────────────────────────────────────── */

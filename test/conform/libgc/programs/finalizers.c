@@ -245,22 +245,82 @@ static void make_closed(void)
 		*(long *)GC_finalized_malloc(24, &closure) = 11;
 }
 
+/* Rows of three: each one's is whole while the one that refers to it is closed. */
+struct link {
+	long magic;
+	struct link *next;
+};
+
+static int closed_in_rows, broken;
+
+static void on_close_link(void *obj, void *cd)
+{
+	struct link *l = obj;
+	closed_in_rows++;
+	broken += l->magic != 33 || cd != NULL || (l->next != NULL && l->next->magic != 33);
+	l->magic = 0;
+	l->next = NULL;
+}
+
+static const struct GC_finalizer_closure link_closure = { on_close_link, NULL };
+
+static void make_rows(void)
+{
+	struct link *next = NULL;
+	for (int i = 0; i < 3 * N; i++) {
+		struct link *l = GC_finalized_malloc(sizeof *l, &link_closure);
+		l->magic = 33;
+		l->next = i % 3 != 0 ? next : NULL;
+		next = l;
+	}
+}
+
+/* Who asks finds them dead, as long as nobody says otherwise. */
+static unsigned dead_kind;
+static int found_dead;
+
+static int GC_CALLBACK ask_mark(void *obj)
+{
+	struct node *n = obj;
+	if ((n->number & 1) == 0)
+		return 0;
+	if (GC_is_marked(obj))
+		return 1;
+	n->number = 0;
+	found_dead++;
+	return 0;
+}
+
+static void make_dead(void)
+{
+	for (long i = 0; i < N; i++)
+		((struct node *)GC_generic_malloc(sizeof(struct node), (int)dead_kind))->number =
+			2 * i + 1;
+}
+
 static void disclaim(void)
 {
+	dead_kind = GC_new_kind(GC_new_free_list(), GC_DS_LENGTH, 1, 1);
+	GC_register_disclaim_proc((int)dead_kind, ask_mark, 1);
 	kind = GC_new_kind(GC_new_free_list(), GC_DS_LENGTH, 1, 1);
 	GC_register_disclaim_proc((int)kind, ask, 1);
 	GC_init_finalized_malloc();
 	afar(make_asked);
 	afar(make_closed);
+	afar(make_rows);
+	afar(make_dead);
 	for (int i = 0; i < 6; i++) {
 		collect();
 		for (int k = 0; k < 20000; k++) /* sweeps, where that is put off */
-			GC_generic_malloc(sizeof(struct node), i % 2 ? (int)kind : 1),
+			GC_generic_malloc(sizeof(struct node), i % 2 ? (int)kind : (int)dead_kind),
 				GC_malloc(24 + 8);
 	}
 	say("disclaim: refused", refused, N);
 	say("  asked again", asked, 2 * N);
 	say("  closures", closed, N);
+	say("  in rows", closed_in_rows, 3 * N);
+	printf("  broken: %d\n", broken);
+	say("  found dead", found_dead, N);
 }
 
 static int deepest, depth;
@@ -295,10 +355,25 @@ static void nested(void)
 	say("  inside others", deepest, N);
 }
 
+static int nrefused;
+
+static int GC_CALLBACK refuse(void *obj)
+{
+	nrefused += ((struct node *)obj)->number == 77; /* and not one that was never filled in */
+	return 1;
+}
+
+/* Only finalizers run that are registered: nobody is asked of live objects. */
 static void all(void)
 {
-	static struct node *roots[N];
-	nrun = 0;
+	static struct node *roots[N], *volatile asked_none, *volatile not_closed;
+	unsigned strict = GC_new_kind(GC_new_free_list(), GC_DS_LENGTH, 1, 1);
+	GC_register_disclaim_proc((int)strict, refuse, 1);
+	asked_none = GC_generic_malloc(sizeof *asked_none, (int)strict);
+	asked_none->number = 77;
+	not_closed = GC_finalized_malloc(sizeof *not_closed, &closure);
+	not_closed->number = 11;
+	nrun = nrefused = closed = 0;
 	for (long i = 0; i < N; i++) {
 		roots[i] = GC_NEW(struct node);
 		GC_register_finalizer(roots[i], on_final, (void *)i, NULL, NULL);
@@ -308,7 +383,7 @@ static void all(void)
 	printf("all: %d", nrun);
 	GC_finalize_all();
 	GC_invoke_finalizers();
-	printf(" %d\n", nrun);
+	printf(" %d, asked: %d %d\n", nrun, nrefused, closed);
 }
 
 int main(void)
