@@ -67,7 +67,7 @@ struct libgc {
 	uint32_t dense[2][DENSE_SIZES];
 	struct marker *marker; /* while the client's root callbacks run */
 	void (*start_callback)(void);
-	bool main_dropped; /* GC_clear_roots: the main program's data is no root any more */
+	bool main_dropped; /* GC_clear_roots: the main program's data is no root where GC_no_dls is set */
 	uintptr_t main_lo, main_hi; /* where the main program's segments lie */
 	/* What was allocated, and freed by hand, when the last cycle ended: atomic, and read before the sum of now, which only
 	 * grows; else a cycle that ends between the two makes the difference negative. */

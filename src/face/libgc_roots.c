@@ -48,13 +48,13 @@ static void push_clients_roots(void *arg, struct marker *mk)
 	libgc.marker = NULL;
 }
 
-/* keep_segment - of the loaded objects, only the main program's data when the client said no_dls; and what
- * its callback does not refuse. */
+/* keep_segment - of the loaded objects, only the main program's data when the client said no_dls, and not even that when it also cleared
+ * the roots (without no_dls libgc finds it again, as one of the loaded objects); and what its callback does not refuse. */
 static bool keep_segment(uintptr_t lo, uintptr_t hi)
 {
 	bool is_main = lo >= libgc.main_lo && lo < libgc.main_hi;
 	Dl_info info;
-	if (is_main ? libgc.main_dropped : GC_no_dls)
+	if (GC_no_dls && (!is_main || libgc.main_dropped))
 		return false;
 	return is_main || has_static_roots == NULL || dladdr((void *)lo, &info) == 0 ||
 	       has_static_roots(info.dli_fname, (void *)lo, hi - lo) != 0;

@@ -102,5 +102,12 @@ int main(void)
 	run("inside the object: kept");
 	printf("told of the start: %d %d\n", started >= 3, GC_get_start_callback() == on_start);
 	uncollectable();
+	GC_clear_roots(); /* variables are found again */
+	run("cleared: kept");
+	GC_set_no_dls(1);
+	GC_clear_roots();
+	run("and not found again: kept");
+	GC_add_roots(pushed, pushed + MANY);
+	run("but named: kept");
 	return 0;
 }
