@@ -110,10 +110,10 @@ void libgc_init_roots(void);
 void libgc_init_final(void);
 void libgc_init_events(void);
 void libgc_init_threads(void);
-/* libgc_thread_is_over - GC_pthread_create made it, it has ended, and nobody joined it. */
-bool libgc_thread_is_over(pthread_t id);
-/* libgc_forget_suspension - of a thread that had ended before it was to be suspended, and is joined. */
-void libgc_forget_suspension(pthread_t id);
+/* libgc_hold_ended - GC_pthread_create made the thread, it has ended, and nobody joined it: then it counts as suspended, or no more.
+ * libgc_holds_ended - whether it does. */
+void libgc_hold_ended(pthread_t id, bool held);
+bool libgc_holds_ended(pthread_t id);
 void libgc_warn(const char *format, GC_word arg);
 /* libgc_kind_layout - of a kind that was made; dies naming the function when it was not. */
 unsigned libgc_kind_layout(int kind, const char *function);

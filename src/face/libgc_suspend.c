@@ -3,7 +3,7 @@
  * WHAT   The thread gets libgc's second signal (SIGXCPU), which is free here; its handler waits until it is
  *        resumed. It counts as BLOCKED meanwhile, so collections go on and read its stack. A thread inside
  *        the library would keep its locks, or the loader's: then it is let go, and asked again.
- * STATE  of a record: ASKED → HELD → LET_GO → GONE, or ASKED → BUSY → ASKED, or OVER: the thread has ended, and is yet to be joined
+ * STATE  of a record: ASKED → HELD → LET_GO → GONE, or ASKED → BUSY → ASKED
  * INV    a record is freed only by who resumes, when the handler is through with it
  * LOCKS  `mutex`, the C library's, for the list; not taken by the handler. */
 #include <pthread.h>
@@ -24,7 +24,7 @@ LIBGC_API void GC_start_world_external(void);
 LIBGC_API void *GC_malloc_atomic_uncollectable(size_t nbytes);
 LIBGC_API void GC_free(void *p);
 
-enum { ASKED, BUSY, HELD, LET_GO, GONE, OVER };
+enum { ASKED, BUSY, HELD, LET_GO, GONE };
 
 struct suspension {
 	struct suspension *next;
@@ -34,7 +34,7 @@ struct suspension {
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct suspension *suspensions; /* atomic head */
+static struct suspension *suspensions;
 static struct suspension *asked; /* atomic: whose thread is being asked; one at a time */
 
 static void set_state(struct suspension *s, uint32_t state)
@@ -125,7 +125,7 @@ static struct suspension *make(pthread_t id, int tid)
 	if (s == NULL)
 		mgc_fatal("no memory to suspend a thread");
 	*s = (struct suspension){ suspensions, id, tid, ASKED };
-	store_relaxed(&suspensions, s);
+	suspensions = s;
 	return s;
 }
 
@@ -134,7 +134,7 @@ static void drop(struct suspension *s)
 	struct suspension **at = &suspensions;
 	while (*at != s)
 		at = &(*at)->next;
-	store_relaxed(at, s->next);
+	*at = s->next;
 	GC_free(s);
 }
 
@@ -145,26 +145,6 @@ static void before_fork(void)
 
 static void after_fork(void)
 {
-	pthread_mutex_unlock(&mutex);
-}
-
-/* keep_over - the record, of a thread that has ended, as long as somebody may join it: as libgc, which has to be told to resume it. */
-static void keep_over(struct suspension *s)
-{
-	if (libgc_thread_is_over(s->id))
-		store_release(&s->state, (uint32_t)OVER); /* pairs: suspended */
-	else
-		drop(s);
-}
-
-void libgc_forget_suspension(pthread_t id)
-{
-	if (load_relaxed(&suspensions) == NULL)
-		return;
-	pthread_mutex_lock(&mutex);
-	struct suspension *s = find(id);
-	if (s != NULL && load_acquire(&s->state) == OVER) /* pairs: suspended */
-		drop(s);
 	pthread_mutex_unlock(&mutex);
 }
 
@@ -185,11 +165,14 @@ void GC_suspend_thread(pthread_t id)
 	int tid = tid_of(id);
 	pthread_mutex_lock(&mutex);
 	install();
-	bool known = tid != 0 || libgc_thread_is_over(id);
-	struct suspension *s = known && find(id) == NULL ? make(id, tid) : NULL;
+	struct suspension *s = tid != 0 && find(id) == NULL ? make(id, tid) : NULL;
 	bool is_self = pthread_equal(id, pthread_self());
-	if (s != NULL && !is_self && (tid == 0 || !ask(s)))
-		keep_over(s);
+	if (s != NULL && !is_self && !ask(s)) {
+		drop(s);
+		s = NULL;
+	}
+	if (s == NULL && find(id) == NULL)
+		libgc_hold_ended(id, true);
 	pthread_mutex_unlock(&mutex);
 	if (s != NULL && is_self)
 		stay(s, mutator_self());
@@ -200,9 +183,7 @@ void GC_resume_thread(pthread_t id)
 	libgc_self();
 	pthread_mutex_lock(&mutex);
 	struct suspension *s = find(id);
-	if (s != NULL && load_acquire(&s->state) == OVER) { /* pairs: suspended */
-		drop(s);
-	} else if (s != NULL) {
+	if (s != NULL) {
 		while (load_acquire(&s->state) == ASKED) /* pairs: suspended; it suspends itself just now */
 			os_yield();
 		set_state(s, LET_GO);
@@ -210,13 +191,14 @@ void GC_resume_thread(pthread_t id)
 			os_wait(&s->state, LET_GO, 0);
 		drop(s);
 	}
+	libgc_hold_ended(id, false);
 	pthread_mutex_unlock(&mutex);
 }
 
 int GC_is_thread_suspended(pthread_t id)
 {
 	pthread_mutex_lock(&mutex);
-	bool found = find(id) != NULL;
+	bool found = find(id) != NULL || libgc_holds_ended(id);
 	pthread_mutex_unlock(&mutex);
 	return found;
 }

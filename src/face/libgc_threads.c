@@ -237,6 +237,7 @@ struct thread {
 	void *result;
 	uint32_t *attached; /* atomic, futex: its maker's, which may go on, and end, as soon as it is set */
 	bool detached, finished;
+	bool held; /* GC_suspend_thread came when it was finished */
 };
 
 static pthread_mutex_t threads_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -321,13 +322,22 @@ static bool unlink_over(const struct thread *t)
 	return t->detached && t->finished && unlink_thread(t);
 }
 
-bool libgc_thread_is_over(pthread_t id)
+void libgc_hold_ended(pthread_t id, bool held)
+{
+	lock_threads();
+	struct thread *t = look_up(id);
+	if (t != NULL)
+		t->held = held && t->finished;
+	unlock_threads();
+}
+
+bool libgc_holds_ended(pthread_t id)
 {
 	lock_threads();
 	const struct thread *t = look_up(id);
-	bool over = t != NULL && t->finished;
+	bool held = t != NULL && t->held;
 	unlock_threads();
-	return over;
+	return held;
 }
 
 /* finished - however it came about. Who detaches the thread just now may be the one who forgets it. */
@@ -426,7 +436,6 @@ int GC_pthread_join(pthread_t id, void **result)
 	int err = pthread_join(id, &value);
 	if (err != 0)
 		return err;
-	libgc_forget_suspension(id);
 	if (result != NULL)
 		*result = value;
 	if (t != NULL && unlink_joined(t) && libgc_self() != NULL)
@@ -444,7 +453,6 @@ int GC_pthread_detach(pthread_t id)
 	unlock_threads();
 	if (mine && libgc_self() != NULL)
 		forget_thread(t);
-	libgc_forget_suspension(id);
 	return pthread_detach(id);
 }
 
