@@ -8,6 +8,7 @@ The format is read here by a decoder of its own, and by `go tool pprof` where Go
 import glob
 import json
 import os
+import pathlib
 import random
 import shutil
 import signal
@@ -100,12 +101,16 @@ class Folder(unittest.TestCase):
 
 
 class Test(Folder):
-    def service(self, **env):
-        done = self.run_program(beside("examples", "service"), "0.3", "2", MGC_PROFILE="out.pb",
-                                MGC_STATS="json:stats.json", **env)
+    def service(self, seconds=0.3, **env):
+        pathlib.Path(self.folder, "stats.json").unlink(missing_ok=True)  # it would be added to
+        done = self.run_program(SERVICE, str(seconds), "2", MGC_PROFILE="out.pb", MGC_STATS="json:stats.json", **env)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         with open(os.path.join(self.folder, "out.pb"), "rb") as file:
             return Profile(file.read())
+
+    def statistic(self, name):
+        with open(os.path.join(self.folder, "stats.json"), encoding="utf-8") as file:
+            return int(file.read().split(f'"{name}":')[1].split(",")[0])
 
     def test_it_holds_together(self):
         p = self.service()
@@ -129,15 +134,13 @@ class Test(Folder):
         self.assertTrue(any(name.startswith("libmallocgc.so") for name in files), files)
 
     def test_totals(self):
-        p = self.service(MGC_DEBUG="samplerate=4KiB")
-        with open(os.path.join(self.folder, "stats.json"), encoding="utf-8") as file:
-            allocated = int(file.read().split('"/gc/heap/allocs:bytes":')[1].split(",")[0])
+        for seconds in (0.3, 3, 20):  # on a loaded machine the first collections find nothing dead, and come late
+            p = self.service(seconds, MGC_DEBUG="samplerate=4KiB")
+            if self.statistic("/gc/cycles/total:gc-cycles") > 4:
+                break
         self.assertEqual(p.number[12], 4096)
-        self.assertAlmostEqual(p.total("alloc_space") / allocated, 1, delta=0.05)
-        self.assertLessEqual(p.total("inuse_space"), p.total("alloc_space"))
-        with open(os.path.join(self.folder, "stats.json"), encoding="utf-8") as file:
-            if '"/gc/cycles/total:gc-cycles":0,' not in file.read():  # what was found dead
-                self.assertLess(p.total("inuse_space"), p.total("alloc_space"))
+        self.assertAlmostEqual(p.total("alloc_space") / self.statistic("/gc/heap/allocs:bytes"), 1, delta=0.05)
+        self.assertLess(p.total("inuse_space"), p.total("alloc_space"))
         self.assertGreater(p.total("inuse_space"), 0)
 
     def test_lists_and_single_objects(self):
@@ -386,7 +389,7 @@ class Running(Folder):
         with open(end, "w", encoding="utf-8"):
             os.symlink("end.pb", link)
         with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
-            done = self.run_program(COMMAND, "profile", "--seconds", "0.2", "--output", pipe, str(child.pid))
+            done = self.run_program(COMMAND, "profile", "--seconds", "1", "--rate", "16KiB", "--output", pipe, str(child.pid))
             if not stat.S_ISFIFO(os.stat(pipe).st_mode):
                 reader.kill()
             self.assertEqual((done.returncode, done.stderr), (0, ""))

@@ -164,13 +164,14 @@ class Page(Case):
         self.value("scrollTo(0, 0)")
         box = self.value("(r => [r.left, r.top, r.width, r.height])(document.getElementById('heap').getBoundingClientRect())")
         middle = box[1] + box[3] / 2
+        begin, end = self.value("(x => [x.min, x.max])(Chart.getChart('heap').scales.x)")
         for kind, x in (("mousePressed", 0.4), ("mouseMoved", 0.5), ("mouseMoved", 0.6), ("mouseReleased", 0.6)):
             self.browser.call("Input.dispatchMouseEvent", type=kind, x=box[0] + box[2] * x, y=middle, button="left",
                               buttons=1, clickCount=1)
         for chart in ("heap", "rate"):
             lo, hi = self.value(f"(x => [x.min, x.max])(Chart.getChart({chart!r}).scales.x)")
-            self.assertGreater(lo, 0.2)
-            self.assertLess(hi, 0.8)
+            self.assertGreater(lo, begin + 0.2 * (end - begin))
+            self.assertLess(hi, begin + 0.8 * (end - begin))
         at = self.value("(r => [r.left, r.top])(document.getElementById('map').getBoundingClientRect())")
         self.value(f"document.getElementById('map').dispatchEvent(new PointerEvent('pointermove', "
                    f"{{clientX: {at[0] + 3}, clientY: {at[1] + 3}}}))")

@@ -211,8 +211,8 @@ class Top(unittest.TestCase):
 
     def test_rates_and_batches(self):
         child = self.start(beside("examples", "service"), "20", "1")
-        time.sleep(0.5)
-        done = self.top("--batch", "--count", 3, "--delay", 0.2, child.pid)
+        self.look(child.pid)
+        done = self.top("--batch", "--count", 3, "--delay", 0.6, child.pid)  # in less it may get no processor
         self.assertEqual(done.returncode, 0, done.stderr)
         cycles = [int(n) for n in re.findall(r"(?m)^cycles +(\d+) ", done.stdout)]
         self.assertEqual(len(cycles), 3)
@@ -225,8 +225,8 @@ class Top(unittest.TestCase):
         self.assertGreater(nbytes(rates[1]), 1e6)
 
     def test_it_ends(self):
-        child = self.start(beside("examples", "service"), "1", "1")
-        time.sleep(0.3)
+        child = self.start(beside("examples", "service"), "2", "1")
+        self.look(child.pid)
         done = self.top("--delay", 0.1, child.pid)
         child.wait()
         self.assertEqual(done.returncode, 125)
@@ -252,7 +252,17 @@ class Top(unittest.TestCase):
         self.assertEqual(built.returncode, 0, built.stderr)
         child = self.start(path)
         self.assertEqual(child.stdout.readline(), "all\n")
+        while self.states(child.pid) != {"S"}:  # who wrote that may still be on its way to sleep
+            time.sleep(0.01)
         return child
+
+    @staticmethod
+    def states(pid):
+        found = set()
+        for path in glob.glob(f"/proc/{pid}/task/*/stat"):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                found.add(file.read().rpartition(") ")[2][0])
+        return found
 
     def test_crowd(self):
         """Who allocated most comes first, and names are text."""
@@ -304,7 +314,7 @@ class Top(unittest.TestCase):
 
     def test_on_a_terminal(self):
         child = self.start(beside("examples", "service"), "20", "1")
-        time.sleep(0.5)
+        self.look(child.pid)
         pid, fd = pty.fork()
         if pid == 0:
             os.environ.update(TERM="xterm", LINES="40", COLUMNS="120", LC_ALL="C.UTF-8")
