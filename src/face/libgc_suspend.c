@@ -4,8 +4,9 @@
  *        resumed. It counts as BLOCKED meanwhile, so collections go on and read its stack. A thread inside
  *        the library would keep its locks, or the loader's: then it is let go, and asked again.
  * STATE  of a record: ASKED → HELD → LET_GO → GONE, or ASKED → BUSY → ASKED
- * INV    a record is freed only by who resumes, when the handler is through with it
- * LOCKS  `mutex`, the C library's, for the list; not taken by the handler. */
+ * INV    a record is idle again only by who resumes, when the handler is through with it
+ * LOCKS  `mutex`, the C library's, for the lists; not taken by the handler. Whoever has it neither allocates from the heap nor
+ *        collects: finalizers would run, and wait for what a held thread has. */
 #include <pthread.h>
 #include <signal.h>
 
@@ -21,8 +22,6 @@ LIBGC_API void GC_resume_thread(pthread_t id);
 LIBGC_API int GC_is_thread_suspended(pthread_t id);
 LIBGC_API void GC_stop_world_external(void);
 LIBGC_API void GC_start_world_external(void);
-LIBGC_API void *GC_malloc_atomic_uncollectable(size_t nbytes);
-LIBGC_API void GC_free(void *p);
 
 enum { ASKED, BUSY, HELD, LET_GO, GONE };
 
@@ -35,6 +34,7 @@ struct suspension {
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct suspension *suspensions;
+static struct suspension *idle; /* records that were used, or were never */
 static struct suspension *asked; /* atomic: whose thread is being asked; one at a time */
 
 static void set_state(struct suspension *s, uint32_t state)
@@ -119,11 +119,24 @@ static bool ask(struct suspension *s)
 	return load_acquire(&s->state) == HELD; /* pairs: suspended */
 }
 
+/* more_idle - a page of them, which lasts. */
+static void more_idle(void)
+{
+	struct suspension *fresh = (struct suspension *)os_alloc(os_page_size());
+	if (fresh == NULL)
+		mgc_fatal("no memory to suspend a thread");
+	for (size_t i = 0; i < os_page_size() / sizeof *fresh; i++) {
+		fresh[i].next = idle;
+		idle = &fresh[i];
+	}
+}
+
 static struct suspension *make(pthread_t id, int tid)
 {
-	struct suspension *s = GC_malloc_atomic_uncollectable(sizeof *s);
-	if (s == NULL)
-		mgc_fatal("no memory to suspend a thread");
+	if (idle == NULL)
+		more_idle();
+	struct suspension *s = idle;
+	idle = s->next;
 	*s = (struct suspension){ suspensions, id, tid, ASKED };
 	suspensions = s;
 	return s;
@@ -135,7 +148,8 @@ static void drop(struct suspension *s)
 	while (*at != s)
 		at = &(*at)->next;
 	*at = s->next;
-	GC_free(s);
+	s->next = idle;
+	idle = s;
 }
 
 static void before_fork(void)

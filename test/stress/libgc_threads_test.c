@@ -127,4 +127,44 @@ TEST(one_that_is_held_keeps_no_other)
 	while (__atomic_load_n(&nended, __ATOMIC_RELAXED) != 1)
 		usleep(1000);
 }
+
+void GC_incr_bytes_allocd(size_t nbytes); /* no header has it */
+
+static bool asking;
+static unsigned nfinalized, nfinalized_asking;
+
+static void count_finalized(void *obj, void *arg)
+{
+	(void)obj;
+	(void)arg;
+	nfinalized++;
+	nfinalized_asking += asking;
+}
+
+static void __attribute__((noinline)) make_finalizable(unsigned n)
+{
+	for (; n > 0; n--)
+		GC_register_finalizer(GC_malloc(32), count_finalized, NULL, NULL, NULL);
+}
+
+/* A finalizer may want a lock of the program that the held thread has. */
+TEST(no_finalizer_runs_while_one_is_held_or_let_go)
+{
+	pthread_t t;
+	GC_INIT();
+	CHECK_EQ(GC_pthread_create(&t, NULL, ask_again, NULL), 0);
+	make_finalizable(1000);
+	GC_incr_bytes_allocd((size_t)1 << 30); /* a collection is due */
+	asking = true;
+	GC_suspend_thread(t);
+	CHECK(GC_is_thread_suspended(t));
+	GC_resume_thread(t);
+	asking = false;
+	CHECK_EQ(nfinalized_asking, 0);
+	GC_gcollect();
+	CHECK(nfinalized > 900);
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	while (__atomic_load_n(&nended, __ATOMIC_RELAXED) != 1)
+		usleep(1000);
+}
 #endif
