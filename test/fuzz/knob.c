@@ -4,7 +4,7 @@
 #include "base/knob.h"
 #include "fuzz/input.h"
 
-enum kind { IS_int, IS_bytes, IS_percent, IS_path, IS_stats };
+enum kind { IS_int, IS_bytes, IS_percent, IS_path, IS_socket, IS_stats };
 
 static const struct row {
 	const char *name;
@@ -22,7 +22,7 @@ static const struct row {
 static void check_row(const struct knobs *k, const struct row *r)
 {
 	int64_t v = 0;
-	if (r->kind == IS_path || r->kind == IS_stats)
+	if (r->kind >= IS_path)
 		return;
 	memcpy(&v, (const char *)k + r->offset, sizeof v);
 	bool off = r->kind == IS_percent && v == KNOB_OFF;
