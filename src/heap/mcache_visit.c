@@ -42,13 +42,15 @@ static bool begin_visit(struct mcache *c)
 }
 
 /* all_home - all blocks of a slab that has a key were freed, and the last ones by others. Its thread may
- * count down meanwhile. */
+ * count down meanwhile, and at 0 it is on its way to change the slab's state. */
 MGC_NO_SANITIZE static bool all_home(struct slab *s)
 {
 	uintptr_t remote = load_acquire(&s->remote); /* pairs: remote */
 	if (s->state == SLAB_FULL)
 		return remote_fresh(remote) == s->carved;
-	bool home = s->state == SLAB_PARTIAL && slab_used(s) == remote_fresh(remote);
+	uint32_t left = load_relaxed(&s->countdown); /* once */
+	bool home = s->state == SLAB_PARTIAL && left != 0 &&
+		    left + slab_floor(s) == remote_fresh(remote);
 	order_seen(&s->countdown); /* a membarrier follows */
 	return home;
 }

@@ -6,7 +6,9 @@
  *        ways touch the current slabs, and the free lists and countdowns of slabs that have a key: of these the
  *        visitor leaves alone all in which a block is in use. A block is in use until its thread has counted it
  *        down, so of a slab without such a block the thread has nothing more to write; a second fence makes what
- *        it wrote visible.
+ *        it wrote visible. But to change its state: who counted down to 0 comes inside for that, and waits there
+ *        if he is visited. So a PARTIAL slab whose countdown stands at 0 is left alone, too; that of a FULL one whose
+ *        blocks were all freed by others has not begun.
  * WHO    mcache.c for the thread; scavenger.c visits.
  * LOCKS  one visitor at a time: `scavenging.lock`. */
 #ifndef MGC_HEAP_MCACHE_VISIT_H

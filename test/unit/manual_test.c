@@ -3,6 +3,7 @@
 #include "lib/os_fake.h"
 #include "lib/plain.h"
 #include "lib/probe.h"
+#include "lib/step.h"
 
 #include <sys/resource.h>
 
@@ -867,6 +868,107 @@ TEST(visit_takes_mail)
 	mcache_close(other);
 	end();
 }
+
+/* Frees that end a countdown, the short way: of such a slab others have freed so many blocks. */
+struct last_free {
+	struct mcache *owner;
+	void *p;
+};
+
+/* free_all_but_one - of a slab that is full, n blocks: others so many, the owner the rest but the one in f. */
+static void free_all_but_one(struct last_free *f, struct mcache *other, size_t n, size_t theirs)
+{
+	for (size_t i = 0; i < theirs; i++)
+		mcache_free(other, &heap, slab_at(blocks[i]), blocks[i]);
+	mcache_trim(other);
+	for (size_t i = theirs; i + 1 < n; i++)
+		release(f->owner, blocks[i]);
+	f->p = blocks[n - 1];
+}
+
+static void finish_visited(struct mcache *owner, struct mcache *other)
+{
+	(void)mcache_visit(owner, true);
+	CHECK_EQ(used_pages(), SLAB_PAGES); /* the current one stays */
+	mcache_close(other);
+	finish(owner);
+}
+
+/* fill_one - a slab of that class is full, and the current one is another. How many blocks it has. */
+static size_t fill_one(struct mcache *c, unsigned sc)
+{
+	size_t n = slab_nblocks(sc);
+	for (size_t i = 0; i < n; i++)
+		blocks[i] = take(c, sc);
+	release(c, take(c, sc));
+	return n;
+}
+
+/* A countdown has run out and its thread has not come to say so: the slab is not empty to a visitor, though others have
+ * freed all that is in use. */
+TEST(visit_before_the_count)
+{
+	start();
+	struct last_free f = { mcache_open(&heap, MCACHE_THREAD), NULL };
+	struct mcache *other = mcache_open(&heap, MCACHE_SHARED);
+	size_t n = fill_one(f.owner, mcache_class(1024));
+	free_all_but_one(&f, other, n, n / 8);
+	struct slab *s = slab_at(f.p);
+	CHECK(s->state == SLAB_PARTIAL && s->countdown == 1);
+	CHECK(slab_push(s, f.p));
+	(void)mcache_visit(f.owner, true);
+	CHECK_EQ(s->state, SLAB_PARTIAL);
+	mcache_count_down(s);
+	CHECK_EQ(s->state, SLAB_SPARSE);
+	finish_visited(f.owner, other);
+}
+
+#if STEP_WORKS
+static struct mcache *stepped;
+
+static void free_last(void *arg)
+{
+	struct last_free *f = arg;
+	struct slab *s = slab_at(f->p);
+	if (slab_key((uintptr_t)f->p) != load_relaxed(&s->key))
+		mcache_free(f->owner, &heap, s, f->p);
+	else if (slab_push(s, f->p))
+		mcache_count_down(s);
+}
+
+static void visit_stepped(void)
+{
+	(void)mcache_visit(stepped, true);
+}
+
+/* visit_after - so many instructions of the free that ends a countdown. False: it has fewer. */
+static bool visit_after(size_t k, unsigned sc, size_t theirs)
+{
+	start();
+	struct last_free f = { mcache_open(&heap, MCACHE_THREAD), NULL };
+	struct mcache *other = mcache_open(&heap, MCACHE_SHARED);
+	free_all_but_one(&f, other, fill_one(f.owner, sc), theirs);
+	stepped = f.owner;
+	bool more = step_run(free_last, &f, k, visit_stepped);
+	finish_visited(f.owner, other);
+	return more;
+}
+
+/* A visit between any two instructions of the free of the first block of a slab, of the last one above the floor, and of
+ * the last one: the slab goes once. */
+TEST_SECONDS(visit_amid_a_free, 50)
+{
+	unsigned sc = mcache_class(1024);
+	size_t n = slab_nblocks(sc), theirs[] = { n - 1, n / 8, 0 };
+	for (size_t i = 0; i < 3; i++) {
+		size_t k = 0;
+		while (visit_after(k, sc, theirs[i]))
+			k++;
+		printf("  %zu of %zu blocks freed by others: %zu instructions\n", theirs[i], n, k);
+		CHECK(k > 20);
+	}
+}
+#endif
 
 static uint32_t visiting;
 
