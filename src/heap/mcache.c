@@ -427,6 +427,7 @@ static struct mcache *reuse_cache(struct manual *h)
 	return c;
 }
 
+/* new_cache - who visits, counts or forks finds it from here on: it has nothing, and is no thread's yet. */
 static struct mcache *new_cache(struct manual *h)
 {
 	lock_acquire(&h->registry_lock);
@@ -439,6 +440,8 @@ static struct mcache *new_cache(struct manual *h)
 		return NULL;
 	have_none(c);
 	c->heap = h;
+	c->runs_bound = MCACHE_MAX_KEPT;
+	store_relaxed(&c->kind, (uint8_t)MCACHE_SHARED);
 	list_init(&c->node);
 	lock_acquire(&h->registry_lock);
 	list_push_back(&h->caches, &c->node);
@@ -454,8 +457,6 @@ struct mcache *mcache_open(struct manual *h, enum mcache_kind kind)
 	if (c == NULL)
 		return NULL;
 	store_relaxed(&c->kind, (uint8_t)kind);
-	if (c->runs_bound == 0)
-		c->runs_bound = MCACHE_MAX_KEPT;
 	if (kind == MCACHE_THREAD)
 		add_acq_rel(&h->nthreads, 1u); /* pairs: scavenger-on */
 	mcache_set_slow(c, false);
@@ -613,7 +614,7 @@ void mcache_read_stats(const struct mcache *c, struct mcache_stats *st)
  * slabs the frees that are not counted yet, less what the lists hold. */
 MGC_NO_SANITIZE static uint64_t allocated_by(const struct mcache *c)
 {
-	uint64_t units = c->runs_bound == 0 ? 0 : c->runs_bound - MCACHE_MAX_KEPT - c->runs_given;
+	uint64_t units = c->runs_bound - MCACHE_MAX_KEPT - c->runs_given;
 	uint64_t nbytes = c->listed_nbytes + units * SLAB_NBYTES;
 	for (unsigned sc = 1; sc < MGC_NSIZECLASS; sc++) {
 		const struct slab *s = c->current[sc];

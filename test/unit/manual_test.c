@@ -970,6 +970,39 @@ TEST_SECONDS(visit_amid_a_free, 50)
 }
 #endif
 
+#if STEP_WORKS
+static size_t nvisits;
+
+static void visit_each_step(void)
+{
+	if (load_relaxed(&heap.registry_lock.state) == LOCK_FREE) {
+		scavenger_visit(&heap);
+		nvisits++;
+	}
+	step_again(1, visit_each_step);
+}
+
+static void open_cache(void *c)
+{
+	*(struct mcache **)c = mcache_open(&heap, MCACHE_THREAD);
+}
+
+/* A cache that is being opened is visited after each instruction: it is in the list, and has nothing. */
+TEST_SECONDS(visits_of_the_new, 50)
+{
+	start();
+	struct mcache *c[3];
+	for (size_t i = 0; i < 3; i++) {
+		(void)step_run(open_cache, &c[i], 0, visit_each_step);
+		CHECK_EQ(mcache_run_units(c[i]), 0);
+	}
+	CHECK(nvisits > 100);
+	for (size_t i = 0; i < 3; i++)
+		mcache_close(c[i]);
+	end();
+}
+#endif
+
 static uint32_t visiting;
 
 static void *visit_all_the_time(void *arg)
