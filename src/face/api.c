@@ -351,9 +351,10 @@ int mgc_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)
 	struct thread_start s = { .fn = fn, .arg = arg };
 	if (thread == NULL || fn == NULL)
 		return EINVAL;
-	if (api_self() == NULL)
+	struct mutator *m = api_self();
+	if (m == NULL)
 		return ENOMEM;
-	int err = pthread_create(thread, attr, thread_main, &s);
+	int err = runtime_create_thread(m, thread, attr, thread_main, &s);
 	while (err == 0 && load_acquire(&s.attached) == 0) /* pairs: thread-attached */
 		os_wait(&s.attached, 0, 0);
 	return err != 0 ? err : s.err;

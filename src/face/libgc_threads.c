@@ -258,9 +258,8 @@ static void unlock_threads(void)
 		mutator_self()->collects--;
 }
 
-static void *make_thread(void *(*fn)(void *), void *arg)
+static void *make_thread(struct mutator *m, void *(*fn)(void *), void *arg)
 {
-	struct mutator *m = libgc_self();
 	uintptr_t p = m == NULL ? 0
 				: gc_alloc(&runtime.gc, m, libgc.kind_layout[KIND_UNCOLLECTABLE],
 					   sizeof(struct thread));
@@ -412,7 +411,8 @@ static void *thread_main(void *p)
 
 int GC_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
 {
-	struct thread *t = make_thread(fn, arg);
+	struct mutator *m = libgc_self();
+	struct thread *t = make_thread(m, fn, arg);
 	int state = PTHREAD_CREATE_JOINABLE;
 	uint32_t attached = 0;
 	if (t == NULL)
@@ -421,7 +421,7 @@ int GC_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*fn)(voi
 	if (attr != NULL)
 		pthread_attr_getdetachstate(attr, &state);
 	t->detached = state == PTHREAD_CREATE_DETACHED;
-	int err = pthread_create(id, attr, thread_main, t);
+	int err = runtime_create_thread(m, id, attr, thread_main, t);
 	if (err != 0)
 		forget_thread(t);
 	while (err == 0 && load_acquire(&attached) == 0) /* pairs: libgc-thread */

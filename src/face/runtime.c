@@ -12,6 +12,7 @@
 #include "base/watch.h"
 #include "face/watch_layout.h"
 #include "gc/barrier.h"
+#include "gc/cycle.h"
 #include "gc/fork.h"
 #include "obs/census.h"
 #include "obs/gctrace.h"
@@ -369,4 +370,13 @@ void runtime_detach(void)
 		return;
 	pthread_setspecific(exit_key, NULL);
 	mutator_detach(mutator_self());
+}
+
+int runtime_create_thread(struct mutator *m, pthread_t *thread, const pthread_attr_t *attr,
+			  void *(*fn)(void *), void *arg)
+{
+	int err = pthread_create(thread, attr, fn, arg);
+	if (err == EAGAIN && m->sec == 0 && cycle_obey_limit(&runtime.gc, m))
+		err = pthread_create(thread, attr, fn, arg);
+	return err;
 }

@@ -7,6 +7,8 @@
 #ifndef MGC_IMPL
 #error "internal header of mallocgc"
 #endif
+#include <pthread.h>
+
 #include "gc/alloc.h"
 #include "gc/gc.h"
 #include "heap/mutator.h"
@@ -48,6 +50,10 @@ void runtime_detach(void);
 struct stat_values;
 void runtime_read_stats(struct stat_values *out);
 bool runtime_started(void);
+/* runtime_create_thread - pthread_create; where a limit of the address space that came unseen leaves no room for a stack, it is
+ * obeyed first. m is the caller's. */
+int runtime_create_thread(struct mutator *m, pthread_t *thread, const pthread_attr_t *attr,
+			  void *(*fn)(void *), void *arg);
 /* runtime_run_finalizers - finalizers and cleanups that are due, on this thread; how many. */
 size_t runtime_run_finalizers(void);
 

@@ -361,6 +361,24 @@ TEST(the_next_collection_finds_a_later_limit)
 	check_room(40 << 20);
 }
 
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+/* A stack that is longer than what the C library keeps of those that ended: it must be mapped. */
+TEST(the_next_thread_finds_a_later_limit)
+{
+	pthread_attr_t attr;
+	pthread_t t;
+	limit_later(500);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 << 20);
+	CHECK_EQ(mgc_thread_create(&t, &attr, nothing, NULL), 0);
+	CHECK_EQ(pthread_join(t, NULL), 0);
+	pthread_attr_destroy(&attr);
+}
+
 static void set_soft_limit(size_t mib)
 {
 	struct rlimit r;

@@ -11,7 +11,7 @@
 
 static void *links[MANY];
 
-/* afar - on a thread that is gone afterwards, with its stack. */
+/* afar - on a thread that is gone afterwards, with its stack: one of a size that does not hang on the caller's limits. */
 static void *afar_main(void *fn)
 {
 	(*(void (**)(void))fn)();
@@ -20,9 +20,12 @@ static void *afar_main(void *fn)
 
 static void afar(void (*fn)(void))
 {
+	pthread_attr_t attr;
 	pthread_t t;
-	if (pthread_create(&t, NULL, afar_main, &fn) != 0 || pthread_join(t, NULL) != 0)
+	if (pthread_attr_init(&attr) != 0 || pthread_attr_setstacksize(&attr, 8 << 20) != 0 ||
+	    pthread_create(&t, &attr, afar_main, &fn) != 0 || pthread_join(t, NULL) != 0)
 		abort();
+	pthread_attr_destroy(&attr);
 }
 
 /* watch - links[i] becomes 0 when the object is gone. */

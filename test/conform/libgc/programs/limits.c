@@ -29,6 +29,22 @@ static void fill(void)
 	}
 }
 
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+/* new_stack - a thread whose stack is longer than what the C library keeps of those that ended: it must be mapped. */
+static int new_stack(void)
+{
+	pthread_attr_t attr;
+	pthread_t t;
+	int err = pthread_attr_init(&attr) | pthread_attr_setstacksize(&attr, 64 << 20);
+	if (err == 0)
+		err = pthread_create(&t, &attr, nothing, NULL);
+	return err == 0 ? pthread_join(t, NULL) : err;
+}
+
 static __attribute__((noinline)) void count_and_drop(void)
 {
 	long found = 0;
@@ -46,6 +62,7 @@ int main(void)
 	struct rlimit r = { 256 << 20, 256 << 20 };
 	if (setrlimit(RLIMIT_AS, &r) != 0)
 		abort();
+	printf("a thread at once: %d\n", new_stack() == 0);
 	GC_set_oom_fn(on_oom);
 	most = 1000000;
 	afar(fill);
