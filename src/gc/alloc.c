@@ -209,7 +209,7 @@ static bool free_now_or_later(struct mutator *m, uintptr_t p, struct span *s)
 {
 	uint64_t pg = mutator_enter_heap(m);
 	bool off = phase_gen_phase(pg) == PHASE_OFF;
-	bool done = off || barrier_defer_free(m, p);
+	bool done = off || barrier_defer_free(m, p, s->slot_nbytes);
 	if (off && m->heap->gc->knobs.clobberfree)
 		sweep_clobber(p, edge_nbytes(s));
 	if (off) {

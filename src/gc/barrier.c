@@ -179,7 +179,7 @@ struct grey_block *barrier_take_buffers(struct heap *h)
 
 /* ── explicit frees ─────────────────────────────────────────────────────────────────────── */
 
-bool barrier_defer_free(struct mutator *m, uintptr_t p)
+bool barrier_defer_free(struct mutator *m, uintptr_t p, size_t nbytes)
 {
 	struct grey_block *b = load_acquire(&m->freed); /* pairs: freed */
 	barrier_shade(m, p); /* what it refers to may still be wanted */
@@ -195,6 +195,7 @@ bool barrier_defer_free(struct mutator *m, uintptr_t p)
 		b = fresh;
 	}
 	b->object[b->n++] = p;
+	add_relaxed(&m->heap->freed_nbytes, nbytes);
 	return true;
 }
 
@@ -231,6 +232,5 @@ size_t barrier_unmark_freed(struct heap *h, uintptr_t p)
 	if ((and_seq(&pair->mark, ~bit) & bit) == 0)
 		mgc_misuse("second free of %p (a slot of %zu B), while a collection ran", (void *)p,
 			   s->slot_nbytes);
-	add_relaxed(&h->freed_nbytes, s->slot_nbytes);
 	return s->slot_nbytes;
 }

@@ -139,9 +139,9 @@ MGC_INLINE uintptr_t barrier_weak_get(struct mutator *m, const uintptr_t *slot, 
  * taken. */
 struct grey_block *barrier_take_buffers(struct heap *h);
 
-/* barrier_defer_free - inside m's section of a phase that is not OFF: the object at p will be freed when
- * the cycle flips. False: no memory to remember it. */
-bool barrier_defer_free(struct mutator *m, uintptr_t p);
+/* barrier_defer_free - inside m's section of a phase that is not OFF: the object at p, of that size, will be freed when
+ * the cycle flips, and is counted now. False: no memory to remember it. */
+bool barrier_defer_free(struct mutator *m, uintptr_t p, size_t nbytes);
 /* barrier_hand_over - m is about to be detached: its buffers go to the collector. */
 void barrier_hand_over(struct mutator *m);
 /* barrier_take_freed - what the mutators freed since, as a list of blocks; quiet after the next Q.

@@ -192,6 +192,23 @@ TEST(tagged_and_boxed_words)
 	set_phase(PHASE_OFF);
 }
 
+TEST(a_free_in_a_cycle_counts_at_once_and_once)
+{
+	struct mutator *m = begin();
+	uint64_t before = load_relaxed(&m->heap->freed_nbytes);
+	set_phase(PHASE_MARK);
+	mutator_enter(m);
+	CHECK(barrier_defer_free(m, (uintptr_t)object[0], 32));
+	mutator_leave(m);
+	CHECK_EQ(load_relaxed(&m->heap->freed_nbytes) - before, 32);
+	CHECK(space_mark(&m->heap->pageheap.space, (uintptr_t)object[0]));
+	CHECK_EQ(barrier_unmark_freed(m->heap, (uintptr_t)object[0]), 32);
+	CHECK_EQ(load_relaxed(&m->heap->freed_nbytes) - before, 32);
+	grey_put_empty(&runtime.gc.pool, barrier_take_freed(m->heap));
+	take_shaded();
+	set_phase(PHASE_OFF);
+}
+
 /* A word that is marked already is not shaded again at the end of a mark. */
 TEST(marked_words_do_not_open_the_mark_again)
 {
