@@ -141,6 +141,8 @@ void libgc_look_for_errors(void);
 void libgc_describe(uintptr_t object, char *out, size_t nbytes);
 /* libgc_mark_toggles - in the stop, before the mark: the client says which are strong. */
 void libgc_mark_toggles(struct marker *mk);
+/* libgc_add_finalizer - of an object that the calling thread has just allocated; asks the client's callback where there is no memory. */
+void libgc_add_finalizer(void *fresh, GC_finalization_proc fn, void *cd, enum finalizer_order order);
 /* libgc_disclaimed - an object of a kind with a disclaim procedure was made. */
 void libgc_disclaimed(unsigned kind, void *obj);
 /* libgc_asks_by - that "finalizer" is not the program's, but calls its disclaim procedure, or GC_finalized_malloc's. */

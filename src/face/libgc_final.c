@@ -112,6 +112,20 @@ static void set(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_pr
 		*ocd = old.arg;
 }
 
+void libgc_add_finalizer(void *fresh, GC_finalization_proc fn, void *cd, enum finalizer_order order)
+{
+	struct mutator *m = mutator_self();
+	if (GC_find_leak)
+		return;
+	mutator_enter(m);
+	bool ok = specials_add_finalizer(&runtime.gc.specials, (uintptr_t)fresh,
+					 &(struct finalizer){ fn, cd, order });
+	charge();
+	mutator_leave(m);
+	if (!ok)
+		libgc_out_of_memory(sizeof(struct finalizer));
+}
+
 void GC_register_finalizer(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_proc *ofn,
 			   void **ocd)
 {

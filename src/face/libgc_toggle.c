@@ -168,18 +168,17 @@ static void disclaim(void *obj, void *arg)
 	store_relaxed(&asked, (uintptr_t)0);
 	libgc_note_mark((uintptr_t)obj, false);
 	GC_alloc_unlock();
-	if (refused)
-		libgc_disclaimed((unsigned)(k - libgc.kind), obj);
+	if (refused && k->marks_all)
+		GC_register_finalizer(obj, disclaim, arg, NULL, NULL);
+	else if (refused)
+		GC_register_finalizer_no_order(obj, disclaim, arg, NULL, NULL);
 }
 
 /* libgc_disclaimed - where the objects that it refers to are to be whole for the procedure, they are asked later than this one. */
 void libgc_disclaimed(unsigned kind, void *obj)
 {
 	struct kind *k = &libgc.kind[kind];
-	if (k->marks_all)
-		GC_register_finalizer(obj, disclaim, k, NULL, NULL);
-	else
-		GC_register_finalizer_no_order(obj, disclaim, k, NULL, NULL);
+	libgc_add_finalizer(obj, disclaim, k, k->marks_all ? FINALIZE_ORDERED : FINALIZE_NO_ORDER);
 }
 
 void GC_register_disclaim_proc(int kind, disclaim_fn fn, int mark_from_all)
@@ -209,7 +208,7 @@ void *GC_finalized_malloc(size_t nbytes, const struct GC_finalizer_closure *clos
 	libgc_ready();
 	void *p = libgc_alloc(KIND_NORMAL, nbytes);
 	if (p != NULL)
-		GC_register_finalizer(p, run_closure, (void *)(uintptr_t)closure, NULL, NULL);
+		libgc_add_finalizer(p, run_closure, (void *)(uintptr_t)closure, FINALIZE_ORDERED);
 	return p;
 }
 

@@ -14,17 +14,17 @@ enum axis { BY_KEY, BY_VALUE };
 
 /* ── chunks ─────────────────────────────────────────────────────────────────────────────── */
 
-static unsigned chunk_of(size_t i)
+MGC_INLINE unsigned chunk_of(size_t i)
 {
 	return i < PTRMAP_FIRST ? 0 : 64 - bits_clz(i / PTRMAP_FIRST);
 }
 
-static size_t chunk_first(unsigned k)
+MGC_INLINE size_t chunk_first(unsigned k)
 {
 	return k == 0 ? 0 : (size_t)PTRMAP_FIRST << (k - 1);
 }
 
-static size_t chunk_records(unsigned k)
+MGC_INLINE size_t chunk_records(unsigned k)
 {
 	return k == 0 ? PTRMAP_FIRST : chunk_first(k);
 }
@@ -40,10 +40,15 @@ static size_t chunk_nbytes(const struct ptrmap *m, unsigned k)
 	return align_up(chunk_records(k) * each, os_page_size());
 }
 
-struct ptrmap_entry *ptrmap_at(const struct ptrmap *m, size_t i)
+MGC_INLINE struct ptrmap_entry *record_at(const struct ptrmap *m, size_t i)
 {
 	unsigned k = chunk_of(i);
 	return &load_acquire(&m->chunk[k])[i - chunk_first(k)]; /* pairs: ptrmap-chunk */
+}
+
+struct ptrmap_entry *ptrmap_at(const struct ptrmap *m, size_t i)
+{
+	return record_at(m, i);
 }
 
 static bool add_chunk(struct ptrmap *m)
@@ -67,23 +72,23 @@ static void drop_chunk(struct ptrmap *m)
 	m->capacity -= chunk_records(k);
 }
 
-/* number_of - index + 1. */
+/* number_of - index + 1. The last chunk has half of all records. */
 static uint32_t number_of(const struct ptrmap *m, const struct ptrmap_entry *e)
 {
-	unsigned k = 0;
+	unsigned k = chunk_of(m->capacity - 1);
 	while (e < m->chunk[k] || e >= m->chunk[k] + chunk_records(k))
-		k++;
+		k--;
 	return (uint32_t)(chunk_first(k) + (size_t)(e - m->chunk[k])) + 1;
 }
 
-static struct ptrmap_entry *numbered(const struct ptrmap *m, uint32_t number)
+MGC_INLINE struct ptrmap_entry *numbered(const struct ptrmap *m, uint32_t number)
 {
-	return number == 0 ? NULL : ptrmap_at(m, number - 1);
+	return number == 0 ? NULL : record_at(m, number - 1);
 }
 
 /* ── the indices ────────────────────────────────────────────────────────────────────────── */
 
-static uint32_t *bucket_at(const struct ptrmap *m, enum axis axis, size_t i)
+MGC_INLINE uint32_t *bucket_at(const struct ptrmap *m, enum axis axis, size_t i)
 {
 	unsigned k = chunk_of(i);
 	uint32_t *first = (uint32_t *)(m->chunk[k] + chunk_records(k));
@@ -112,7 +117,7 @@ static uint32_t *next_on(struct ptrmap_entry *e, enum axis axis)
 }
 
 /* bucket_number - with n buckets, of which the first few of a doubling may be split already. */
-static size_t bucket_number(uintptr_t key, size_t n)
+MGC_INLINE size_t bucket_number(uintptr_t key, size_t n)
 {
 	size_t hash = (size_t)bits_mix(key);
 	size_t mask = n <= 1 ? 0 : ((size_t)2 << (63 - bits_clz(n - 1))) - 1;
@@ -126,9 +131,9 @@ static uint32_t *bucket_of(const struct ptrmap *m, enum axis axis, uintptr_t key
 }
 
 /* push_on, unlink_on - at the head of that bucket; from wherever it is. */
-static void push_on(struct ptrmap *m, struct ptrmap_entry *e, enum axis axis, uint32_t *bucket)
+static void push_on(struct ptrmap *m, struct ptrmap_entry *e, uint32_t number, enum axis axis,
+		    uint32_t *bucket)
 {
-	uint32_t number = number_of(m, e);
 	*next_on(e, axis) = *bucket;
 	if (axis == BY_VALUE) {
 		neighbours_of(e)->previous = 0;
@@ -138,9 +143,9 @@ static void push_on(struct ptrmap *m, struct ptrmap_entry *e, enum axis axis, ui
 	*bucket = number;
 }
 
-static void unlink_by_key(struct ptrmap *m, struct ptrmap_entry *e)
+static void unlink_by_key(struct ptrmap *m, struct ptrmap_entry *e, uint32_t number)
 {
-	uint32_t *at = bucket_of(m, BY_KEY, e->key), number = number_of(m, e);
+	uint32_t *at = bucket_of(m, BY_KEY, e->key);
 	while (*at != number)
 		at = &numbered(m, *at)->next;
 	*at = e->next;
@@ -156,15 +161,15 @@ static void unlink_by_value(struct ptrmap *m, struct ptrmap_entry *e)
 		neighbours_of(numbered(m, n->next))->previous = n->previous;
 }
 
-static void link_on(struct ptrmap *m, struct ptrmap_entry *e, enum axis axis)
+static void link_on(struct ptrmap *m, struct ptrmap_entry *e, uint32_t number, enum axis axis)
 {
-	push_on(m, e, axis, bucket_of(m, axis, key_on(e, axis)));
+	push_on(m, e, number, axis, bucket_of(m, axis, key_on(e, axis)));
 }
 
-static void unlink_on(struct ptrmap *m, struct ptrmap_entry *e, enum axis axis)
+static void unlink_on(struct ptrmap *m, struct ptrmap_entry *e, uint32_t number, enum axis axis)
 {
 	if (axis == BY_KEY)
-		unlink_by_key(m, e);
+		unlink_by_key(m, e, number);
 	else
 		unlink_by_value(m, e);
 }
@@ -181,9 +186,11 @@ static void split_on(struct ptrmap *m, enum axis axis)
 	at = *from;
 	*from = 0;
 	while (at != 0) {
-		struct ptrmap_entry *e = numbered(m, at);
+		uint32_t number = at;
+		struct ptrmap_entry *e = numbered(m, number);
 		at = *next_on(e, axis);
-		push_on(m, e, axis, bucket_number(key_on(e, axis), fresh + 1) == fresh ? to : from);
+		push_on(m, e, number, axis,
+			bucket_number(key_on(e, axis), fresh + 1) == fresh ? to : from);
 	}
 }
 
@@ -213,52 +220,53 @@ struct ptrmap_entry *ptrmap_find_value(const struct ptrmap *m, uintptr_t value)
 
 /* ── records ────────────────────────────────────────────────────────────────────────────── */
 
-/* take - a free record, or NULL. */
-static struct ptrmap_entry *take(struct ptrmap *m)
+/* take - the number of a free record, or 0. */
+static uint32_t take(struct ptrmap *m)
 {
-	struct ptrmap_entry *e = numbered(m, m->free);
-	if (e != NULL) {
-		m->free = e->next;
-		return e;
+	uint32_t number = m->free;
+	if (number != 0) {
+		m->free = numbered(m, number)->next;
+		return number;
 	}
 	if (m->used == m->capacity && !add_chunk(m))
-		return NULL;
+		return 0;
 	for (size_t axis = 0; axis < naxes(m); axis++)
 		split_on(m, (enum axis)axis);
-	return ptrmap_at(m, m->used++);
+	return (uint32_t)++m->used;
 }
 
-static void link(struct ptrmap *m, struct ptrmap_entry *e)
+static void link(struct ptrmap *m, struct ptrmap_entry *e, uint32_t number)
 {
 	for (size_t axis = 0; axis < naxes(m); axis++)
-		link_on(m, e, (enum axis)axis);
+		link_on(m, e, number, (enum axis)axis);
 	e->state = PTRMAP_IN;
 	m->n++;
 }
 
-static void unlink(struct ptrmap *m, struct ptrmap_entry *e)
+static void unlink(struct ptrmap *m, struct ptrmap_entry *e, uint32_t number)
 {
 	MGC_CHECK(e->state == PTRMAP_IN);
 	for (size_t axis = 0; axis < naxes(m); axis++)
-		unlink_on(m, e, (enum axis)axis);
+		unlink_on(m, e, number, (enum axis)axis);
 	e->generation++;
 	m->n--;
 }
 
-static void put_free(struct ptrmap *m, struct ptrmap_entry *e)
+static void put_free(struct ptrmap *m, struct ptrmap_entry *e, uint32_t number)
 {
 	e->next = m->free;
 	e->state = PTRMAP_FREE;
-	m->free = number_of(m, e);
+	m->free = number;
 }
 
 struct ptrmap_entry *ptrmap_add(struct ptrmap *m, uintptr_t key)
 {
-	struct ptrmap_entry *e = take(m);
+	uint32_t number = take(m);
+	struct ptrmap_entry *e = numbered(m, number);
 	if (e == NULL)
 		return NULL;
 	*e = (struct ptrmap_entry){ .key = key, .generation = e->generation };
-	link(m, e);
+	link(m, e, number);
 	return e;
 }
 
@@ -270,37 +278,46 @@ struct ptrmap_entry *ptrmap_put(struct ptrmap *m, uintptr_t key)
 
 void ptrmap_rename(struct ptrmap *m, struct ptrmap_entry *e, uintptr_t key)
 {
-	unlink_on(m, e, BY_KEY);
+	uint32_t number = number_of(m, e);
+	unlink_on(m, e, number, BY_KEY);
 	e->key = key;
-	link_on(m, e, BY_KEY);
+	link_on(m, e, number, BY_KEY);
 }
 
 void ptrmap_set_value(struct ptrmap *m, struct ptrmap_entry *e, uintptr_t value)
 {
-	unlink_on(m, e, BY_VALUE);
+	uint32_t number = number_of(m, e);
+	unlink_on(m, e, number, BY_VALUE);
 	e->value[0] = value;
-	link_on(m, e, BY_VALUE);
+	link_on(m, e, number, BY_VALUE);
+}
+
+static void remove_numbered(struct ptrmap *m, struct ptrmap_entry *e, uint32_t number)
+{
+	unlink(m, e, number);
+	put_free(m, e, number);
 }
 
 void ptrmap_remove(struct ptrmap *m, struct ptrmap_entry *e)
 {
-	unlink(m, e);
-	put_free(m, e);
+	remove_numbered(m, e, number_of(m, e));
 }
 
 void ptrmap_retire(struct ptrmap *m, struct ptrmap_entry *e)
 {
-	unlink(m, e);
+	uint32_t number = number_of(m, e);
+	unlink(m, e, number);
 	uint32_t *at = m->last != 0 ? &numbered(m, m->last)->next : &m->first;
 	e->next = 0;
 	e->state = PTRMAP_QUEUED;
-	*at = m->last = number_of(m, e);
+	*at = m->last = number;
 	m->nqueued++;
 }
 
 bool ptrmap_next(struct ptrmap *m, struct ptrmap_entry *out)
 {
-	struct ptrmap_entry *e = numbered(m, m->first);
+	uint32_t number = m->first;
+	struct ptrmap_entry *e = numbered(m, number);
 	if (e == NULL)
 		return false;
 	*out = *e;
@@ -308,7 +325,7 @@ bool ptrmap_next(struct ptrmap *m, struct ptrmap_entry *out)
 	if (m->first == 0)
 		m->last = 0;
 	m->nqueued--;
-	put_free(m, e);
+	put_free(m, e, number);
 	return true;
 }
 
@@ -340,9 +357,9 @@ bool ptrmap_filter(struct ptrmap *m, size_t *at, size_t most,
 		   bool (*drop)(void *arg, struct ptrmap_entry *e), void *arg)
 {
 	for (; *at < m->used && most > 0; ++*at, most--) {
-		struct ptrmap_entry *e = ptrmap_at(m, *at);
+		struct ptrmap_entry *e = record_at(m, *at);
 		if (e->state == PTRMAP_IN && drop(arg, e))
-			ptrmap_remove(m, e);
+			remove_numbered(m, e, (uint32_t)*at + 1);
 	}
 	return *at < m->used;
 }
@@ -361,9 +378,9 @@ static void rebuild(struct ptrmap *m, size_t used)
 	for (size_t i = used; i-- > 0;) {
 		struct ptrmap_entry *e = ptrmap_at(m, i);
 		if (e->state == PTRMAP_IN)
-			link(m, e);
+			link(m, e, (uint32_t)i + 1);
 		else if (e->state == PTRMAP_FREE)
-			put_free(m, e);
+			put_free(m, e, (uint32_t)i + 1);
 	}
 }
 

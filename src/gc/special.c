@@ -86,6 +86,13 @@ static void read_finalizer(const struct ptrmap_entry *e, struct finalizer *out)
 	out->order = order_of(e);
 }
 
+static void write_finalizer(struct ptrmap_entry *e, unsigned offset, const struct finalizer *f)
+{
+	e->value[FIN_FN] = (uintptr_t)f->fn;
+	e->value[FIN_ARG] = (uintptr_t)f->arg;
+	e->tag = ((unsigned)f->order | offset << ORDER_BITS) & 0x3f;
+}
+
 static bool set_finalizer(struct specials *s, uintptr_t object, unsigned offset,
 			  const struct finalizer *f, struct finalizer *old)
 {
@@ -100,9 +107,7 @@ static bool set_finalizer(struct specials *s, uintptr_t object, unsigned offset,
 	}
 	if (e == NULL && (e = ptrmap_add(&s->finalizers, object)) == NULL)
 		return false;
-	e->value[FIN_FN] = (uintptr_t)f->fn;
-	e->value[FIN_ARG] = (uintptr_t)f->arg;
-	e->tag = ((unsigned)f->order | offset << ORDER_BITS) & 0x3f;
+	write_finalizer(e, offset, f);
 	return true;
 }
 
@@ -114,6 +119,17 @@ bool specials_set_finalizer(struct specials *s, uintptr_t object, unsigned offse
 	bool ok = set_finalizer(s, object, offset, f, old != NULL ? old : &ignored);
 	specials_unlock(s);
 	return ok;
+}
+
+bool specials_add_finalizer(struct specials *s, uintptr_t object, const struct finalizer *f)
+{
+	specials_lock(s);
+	MGC_ASSERTION(ptrmap_find(&s->finalizers, object) == NULL);
+	struct ptrmap_entry *e = ptrmap_add(&s->finalizers, object);
+	if (e != NULL)
+		write_finalizer(e, 0, f);
+	specials_unlock(s);
+	return e != NULL;
 }
 
 uint64_t specials_add_cleanup(struct specials *s, uintptr_t object, cleanup_fn fn, void *arg)
@@ -300,7 +316,7 @@ struct pass {
 	void (*drain)(struct marker *mk);
 	bool (*wanted)(finalizer_fn fn);
 	bool is_long;
-	bool unreachable;
+	bool unreachable, any_unreachable;
 	size_t ndue;
 };
 
@@ -452,6 +468,7 @@ static bool queue_dead(void *arg, struct ptrmap_entry *e)
 {
 	struct pass *p = arg;
 	bool unreachable = order_of(e) == FINALIZE_UNREACHABLE;
+	p->any_unreachable |= unreachable;
 	if (unreachable != p->unreachable || !is_dead(p, e->key))
 		return false;
 	key_filter_add(&p->mk->pool->keys, e->key); /* F5 */
@@ -503,7 +520,8 @@ size_t specials_revive(struct specials *s, struct marker *mk, void (*drain)(stru
 	specials_keep_referents(s, mk);
 	drain(mk);
 	queue_pass(&p, false);
-	queue_pass(&p, true);
+	if (p.any_unreachable)
+		queue_pass(&p, true);
 	set_reviving(s, false);
 	return p.ndue;
 }

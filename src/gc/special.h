@@ -101,6 +101,8 @@ void specials_destroy(struct specials *s);
  * the block and `offset` (< 16) where it begins in it. */
 bool specials_set_finalizer(struct specials *s, uintptr_t object, unsigned offset,
 			    const struct finalizer *f, struct finalizer *old);
+/* specials_add_finalizer - of an object that has none: it was just made. False: no memory. */
+bool specials_add_finalizer(struct specials *s, uintptr_t object, const struct finalizer *f);
 /* specials_add_cleanup - its id; 0: no memory. specials_remove_cleanup - false: it is due, was run, or
  * never existed. */
 uint64_t specials_add_cleanup(struct specials *s, uintptr_t object, cleanup_fn fn, void *arg);
