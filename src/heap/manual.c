@@ -522,12 +522,6 @@ static void drain_orphans(struct manual *h)
 
 void manual_post(struct manual *h, struct slab *s)
 {
-	manual_put_back(h, s);
-	manual_stir(h);
-}
-
-void manual_put_back(struct manual *h, struct slab *s)
-{
 	for (;;) {
 		struct mcache *c = load_acquire(&s->owner); /* pairs: slab-owner */
 		struct slab *old = load_relaxed(&c->mailbox), *next;
@@ -540,6 +534,7 @@ void manual_put_back(struct manual *h, struct slab *s)
 			drain_orphans(h);
 			return;
 		}
+		manual_stir(h);
 		if (load_acquire(&s->owner) == c) /* pairs: slab-owner */
 			return;
 		/* the cache gave the slab away meanwhile, perhaps after it looked into its mailbox */

@@ -219,10 +219,8 @@ MGC_INLINE size_t manual_resident_used(const struct manual *h, size_t used_pages
 /* manual_allowed_dirty - free pages that may stay resident though nobody wanted them for a while. */
 size_t manual_allowed_dirty(const struct manual *h, size_t used_pages);
 
-/* manual_post - the slab's remote list has just become posted: tell its owner, and stir.
- * manual_put_back - nothing new was freed: the scavenger itself has looked at the mail and leaves it to the owner. */
+/* manual_post - the slab's remote list has just become posted: tell its owner. */
 void manual_post(struct manual *h, struct slab *s);
-void manual_put_back(struct manual *h, struct slab *s);
 /* manual_abandon - the calling owner leaves the slab, of whose blocks `count` are in use. */
 void manual_abandon(struct manual *h, struct slab *s, uint32_t count);
 /* manual_adopt - an orphan of the class with something to give, c's from here on, or NULL. *used: blocks of it in use. */

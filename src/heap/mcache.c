@@ -363,8 +363,6 @@ static void hand_over(struct manual *h, struct slab *s, struct block *first, str
 		if (MGC_HOSTILE)
 			os_yield(); /* the owner sees the blocks before the mail */
 		manual_post(h, s);
-	} else {
-		manual_stir(h); /* a visit may have left it where it was, for these blocks were in use */
 	}
 }
 

@@ -67,8 +67,6 @@ static struct slab *take_home(struct mcache *c)
 		} else if (own && all_home(s)) {
 			s->mail = home;
 			home = s;
-		} else if (own) {
-			manual_put_back(c->heap, s);
 		} else {
 			manual_post(c->heap, s);
 		}

@@ -923,28 +923,6 @@ TEST(visit_before_the_count)
 	finish_visited(f.owner, other);
 }
 
-/* A visit that finds mail it can do nothing with does not keep the scavenger awake; the next block that is freed there wakes it. */
-TEST(visit_of_what_is_in_use)
-{
-	start();
-	struct mcache *owner = mcache_open(&heap, MCACHE_THREAD);
-	struct mcache *other = mcache_open(&heap, MCACHE_SHARED);
-	size_t n = fill_one(owner, mcache_class(1024));
-	mcache_free(other, &heap, slab_at(blocks[0]), blocks[0]);
-	mcache_trim(other);
-	heap.scavenging.asleep = 1;
-	(void)mcache_visit(owner, true);
-	CHECK_EQ(heap.scavenging.asleep, 1);
-	CHECK(owner->mailbox != NULL);
-	mcache_free(other, &heap, slab_at(blocks[1]), blocks[1]);
-	mcache_trim(other);
-	CHECK_EQ(heap.scavenging.asleep, 0);
-	for (size_t i = 2; i < n; i++)
-		mcache_free(other, &heap, slab_at(blocks[i]), blocks[i]);
-	mcache_trim(other);
-	finish_visited(owner, other);
-}
-
 #if STEP_WORKS
 static struct mcache *stepped;
 
