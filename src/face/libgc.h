@@ -122,6 +122,8 @@ unsigned libgc_kind_of(uintptr_t object);
 /* libgc_alloc - of any kind; asks the client's callback when memory is exhausted. */
 void *libgc_alloc(unsigned kind, size_t nbytes);
 void *libgc_alloc_layout(unsigned layout, size_t nbytes);
+/* libgc_alloc_fresh - the same of a kind without a disclaim procedure, or before it is told; 0: no memory, and nobody was asked. */
+uintptr_t libgc_alloc_fresh(unsigned kind, size_t nbytes);
 /* libgc_with_end - with the byte that an object of that layout has more (libgc_end.c). */
 size_t libgc_with_end(unsigned layout, size_t nbytes);
 /* libgc_end_layout - that of an object that GC_malloc makes: it may be one that is watched. */
@@ -141,10 +143,12 @@ void libgc_look_for_errors(void);
 void libgc_describe(uintptr_t object, char *out, size_t nbytes);
 /* libgc_mark_toggles - in the stop, before the mark: the client says which are strong. */
 void libgc_mark_toggles(struct marker *mk);
-/* libgc_add_finalizer - of an object that the calling thread has just allocated; asks the client's callback where there is no memory. */
-void libgc_add_finalizer(void *fresh, GC_finalization_proc fn, void *cd, enum finalizer_order order);
-/* libgc_disclaimed - an object of a kind with a disclaim procedure was made. */
-void libgc_disclaimed(unsigned kind, void *obj);
+/* libgc_add_finalizer - fresh: of an object that the calling thread has just allocated. It need not be where the client was asked for
+ * memory: then it is what he had kept, in the heap or not. Asks him, too, where there is no memory for the record. */
+void libgc_add_finalizer(void *obj, GC_finalization_proc fn, void *cd, enum finalizer_order order,
+			 bool fresh);
+/* libgc_disclaimed - an object of a kind with a disclaim procedure was made; fresh: see libgc_add_finalizer. */
+void libgc_disclaimed(unsigned kind, void *obj, bool fresh);
 /* libgc_asks_by - that "finalizer" is not the program's, but calls its disclaim procedure, or GC_finalized_malloc's. */
 bool libgc_asks_by(GC_finalization_proc fn);
 /* libgc_note_mark - the program says of an object that it is marked, or not: kept for its disclaim procedure, if it has one. */

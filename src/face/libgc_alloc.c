@@ -74,13 +74,22 @@ static void *finish(uintptr_t p, size_t nbytes)
 	return MGC_LIKELY(p != 0) ? (void *)p : libgc_out_of_memory(nbytes);
 }
 
-MGC_NOINLINE void *libgc_alloc_layout(unsigned layout, size_t nbytes)
+static MGC_NOINLINE uintptr_t alloc_layout(unsigned layout, size_t nbytes)
 {
 	struct mutator *m = libgc_self();
 	if (m == NULL || nbytes > PTRDIFF_MAX)
-		return libgc_out_of_memory(nbytes);
-	return finish(gc_alloc(&runtime.gc, m, layout, sixteens(libgc_with_end(layout, nbytes))),
-		      nbytes);
+		return 0;
+	return gc_alloc(&runtime.gc, m, layout, sixteens(libgc_with_end(layout, nbytes)));
+}
+
+void *libgc_alloc_layout(unsigned layout, size_t nbytes)
+{
+	return finish(alloc_layout(layout, nbytes), nbytes);
+}
+
+uintptr_t libgc_alloc_fresh(unsigned kind, size_t nbytes)
+{
+	return alloc_layout(libgc.kind_layout[kind], nbytes);
 }
 
 /* What the fast path needs of a size: its span class, and the last byte of its slot. So with what is not yet known no slot fits in
@@ -153,9 +162,10 @@ static bool is_uncollectable(unsigned kind)
 
 void *libgc_alloc(unsigned kind, size_t nbytes)
 {
-	void *p = libgc_alloc_layout(libgc.kind_layout[kind], nbytes);
+	uintptr_t fresh = libgc_alloc_fresh(kind, nbytes);
+	void *p = finish(fresh, nbytes);
 	if (MGC_UNLIKELY(libgc.kind[kind].disclaim != NULL) && p != NULL)
-		libgc_disclaimed(kind, p);
+		libgc_disclaimed(kind, p, fresh != 0);
 	if (is_uncollectable(kind) && p != NULL)
 		add_relaxed(&GC_non_gc_bytes, GC_size(p));
 	return p;

@@ -112,13 +112,18 @@ static void set(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_pr
 		*ocd = old.arg;
 }
 
-void libgc_add_finalizer(void *fresh, GC_finalization_proc fn, void *cd, enum finalizer_order order)
+void libgc_add_finalizer(void *obj, GC_finalization_proc fn, void *cd, enum finalizer_order order,
+			 bool fresh)
 {
 	struct mutator *m = mutator_self();
 	if (GC_find_leak)
 		return;
+	if (MGC_UNLIKELY(!fresh)) {
+		set(obj, fn, cd, NULL, NULL, order);
+		return;
+	}
 	mutator_enter(m);
-	bool ok = specials_add_finalizer(&runtime.gc.specials, (uintptr_t)fresh,
+	bool ok = specials_add_finalizer(&runtime.gc.specials, (uintptr_t)obj,
 					 &(struct finalizer){ fn, cd, order });
 	charge();
 	mutator_leave(m);

@@ -175,10 +175,11 @@ static void disclaim(void *obj, void *arg)
 }
 
 /* libgc_disclaimed - where the objects that it refers to are to be whole for the procedure, they are asked later than this one. */
-void libgc_disclaimed(unsigned kind, void *obj)
+void libgc_disclaimed(unsigned kind, void *obj, bool fresh)
 {
 	struct kind *k = &libgc.kind[kind];
-	libgc_add_finalizer(obj, disclaim, k, k->marks_all ? FINALIZE_ORDERED : FINALIZE_NO_ORDER);
+	libgc_add_finalizer(obj, disclaim, k, k->marks_all ? FINALIZE_ORDERED : FINALIZE_NO_ORDER,
+			    fresh);
 }
 
 void GC_register_disclaim_proc(int kind, disclaim_fn fn, int mark_from_all)
@@ -206,9 +207,11 @@ static void run_closure(void *obj, void *arg)
 void *GC_finalized_malloc(size_t nbytes, const struct GC_finalizer_closure *closure)
 {
 	libgc_ready();
-	void *p = libgc_alloc(KIND_NORMAL, nbytes);
+	uintptr_t fresh = libgc_alloc_fresh(KIND_NORMAL, nbytes);
+	void *p = fresh != 0 ? (void *)fresh : libgc_out_of_memory(nbytes);
 	if (p != NULL)
-		libgc_add_finalizer(p, run_closure, (void *)(uintptr_t)closure, FINALIZE_ORDERED);
+		libgc_add_finalizer(p, run_closure, (void *)(uintptr_t)closure, FINALIZE_ORDERED,
+				    fresh != 0);
 	return p;
 }
 

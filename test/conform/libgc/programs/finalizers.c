@@ -386,6 +386,27 @@ static void all(void)
 	printf(" %d, asked: %d %d\n", nrun, nrefused, closed);
 }
 
+/* What the program kept for the want of memory need not be an object at all. */
+static void *keep_back(size_t n)
+{
+	static long kept[8];
+	(void)n;
+	return kept;
+}
+
+static void without_memory(void)
+{
+	GC_oom_func old = GC_get_oom_fn();
+	GC_set_oom_fn(keep_back);
+	int got = GC_finalized_malloc((size_t)1 << 62, &closure) != NULL &&
+		  GC_generic_malloc((size_t)1 << 62, (int)kind) != NULL;
+	GC_set_oom_fn(old);
+	closed = 0;
+	collect();
+	GC_invoke_finalizers();
+	printf("kept for the want of memory: %d, closed: %d\n", got, closed);
+}
+
 int main(void)
 {
 	use_all();
@@ -419,5 +440,6 @@ int main(void)
 	GC_set_finalize_on_demand(0);
 	disclaim();
 	all();
+	without_memory();
 	return 0;
 }
