@@ -74,7 +74,7 @@ static void *finish(uintptr_t p, size_t nbytes)
 	return MGC_LIKELY(p != 0) ? (void *)p : libgc_out_of_memory(nbytes);
 }
 
-static MGC_NOINLINE uintptr_t alloc_layout(unsigned layout, size_t nbytes)
+static uintptr_t alloc_layout(unsigned layout, size_t nbytes)
 {
 	struct mutator *m = libgc_self();
 	if (m == NULL || nbytes > PTRDIFF_MAX)
@@ -82,7 +82,7 @@ static MGC_NOINLINE uintptr_t alloc_layout(unsigned layout, size_t nbytes)
 	return gc_alloc(&runtime.gc, m, layout, sixteens(libgc_with_end(layout, nbytes)));
 }
 
-void *libgc_alloc_layout(unsigned layout, size_t nbytes)
+MGC_NOINLINE void *libgc_alloc_layout(unsigned layout, size_t nbytes)
 {
 	return finish(alloc_layout(layout, nbytes), nbytes);
 }

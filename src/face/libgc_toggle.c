@@ -36,10 +36,6 @@ LIBGC_API void GC_register_disclaim_proc(int kind, disclaim_fn fn, int mark_from
 LIBGC_API void *GC_finalized_malloc(size_t nbytes, const struct GC_finalizer_closure *closure);
 LIBGC_API void GC_enumerate_reachable_objects_inner(reachable_fn fn, void *arg);
 LIBGC_API int GC_unregister_long_link(void **link);
-LIBGC_API void GC_register_finalizer(void *obj, GC_finalization_proc fn, void *cd,
-				     GC_finalization_proc *ofn, void **ocd);
-LIBGC_API void GC_register_finalizer_no_order(void *obj, GC_finalization_proc fn, void *cd,
-					      GC_finalization_proc *ofn, void **ocd);
 LIBGC_API void *GC_malloc_atomic_uncollectable(size_t nbytes);
 LIBGC_API void GC_free(void *p);
 LIBGC_API void GC_alloc_unlock(void);
@@ -168,10 +164,8 @@ static void disclaim(void *obj, void *arg)
 	store_relaxed(&asked, (uintptr_t)0);
 	libgc_note_mark((uintptr_t)obj, false);
 	GC_alloc_unlock();
-	if (refused && k->marks_all)
-		GC_register_finalizer(obj, disclaim, arg, NULL, NULL);
-	else if (refused)
-		GC_register_finalizer_no_order(obj, disclaim, arg, NULL, NULL);
+	if (refused)
+		libgc_disclaimed((unsigned)(k - libgc.kind), obj, false);
 }
 
 /* libgc_disclaimed - where the objects that it refers to are to be whole for the procedure, they are asked later than this one. */

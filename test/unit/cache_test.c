@@ -339,13 +339,20 @@ Test(cache, slots_among_holes, .timeout = 60)
 	mutator_detach(m);
 }
 
-/* What another thread frees before it was counted is missing nowhere in the end. */
-Test(cache, freed_before_it_was_counted, .timeout = 60)
+/* attach_to_holes - with a span of slots of 64 B that is full but for them, and nothing that ends the near way. Its class. */
+static unsigned attach_to_holes(void)
 {
 	attach();
 	heap.untold_nbytes = UINT64_MAX;
 	unsigned sc = class_of(64);
 	make_holes(sc, 64);
+	return sc;
+}
+
+/* What another thread frees before it was counted is missing nowhere in the end. */
+Test(cache, freed_before_it_was_counted, .timeout = 60)
+{
+	unsigned sc = attach_to_holes();
 	size_t n = holed.nholes;
 	bool hole[sizeof holed.hole];
 	memcpy(hole, holed.hole, sizeof hole);
@@ -372,10 +379,7 @@ Test(cache, freed_before_it_was_counted, .timeout = 60)
 /* Who comes while there are slots in hand gets those: another thread may have changed the class of a size between two looks. */
 Test(cache, the_near_way_drops_no_run, .timeout = 60)
 {
-	attach();
-	heap.untold_nbytes = UINT64_MAX;
-	unsigned sc = class_of(64);
-	make_holes(sc, 64);
+	unsigned sc = attach_to_holes();
 	for (size_t i = 2; i < holed.nslots; i++) /* some holes are longer */
 		if (i % 7 < 4 && !holed.hole[i])
 			free_slot(i);
